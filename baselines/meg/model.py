@@ -1,0 +1,194 @@
+"""MEG: maximum entropy generators for energy-based models (Kumar, Ozair, Goyal, Courville, Bengio 2019).
+
+Three nets. The energy E is lowered on data and raised on the generator's samples. The generator G
+descends E and keeps its entropy: H(G(z)) is, up to a constant, the mutual information of z and G(z),
+which the third net H bounds from below by telling true pairs from shuffled ones. "EnGAN" below is the
+paper's first version, whose Algorithm 1 and equation numbers are meant.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ebbench.contract import Data, DataSpec, Model, sampler, score
+from ebbench.nn.average import averaged, update_average
+from ebbench.nn.langevin import metropolis_adjusted_langevin
+from ebbench.nn.nets import generator, initialise, trunk
+from ebbench.nn.penalty import squared_gradient_norm
+from ebbench.training import Run
+
+
+class MutualInformation(nn.Module):
+    """H(x, z): the logit that x and z belong together, (n, ...) and (n, z_dim) -> (n,)."""
+
+    def __init__(self, features: nn.Module, n_features: int, z_dim: int, hidden: int) -> None:
+        super().__init__()
+        self.features = features
+        self.to_z = nn.Linear(n_features, z_dim)
+        self.join = nn.Sequential(nn.Linear(2 * z_dim, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1))
+
+    def forward(self, x: Tensor, z: Tensor, z_shuffled: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits of the pairs (x, z) and of (x, z_shuffled); x passes the trunk once for both."""
+        h = self.to_z(self.features(x))
+        pairs = torch.cat([torch.cat([h, z], 1), torch.cat([h, z_shuffled], 1)])
+        together, apart = self.join(pairs).squeeze(1).chunk(2)
+        return together, apart
+
+
+class MEG(Model):
+    @dataclass(frozen=True)
+    class Config:
+        steps: int = 100_000
+        """Generator steps (MEG's code: 100,000 iterations)."""
+        batch_size: int = 64
+        """Examples a step of either net (MEG's code)."""
+        energy_steps: int = 5
+        """Energy steps for each generator step (EnGAN, Algorithm 1: n_phi = 5)."""
+        z_dim: int = 128
+        """Dimension of the latent prior N(0, I) (MEG's code)."""
+        width: int = 64
+        """Channels of the energy's first layer and before the generator's last (MEG's code)."""
+        mi_width: int = 64
+        """The same of the mutual-information net's trunk (MEG's code)."""
+        mi_hidden: int = 256
+        """Hidden units where it joins x and z (MEG's code)."""
+        kernel: int = 5
+        """Side of the kernels for 28x28 images (MEG's code)."""
+        layers: tuple[int, ...] = (512, 512, 512)
+        """Hidden sizes of every net where the data are vectors (MEG's toy script)."""
+        init: float = 0.02
+        """Standard deviation of the convolutions' weights (MEG's code); 0 draws by He et al. 2015."""
+        penalty: float = 10.0
+        """Weight of the zero-centred gradient penalty at the data (MEG's code)."""
+        penalty_end: float = 10.0
+        """Its weight from the middle of the training on; geometric in between. Equal to it: constant."""
+        penalty_norm: Literal["full", "channelwise"] = "channelwise"
+        """"channelwise" is what MEG's code computes on images: the full squared norm over the pixels."""
+        lr: float = 1e-4
+        """Learning rate of Adam for all three nets (EnGAN, Algorithm 1)."""
+        lr_end: float = 1.0
+        """The rate at the end as a share of `lr`, reached on a cosine; 1 keeps it constant (MEG's code)."""
+        beta1: float = 0.5
+        """Adam's first decay (EnGAN, Algorithm 1)."""
+        beta2: float = 0.9
+        """Adam's second decay (EnGAN, Algorithm 1)."""
+        average: float = 1.0
+        """Rate at which the sampled generator follows the trained one; 1 samples that itself (MEG's code)."""
+
+    def __init__(self, data: DataSpec, config: Config) -> None:
+        super().__init__(data, config)
+        c = config
+        features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
+        self.E = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
+        features, n = trunk(data, width=c.mi_width, kernel=c.kernel, layers=c.layers)
+        self.H = initialise(MutualInformation(features, n, c.z_dim, c.mi_hidden), c.init)
+        self.G = initialise(generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.layers), c.init)
+        self.G_average = averaged(self.G)
+
+    def train(self, data: Data, run: Run) -> None:
+        c = self.config
+        betas = (c.beta1, c.beta2)
+        self.opt_E = torch.optim.Adam(self.E.parameters(), c.lr, betas, fused=True)
+        self.opt_GH = torch.optim.Adam([*self.G.parameters(), *self.H.parameters()], c.lr, betas, fused=True)
+        for batch in run.batches(data, size=c.batch_size * c.energy_steps, steps=c.steps):
+            self._schedule(run.progress)
+            weight = c.penalty * (c.penalty_end / c.penalty) ** min(1.0, 2 * run.progress)
+
+            # E: Algorithm 1, equation 4: min E[E(x)] - E[E(G(z))] + lambda E||grad E(x)||^2
+            for x in batch.split(c.batch_size):
+                with torch.no_grad():
+                    fake = self.G(self._z(len(x)))
+                energy_real, norms = squared_gradient_norm(self.energy_of, x, norm=c.penalty_norm)
+                energy_fake = self.energy_of(fake)
+                penalty = norms.mean()
+                self.opt_E.zero_grad()
+                (energy_real.mean() - energy_fake.mean() + weight * penalty).backward()
+                self.opt_E.step()
+
+            # G and H: equation 5: min E[E(G(z))] - I_JSD(G(z), z); I_JSD is maximal where the
+            # cross-entropy of H, true pairs against shuffled ones, is minimal.
+            z = self._z(c.batch_size)
+            fake = self.G(z)
+            together, apart = self.H(fake, z, z[torch.randperm(len(z), device=z.device)])
+            cross_entropy = (softplus(-together).mean() + softplus(apart).mean()) / 2
+            self.E.requires_grad_(False)
+            loss = self.energy_of(fake).mean() + cross_entropy
+            self.opt_GH.zero_grad()
+            loss.backward()
+            self.E.requires_grad_(True)
+            self.opt_GH.step()
+            update_average(self.G_average, self.G, c.average)
+
+            run.log(
+                energy_real=energy_real.mean(),
+                energy_fake=energy_fake.mean(),
+                penalty=penalty,
+                cross_entropy=cross_entropy,
+            )
+
+    def _schedule(self, progress: float) -> None:
+        c = self.config
+        share = c.lr_end + (1 - c.lr_end) * (1 + math.cos(math.pi * progress)) / 2
+        for group in [*self.opt_E.param_groups, *self.opt_GH.param_groups]:
+            group["lr"] = c.lr * share
+
+    def _z(self, n: int) -> Tensor:
+        return torch.randn(n, self.config.z_dim, device=self.device)
+
+    def energy_of(self, x: Tensor) -> Tensor:
+        """E(x), (n,), with its graph."""
+        values: Tensor = self.E(x).squeeze(1)
+        return values
+
+    @sampler("generator")
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """G(z), z ~ N(0, I)."""
+        images: Tensor = self.G_average(self._z(n))
+        return images
+
+    @sampler("mala")
+    def mala(
+        self,
+        n: int,
+        *,
+        steps: int = 5,
+        step_size: float = 0.01,
+        inverse_temperature: float = 0.2,
+        prior: bool = True,
+        exact: bool = True,
+    ) -> Tensor:
+        """Latent Metropolis-adjusted Langevin (MEG, section 4.2): z from N(0, I), then G(z).
+
+        The target is exp(-inverse_temperature * E(G(z))) times the prior. The authors' code leaves the
+        prior out (`prior=false`) and takes a wrong norm in the acceptance ratio (`exact=false`); their
+        5 steps of 0.01 at 0.2 are the defaults here.
+        """
+
+        def log_density(z: Tensor) -> Tensor:
+            value = -inverse_temperature * self.energy_of(self.G_average(z))
+            return value - z.square().sum(1) / 2 if prior else value
+
+        chains = metropolis_adjusted_langevin(
+            log_density, self._z(n), steps=steps, step_size=step_size, exact=exact
+        )
+        with torch.no_grad():
+            images: Tensor = self.G_average(chains.state)
+        return images
+
+    @torch.no_grad()
+    def energy(self, x: Tensor) -> Tensor:
+        """E(x)."""
+        return self.energy_of(x)
+
+    @score("gradient_norm")
+    def gradient_norm(self, x: Tensor) -> Tensor:
+        """||grad E(x)||^2, the score of MEG's anomaly tables (EnGAN, section 5.3)."""
+        _, squares = squared_gradient_norm(self.energy_of, x)
+        return squares.detach()

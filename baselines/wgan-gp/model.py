@@ -1,0 +1,123 @@
+"""WGAN-GP: improved training of Wasserstein GANs (Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ebbench.contract import Data, DataSpec, Model, sampler, score
+from ebbench.nn.average import averaged, update_average
+from ebbench.nn.nets import generator, initialise, trunk
+from ebbench.nn.penalty import squared_gradient_norm, two_sided_penalty
+from ebbench.training import Run
+
+
+class WGANGP(Model):
+    @dataclass(frozen=True)
+    class Config:
+        steps: int = 200_000
+        """Generator steps (the paper's gan_mnist.py and gan_cifar.py: 200,000 iterations)."""
+        batch_size: int = 64
+        """Examples a step of either net (the paper, Algorithm 1)."""
+        critic_steps: int = 5
+        """Critic steps for each generator step (the paper, Algorithm 1: n_critic)."""
+        z_dim: int = 128
+        """Dimension of the latent prior N(0, I) (the paper's code)."""
+        width: int = 64
+        """Channels of the critic's first layer and before the generator's last (the paper's code: DIM)."""
+        kernel: int = 5
+        """Side of the kernels for 28x28 images (the paper's code)."""
+        layers: tuple[int, ...] = (512, 512, 512)
+        """Hidden sizes of both nets where the data are vectors (the paper's gan_toy.py)."""
+        init: float = 0.02
+        """Standard deviation of the convolutions' weights (DCGAN); 0 draws by He et al. 2015."""
+        penalty: float = 10.0
+        """Weight of the gradient penalty (the paper, Algorithm 1: lambda)."""
+        penalty_norm: Literal["full", "channelwise"] = "full"
+        """Over which axes the gradient's norm runs; "channelwise" is a slip of MEG's code."""
+        epsilon: Literal["sample", "element"] = "sample"
+        """One mixing weight a sample (the paper), or one a value, another slip of MEG's code."""
+        lr: float = 1e-4
+        """Learning rate of Adam (the paper, Algorithm 1)."""
+        lr_end: float = 1.0
+        """The rate at the end as a share of `lr`, reached on a cosine; 1 keeps it constant."""
+        beta1: float = 0.5
+        """Adam's first decay (the paper's image scripts; Algorithm 1 has 0)."""
+        beta2: float = 0.9
+        """Adam's second decay (the paper, Algorithm 1)."""
+        average: float = 1.0
+        """Rate at which the sampled generator follows the trained one; 1 samples that itself (the paper)."""
+
+    def __init__(self, data: DataSpec, config: Config) -> None:
+        super().__init__(data, config)
+        c = config
+        features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
+        self.D = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
+        self.G = initialise(generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.layers), c.init)
+        self.G_average = averaged(self.G)
+
+    def train(self, data: Data, run: Run) -> None:
+        c = self.config
+        betas = (c.beta1, c.beta2)
+        self.opt_D = torch.optim.Adam(self.D.parameters(), c.lr, betas, fused=True)
+        self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas, fused=True)
+        for batch in run.batches(data, size=c.batch_size * c.critic_steps, steps=c.steps):
+            self._schedule(run.progress)
+
+            # D: Algorithm 1, lines 3 to 9: min E[D(G(z))] - E[D(x)] + lambda E(||grad D|| - 1)^2
+            for x in batch.split(c.batch_size):
+                with torch.no_grad():
+                    fake = self.G(self._z(len(x)))
+                value_real, value_fake = self.critic(torch.cat([x, fake])).split(len(x))
+                penalty = two_sided_penalty(self.critic, x, fake, norm=c.penalty_norm, epsilon=c.epsilon)
+                wasserstein = value_real.mean() - value_fake.mean()
+                self.opt_D.zero_grad()
+                (c.penalty * penalty - wasserstein).backward()
+                self.opt_D.step()
+
+            # G: lines 11 and 12: min -E[D(G(z))]
+            self.D.requires_grad_(False)
+            loss = -self.critic(self.G(self._z(c.batch_size))).mean()
+            self.opt_G.zero_grad()
+            loss.backward()
+            self.D.requires_grad_(True)
+            self.opt_G.step()
+            update_average(self.G_average, self.G, c.average)
+
+            run.log(wasserstein=wasserstein, penalty=penalty, generator_loss=loss)
+
+    def _schedule(self, progress: float) -> None:
+        c = self.config
+        share = c.lr_end + (1 - c.lr_end) * (1 + math.cos(math.pi * progress)) / 2
+        for group in [*self.opt_D.param_groups, *self.opt_G.param_groups]:
+            group["lr"] = c.lr * share
+
+    def _z(self, n: int) -> Tensor:
+        return torch.randn(n, self.config.z_dim, device=self.device)
+
+    def critic(self, x: Tensor) -> Tensor:
+        """D(x), (n,), with its graph."""
+        values: Tensor = self.D(x).squeeze(1)
+        return values
+
+    @sampler("generator")
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """G(z), z ~ N(0, I)."""
+        images: Tensor = self.G_average(self._z(n))
+        return images
+
+    @torch.no_grad()
+    def energy(self, x: Tensor) -> Tensor:
+        """-D(x): the critic is high on data."""
+        return -self.critic(x)
+
+    @score("gradient_norm")
+    def gradient_norm(self, x: Tensor) -> Tensor:
+        """||grad D(x)||^2."""
+        _, squares = squared_gradient_norm(self.critic, x)
+        return squares.detach()

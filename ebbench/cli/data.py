@@ -1,0 +1,113 @@
+"""`ebbench data`: which data sets are here, and how to get one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ebbench.data.store import FileStatus
+
+app = typer.Typer(no_args_is_help=True, help="Find, fetch, import and verify data sets.")
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Look in this folder only, not in EBBENCH_DATA and the cache."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Data sets; all if none is named.")]
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Show every data set: its files and where they are."""
+    _show(_survey(None, data_dir), as_json)
+
+
+@app.command()
+def fetch(names: Names = None) -> None:
+    """Download into the cache what is not here yet."""
+    from ebbench.data.store import Store
+
+    store = Store()
+    for name in _chosen(names):
+        for file, path in store.paths(name).items():
+            typer.echo(f"{name}: {file} is at {path}")
+
+
+@app.command("import")
+def import_(
+    paths: Annotated[list[Path], typer.Argument(help="Data files, packed or unpacked, or folders of them.")],
+) -> None:
+    """Copy data files that you have into the cache; they are recognised by their content."""
+    from ebbench.data.store import Store
+
+    store = Store()
+    for path in paths:
+        for one in store.import_path(path):
+            typer.echo(f"{one.dataset}: {one.file} from {one.origin} is now at {one.path}")
+
+
+@app.command()
+def verify(names: Names = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Check every file that is here; a bad one, or a missing one of a data set named, is an error."""
+    from ebbench.errors import DataError
+
+    files = _survey(names, data_dir)
+    _show(files, as_json)
+    wrong = [file for file in files if file.state == "bad" or (names and file.state == "missing")]
+    if wrong:
+        raise DataError(
+            f"{len(wrong)} of {len(files)} data files are not good",
+            where="; ".join(f"{file.path or file.dataset + '/' + file.file}" for file in wrong),
+            expected="; ".join(file.found or "missing" for file in wrong),
+            fix="remove a bad file, then `ebbench data fetch`, or `ebbench data import PATH`",
+        )
+
+
+def _chosen(names: list[str] | None) -> list[str]:
+    from ebbench.data.store import DATASETS
+
+    return list(names) if names else list(DATASETS)
+
+
+def _survey(names: list[str] | None, data_dir: Path | None) -> list[FileStatus]:
+    from ebbench.data.store import Store
+
+    store = Store(data_dir, offline=True)
+    return [status for name in _chosen(names) for status in store.survey(name)]
+
+
+def _row(status: FileStatus) -> dict[str, Any]:
+    return {
+        "dataset": status.dataset,
+        "file": status.file,
+        "size": status.size,
+        "sha256": status.sha256,
+        "state": status.state,
+        "place": status.place or None,
+        "path": str(status.path) if status.path else None,
+        "found": status.found or None,
+    }
+
+
+def _show(files: list[FileStatus], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([_row(file) for file in files], indent=2))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    table = Table(
+        "data set", Column("file", overflow="fold"), "kB", "state", Column("where", overflow="fold")
+    )
+    colours = {"ok": "green", "missing": "yellow", "bad": "red"}
+    for file in files:
+        here = f"{file.path} ({file.place})" if file.path else "`ebbench data fetch` or `ebbench data import`"
+        state = f"[{colours[file.state]}]{file.state}[/]" + (f": {escape(file.found)}" if file.found else "")
+        table.add_row(file.dataset, file.file, f"{file.size / 1000:,.1f}", state, escape(here))
+    Console().print(table)

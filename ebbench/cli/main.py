@@ -1,0 +1,50 @@
+"""The command line: one verb a file. Nothing heavy is imported before a verb is chosen."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ebbench.cli.data import app as data_app
+from ebbench.cli.doctor import doctor
+from ebbench.cli.list import list_plugins
+from ebbench.cli.run import run
+from ebbench.cli.show import show
+from ebbench.cli.sweep import sweep
+from ebbench.cli.table import table
+from ebbench.cli.test import test
+from ebbench.errors import EbbenchError, Stopped
+
+app = typer.Typer(
+    name="ebbench",
+    help="Evaluate energy-based and adversarial generative models, and believe the numbers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run)
+app.command("sweep")(sweep)
+app.command("table")(table)
+app.command("list")(list_plugins)
+app.command("show")(show)
+app.command("test")(test)
+app.command("doctor")(doctor)
+app.add_typer(data_app, name="data", help="Find, fetch, import and verify data sets.")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in a message and exit code 2, not in a traceback."""
+    try:
+        app()
+    except EbbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""`ebbench sweep`: every run of a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sweep(
+    plan: Annotated[Path, typer.Argument(help="A TOML file; see docs/plans.md.")],
+    workers: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads shared by the workers; 0 takes every core.")
+    ] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
+    results: Annotated[Path, typer.Option(help="Where results are written.")] = Path("results"),
+) -> None:
+    """Run a plan: what is done is skipped, what was cut goes on, and a failure does not end the rest.
+
+    The exit code is 1 if a run failed, 130 or 143 after Ctrl-C or SIGTERM, else 0.
+    """
+    from ebbench import sweeping
+
+    jobs = sweeping.read_plan(plan)
+    summary = sweeping.sweep(
+        jobs, workers=workers, threads=threads, device=device, data_dir=data_dir, results=results
+    )
+    typer.echo(summary.text())
+    raise typer.Exit(summary.exit_code)

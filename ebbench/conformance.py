@@ -1,0 +1,367 @@
+"""The contract suite: what `ebbench test PATH` and the project's own tests ask of any plug-in folder.
+
+Each check is a function that raises an EbbenchError with the cure, or returns a word on what it saw.
+The data are noise of the task's shape and range, so that no data set is needed.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ebbench import contract, loader, seeds, spec, state
+from ebbench.errors import ContractError, EbbenchError, PluginCrash, Stopped
+from ebbench.progress import Reporter
+from ebbench.scoring import Scoring
+from ebbench.signals import StopRequest
+from ebbench.training import Run
+
+# Training steps of the check: enough for a state of the optimiser, few enough for a wide net.
+STEPS = 4
+EXAMPLES = 512
+
+
+@dataclass(frozen=True)
+class Report:
+    """One check: its name, whether it passed, and what was seen or what is wrong."""
+
+    name: str
+    passed: bool
+    text: str
+
+
+class NoiseData:
+    """Uniform noise in a spec's range (normal where it has none), in place of a data set."""
+
+    def __init__(self, data_spec: contract.DataSpec) -> None:
+        self.spec = data_spec
+        self.device = torch.device("cpu")
+        self._values = self.fresh(EXAMPLES, torch.Generator().manual_seed(0))
+
+    def __len__(self) -> int:
+        return EXAMPLES
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        return self._values[index]
+
+    def fresh(self, n: int, generator: torch.Generator) -> Tensor:
+        """(n, *shape) noise."""
+        low, high = self.spec.low, self.spec.high
+        if low is None or high is None:
+            return torch.randn(n, *self.spec.shape, generator=generator)
+        return low + (high - low) * torch.rand(n, *self.spec.shape, generator=generator)
+
+
+def check(plugin: loader.Plugin, data_specs: dict[str, contract.DataSpec]) -> Iterator[Report]:
+    """Run every check on a plug-in, one report each; the first failure of a load ends the suite.
+
+    `data_specs` are the shapes to try a model on, by task name.
+    """
+    of_kind = [_config, _capabilities] if plugin.kind == "model" else [_task_declarations]
+    checks: list[Callable[[loader.Plugin], str]] = [_card, _imports, _readme, *of_kind]
+    for function in checks:
+        report = _report(function.__name__.strip("_").replace("_", " "), lambda f=function: f(plugin))
+        yield report
+        if not report.passed and function in (_card, _imports):
+            return
+    if plugin.kind == "model":
+        for task_name, data_spec in data_specs.items():
+            budget = _budget_for(plugin, task_name)
+            if budget is not None:
+                yield from _check_on(plugin, task_name, data_spec, budget)
+
+
+def _report(name: str, function: Callable[[], str]) -> Report:
+    try:
+        return Report(name, True, function())
+    except EbbenchError as error:
+        return Report(name, False, str(error))
+
+
+def _card(plugin: loader.Plugin) -> str:
+    card = plugin.card
+    return f"{card.name}: {card.title}"
+
+
+def _imports(plugin: loader.Plugin) -> str:
+    return str(plugin.cls.__name__)
+
+
+def _readme(plugin: loader.Plugin) -> str:
+    path = plugin.folder / "README.md"
+    if not path.is_file() or not path.read_text(encoding="utf-8").strip():
+        raise ContractError(
+            "there is no README.md", where=plugin.folder.name, expected="a page for the reader"
+        )
+    return "there"
+
+
+def _config(plugin: loader.Plugin) -> str:
+    cls = plugin.cls.Config
+    where = f"{plugin.folder.name}/model.py, {plugin.cls.__name__}.Config"
+    if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise ContractError("Config is no frozen dataclass", where=where, expected="@dataclass(frozen=True)")
+    fields = dataclasses.fields(cls)
+    for field in fields:
+        if field.default is dataclasses.MISSING:
+            raise ContractError(
+                f"Config.{field.name} has no default", where=where, expected="a plain default"
+            )
+    missing = [f.name for f in fields if f.name not in field_docs(cls)]
+    if missing:
+        raise ContractError(
+            "no docstring under Config." + ", Config.".join(missing),
+            where=where,
+            expected="a string under each field: its unit, its paper, where the default comes from",
+        )
+    for budget, tables in plugin.card.budgets.items():
+        for table, values in tables.items():
+            changes = {k: v for k, v in values.items() if k != spec.MINUTES}
+            spec.build_config(cls, changes, f"[budgets.{budget}.{table}] of card.toml")
+    for name, variant in plugin.card.variants.items():
+        spec.build_config(cls, variant.set, f"[variants.{name}] of card.toml")
+    return f"{len(fields)} knobs, each with a default and a docstring"
+
+
+def field_docs(cls: type[Any]) -> dict[str, str]:
+    """The docstring under each field of a dataclass, by name, read from its source."""
+    try:
+        tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(cls)))
+    except (OSError, SyntaxError):
+        return {}
+    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+    docs = {}
+    for statement, after in zip(body, body[1:], strict=False):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+            and isinstance(after.value.value, str)
+        ):
+            docs[statement.target.id] = inspect.cleandoc(after.value.value)
+    return docs
+
+
+def _capabilities(plugin: loader.Plugin) -> str:
+    able = contract.capabilities(plugin.cls)
+    if not able:
+        raise ContractError(
+            "the model can do nothing that a task could score",
+            where=f"{plugin.folder.name}/model.py",
+            expected="one of the methods " + ", ".join(contract.CAPABILITIES),
+        )
+    for name in plugin.card.samplers:
+        if name not in contract.samplers(plugin.cls):
+            raise ContractError(f"the card speaks of a sampler '{name}' that is not there", where="card.toml")
+    return ", ".join(
+        [*able, "samplers " + "/".join(contract.samplers(plugin.cls)) if "sample" in able else ""]
+    )
+
+
+def _task_declarations(plugin: loader.Plugin) -> str:
+    task = plugin.cls
+    where = f"{plugin.folder.name}/task.py"
+    for name in ("version", "protocols", "needs", "metrics"):
+        if not hasattr(task, name):
+            raise ContractError(f"the task does not say its '{name}'", where=where)
+    if not any(metric.primary for metric in task.metrics):
+        raise ContractError("no metric is primary", where=where, expected="one metric to rank by, at least")
+    if task.needs not in contract.CAPABILITIES:
+        raise ContractError(
+            f"needs '{task.needs}'", where=where, expected="one of " + ", ".join(contract.CAPABILITIES)
+        )
+    known = {metric.name for metric in task.metrics}
+    for row in task.published:
+        if not set(row.metrics) <= known:
+            raise ContractError(
+                f"published row '{row.label}' has metrics {set(row.metrics) - known}", where=where
+            )
+    return (
+        f"{len(task.metrics)} metrics, {len(task.protocols)} protocols, {len(task.published)} published rows"
+    )
+
+
+def _budget_for(plugin: loader.Plugin, task_name: str) -> str | None:
+    """The smallest budget that the card has for a task; "" for a model without knobs; else None."""
+    if not dataclasses.fields(plugin.cls.Config):
+        return ""
+    for budget in spec.BUDGETS:
+        tables = plugin.card.budgets.get(budget, {})
+        if task_name in tables or "default" in tables:
+            return budget
+    return None
+
+
+def _check_on(
+    plugin: loader.Plugin, task_name: str, data_spec: contract.DataSpec, budget: str
+) -> Iterator[Report]:
+    data = NoiseData(data_spec)
+    values = spec.budget_values(plugin, budget, task_name) if budget else {}
+    values.pop(spec.MINUTES, None)
+    config = spec.build_config(plugin.cls.Config, values, "card.toml")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        trained: list[contract.Model] = []
+
+        def trains() -> str:
+            began = time.perf_counter()
+            trained.append(_train(plugin, data, config, place / "whole"))
+            return f"{STEPS} steps in {time.perf_counter() - began:.1f} s"
+
+        report = _report(f"trains on {task_name}", trains)
+        yield report
+        if not report.passed:
+            return
+        yield _report("resumes to the bit", lambda: _resumes(plugin, data, config, place, trained[0]))
+        yield _report("state round trip", lambda: _round_trip(plugin, data_spec, config, trained[0], place))
+        for module in _nets(trained[0]):
+            module.eval()
+        for name, method in contract.samplers(plugin.cls).items():
+            yield _report(
+                f"sampler {name}",
+                lambda n=name, m=method: _samples(plugin, trained[0], data_spec, n, m, place),
+            )
+        for name, method in contract.scores(plugin.cls).items():
+            yield _report(f"score {name}", lambda n=name, m=method: _scores(trained[0], data, n, m))
+
+
+def _train(
+    plugin: loader.Plugin, data: NoiseData, config: Any, place: Path, *, interrupt: bool = False
+) -> contract.Model:
+    seeds.seed_everything(0)
+    try:
+        model: contract.Model = plugin.cls(data.spec, config)
+        model.device = data.device
+        stop = StopRequest()
+        if interrupt:
+            stop.signal = signal.SIGTERM
+        seeds.seed_everything(1)
+        run = Run(
+            model,
+            place,
+            seed=0,
+            device=data.device,
+            stop=stop,
+            reporter=Reporter(),
+            most_steps=STEPS,
+        )
+        model.train(data, run)
+    except (EbbenchError, Stopped):
+        raise
+    except Exception as error:
+        raise PluginCrash(
+            f"{type(error).__name__}: {error}", where=loader.fault(error, plugin.folder), expected="no error"
+        ) from error
+    return model
+
+
+def _resumes(plugin: loader.Plugin, data: NoiseData, config: Any, place: Path, whole: contract.Model) -> str:
+    # A pending signal stops the training after each step, so every step is a resumption.
+    for _ in range(STEPS + 2):
+        try:
+            again = _train(plugin, data, config, place / "parts", interrupt=True)
+        except Stopped:
+            continue
+        break
+    else:
+        raise ContractError("the training does not go on from its checkpoint", where=plugin.folder.name)
+    if not _same(whole.state_dict(), again.state_dict()):
+        raise ContractError(
+            "a training that was interrupted ends elsewhere than one that was not",
+            where=f"{plugin.folder.name}/model.py, train()",
+            expected="equal states to the bit",
+            fix="put what changes in the loop (optimisers, averages, counters) on self, with a state_dict",
+        )
+    return "interrupted after every step, the state is the same"
+
+
+def _round_trip(
+    plugin: loader.Plugin, data_spec: contract.DataSpec, config: Any, model: contract.Model, place: Path
+) -> str:
+    if not model.keeps_state:
+        return "keeps none"
+    fresh: contract.Model = plugin.cls(data_spec, config)
+    names = fresh.state_dict().keys()
+    kept = {name: part for name, part in model.state_dict().items() if name in names}
+    state.save(kept, place / "state.json")
+    fresh.load_state_dict(state.load(place / "state.json"))
+    if not _same(kept, {name: part for name, part in fresh.state_dict().items() if name in names}):
+        raise ContractError("a stored state does not load into a fresh model", where=plugin.folder.name)
+    return f"{sum(p.stat().st_size for p in place.glob('state*')) / 2**20:.1f} MiB"
+
+
+def _samples(
+    plugin: loader.Plugin,
+    model: contract.Model,
+    data_spec: contract.DataSpec,
+    name: str,
+    method: Callable[..., Tensor],
+    place: Path,
+) -> str:
+    drawn = []
+    for attempt in range(2):
+        scoring = Scoring(
+            model,
+            data_spec,
+            place / f"{name}{attempt}",
+            seed=0,
+            device=torch.device("cpu"),
+            sampler=name,
+            draw=lambda n: method(model, n),
+            plugin_folder=plugin.folder,
+            stop=StopRequest(),
+            reporter=Reporter(),
+        )
+        # 7 in chunks of 4: a whole chunk and a part of one.
+        drawn.append(scoring.samples(7, lambda x: {"x": x.numpy()}, chunk=4)["x"])
+    if (drawn[0] != drawn[1]).any():
+        raise ContractError(
+            f"sampler '{name}' gives other samples for the same seed",
+            where=plugin.folder.name,
+            expected="randomness from the global states of torch, NumPy and Python alone",
+        )
+    return f"{drawn[0].shape}, in [{drawn[0].min():.3g}, {drawn[0].max():.3g}], repeatable"
+
+
+def _scores(model: contract.Model, data: NoiseData, name: str, method: Callable[..., Tensor]) -> str:
+    x = data[torch.arange(8)]
+    try:
+        values = method(model, x)
+        one = method(model, x[:1])
+    except Exception as error:
+        raise PluginCrash(f"score '{name}' raised {type(error).__name__}: {error}") from error
+    if not isinstance(values, Tensor) or tuple(values.shape) != (8,) or not values.isfinite().all():
+        shown = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ContractError(f"score '{name}' gave {shown}", expected="(8,) finite values for 8 examples")
+    if not torch.allclose(values[:1], one, rtol=1e-3, atol=1e-4):
+        raise ContractError(
+            f"score '{name}' of an example depends on the others in its batch",
+            expected="each example scored by itself (no batch statistics in eval mode)",
+        )
+    return f"in [{values.min():.3g}, {values.max():.3g}]"
+
+
+def _nets(model: contract.Model) -> list[torch.nn.Module]:
+    return [value for value in vars(model).values() if isinstance(value, torch.nn.Module)]
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return isinstance(b, Tensor) and a.shape == b.shape and torch.equal(a, b)
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)

@@ -1,0 +1,270 @@
+"""What a model and a task are: all that a plug-in's author needs to know.
+
+A model is a folder with `model.py` (one subclass of `Model`), `card.toml` and `README.md`. A task
+is a folder with `task.py` (one subclass of `Task`), `card.toml` and `README.md`. Nothing else in
+the project has to change for a new one.
+
+This module imports no torch, so that reading the contract costs nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ebbench.data.store import Store
+    from ebbench.scoring import Scoring
+    from ebbench.training import Run
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# The capabilities by which a task can score a model.
+CAPABILITIES = ("sample", "energy", "log_likelihood_bound")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """The shape and range of one example, all that a model may know before it is trained.
+
+    `shape` leaves out the batch axis: (3, 28, 28) for images, (121,) for records. `low` and
+    `high` bound every value (both ends included); None means unbounded.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    low: float | None = None
+    high: float | None = None
+
+
+class Data(Protocol):
+    """Training data that lives on one device and is indexed there."""
+
+    spec: DataSpec
+
+    @property
+    def device(self) -> torch.device:
+        """The device that holds the examples."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of training examples."""
+        ...
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """The examples at `index` (int64, (n,), on the data's device): float32, (n, *spec.shape)."""
+        ...
+
+    def fresh(self, n: int, generator: torch.Generator) -> Tensor:
+        """`n` real examples drawn from the data's distribution, not from the training pool.
+
+        It serves the control row "real data": what a perfect model would be given for a score.
+        """
+        ...
+
+
+class Model:
+    """A method: subclass it and implement what the method can do.
+
+    `Config` is a frozen dataclass, every field with a default; a string under each field says its
+    unit, its paper and where the default comes from. Nets belong on `self` from `__init__` on, so
+    that a stored state can be loaded; optimisers, averages and whatever else must survive an
+    interruption belong on `self` before the first `run.batches(...)`.
+
+    The engine moves every `torch.nn.Module` attribute to `self.device` before training, and puts
+    it in eval mode before scoring.
+
+    Capabilities are methods; define one, and every task that asks for it can score the model:
+
+    - `sample(self, n) -> Tensor`, float, (n, *data.shape), in the data's range. It is the sampler
+      named "generator" unless `@sampler` names it otherwise. Further samplers are methods marked
+      `@sampler("mala")`. Keyword-only arguments with defaults are a sampler's knobs
+      (`--set mala.steps=100`); they change no training.
+    - `energy(self, x) -> Tensor`, (n,), lower is more typical. Further scores are methods marked
+      `@score("gradient_norm")`, with the same direction.
+    - `log_likelihood_bound(self, x) -> Tensor`, (n,), nats, a lower bound.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        """No knobs."""
+
+    # False: nothing is stored and `train` is called again before each scoring. For controls whose
+    # "training" is to hold on to the data.
+    keeps_state: ClassVar[bool] = True
+
+    device: torch.device
+
+    def __init__(self, data: DataSpec, config: Any) -> None:
+        self.data = data
+        self.config = config
+
+    def train(self, data: Data, run: Run) -> None:
+        """Fit the model. The loop is the method's own: `for batch in run.batches(...)`."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state by attribute name: of each attribute that has a `state_dict`.
+
+        Override it, and `load_state_dict`, where the state lives elsewhere (arrays of a fitted
+        estimator, say). Values are nested dicts, lists and tuples of tensors, arrays and scalars.
+        """
+        return {
+            name: value.state_dict()
+            for name, value in vars(self).items()
+            if callable(getattr(value, "state_dict", None))
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load what `state_dict` gave; attributes that `state` does not name keep their state."""
+        for name, part in state.items():
+            getattr(self, name).load_state_dict(part)
+
+
+def sampler(name: str) -> Callable[[F], F]:
+    """Mark a method `(self, n, *, knob=default, ...) -> Tensor` as the sampler called `name`."""
+
+    def mark(method: F) -> F:
+        method._ebbench_sampler = name  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+def score(name: str) -> Callable[[F], F]:
+    """Mark a method `(self, x) -> Tensor (n,)`, lower is more typical, as the score called `name`."""
+
+    def mark(method: F) -> F:
+        method._ebbench_score = name  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+def samplers(model: type[Model]) -> dict[str, Callable[..., Tensor]]:
+    """The samplers of a model class by name; `sample` itself is "generator" unless marked."""
+    return _marked(model, "_ebbench_sampler", {"sample": "generator"})
+
+
+def scores(model: type[Model]) -> dict[str, Callable[..., Tensor]]:
+    """The scores of a model class by name, `energy` and `log_likelihood_bound` among them."""
+    plain = {"energy": "energy", "log_likelihood_bound": "log_likelihood_bound"}
+    return _marked(model, "_ebbench_score", plain)
+
+
+def _marked(model: type[Model], mark: str, plain: Mapping[str, str]) -> dict[str, Callable[..., Tensor]]:
+    found: dict[str, Callable[..., Tensor]] = {}
+    for attribute in dir(model):
+        method = inspect.getattr_static(model, attribute)
+        name = getattr(method, mark, plain.get(attribute))
+        if name is not None and callable(method):
+            found[name] = method
+    return found
+
+
+def capabilities(model: type[Model]) -> tuple[str, ...]:
+    """Which of `CAPABILITIES` a model class offers."""
+    able = {
+        "sample": bool(samplers(model)),
+        "energy": bool(set(scores(model)) - {"log_likelihood_bound"}),
+        "log_likelihood_bound": hasattr(model, "log_likelihood_bound"),
+    }
+    return tuple(name for name in CAPABILITIES if able[name])
+
+
+def knobs(sampler_method: Callable[..., Tensor]) -> dict[str, Any]:
+    """A sampler's knobs and their defaults: its keyword-only arguments."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(sampler_method).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One number of a task: its name in results, its unit, and which direction is better."""
+
+    name: str
+    unit: str
+    better: Literal["higher", "lower", "neither"]
+    doc: str
+    primary: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """One row of a published table.
+
+    `model` is the plug-in's name where ebbench has one ("wgan-gp", or "wgan-gp:meg-authors" for a
+    variant), else "". `metrics` maps a metric to (value, plus-minus or None). `confidence` is
+    "verbatim", "quoted" (another paper's table) or "recalled" (not confirmed). `options` says for
+    which task options the row holds.
+    """
+
+    label: str
+    metrics: Mapping[str, tuple[float, float | None]]
+    source: str
+    confidence: Literal["verbatim", "quoted", "recalled"]
+    model: str = ""
+    sampler: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a task makes of a model: the metrics by name, and JSON details for the result's page."""
+
+    metrics: Mapping[str, float]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Task:
+    """A question with a number for an answer: data, protocols, and a score.
+
+    `Options` is a frozen dataclass of what a user may set (`--set stacks=4`). `protocols` maps a
+    protocol's name to its description in words; the first is the default. `version` rises with any
+    change that can move a score.
+    """
+
+    @dataclass(frozen=True)
+    class Options:
+        """No options."""
+
+    version: ClassVar[int]
+    protocols: ClassVar[Mapping[str, str]]
+    needs: ClassVar[str]
+    metrics: ClassVar[tuple[Metric, ...]]
+    published: ClassVar[tuple[Published, ...]] = ()
+
+    # Set by the task's __init__: which data it found, and the SHA-256 of each file by name.
+    source: str
+    data_hashes: Mapping[str, str]
+
+    def __init__(self, options: Any, protocol: str, store: Store) -> None:
+        self.options = options
+        self.protocol = protocol
+        self.store = store
+
+    def data_key(self) -> dict[str, Any]:
+        """Beside `data_hashes`, all that determines the training data (JSON values).
+
+        Two protocols that train on the same data must give the same key: the training is shared.
+        """
+        raise NotImplementedError
+
+    def spec(self) -> DataSpec:
+        """The shape and range of an example; reads no data."""
+        raise NotImplementedError
+
+    def data(self, device: torch.device) -> Data:
+        """The training data, on `device`."""
+        raise NotImplementedError
+
+    def score(self, model: Model, scoring: Scoring) -> Score:
+        """Score a trained model: `scoring.samples(...)` draws from it, in chunks that resume."""
+        raise NotImplementedError

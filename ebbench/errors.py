@@ -1,0 +1,95 @@
+"""Every error that ebbench raises on purpose.
+
+    EbbenchError                 a mistake that the user can mend; the command line prints it, exit code 2
+    +-- UsageError               an unknown name, key or value on the command line or in a plan
+    +-- DataError                a data set that is missing, cut short or altered
+    +-- PluginError              a plug-in folder that cannot be loaded or whose card is wrong
+    |   +-- ContractError        a plug-in that loads but breaks the contract (type, shape, range, NaN)
+    |   +-- PluginCrash          a plug-in's own code raised
+    |   +-- Diverged             a training or a chain left the finite numbers
+    +-- StorageError             a file that cannot be read or written (permissions, full disk)
+    +-- ResultError              a result file that does not fit its schema
+    Stopped                      SIGINT or SIGTERM was obeyed: state is saved, the same command goes on
+
+An error says what is wrong, where, what was expected, and what to do next. `Stopped` is no
+EbbenchError: nobody made a mistake, and its exit code is the signal's (130 or 143).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EbbenchError(Exception):
+    """A mistake that the user can mend.
+
+    `what` is one sentence; `where` names the file, key or plug-in; `expected` and `fix` complete it.
+    """
+
+    def __init__(self, what: str, *, where: str = "", expected: str = "", fix: str = "") -> None:
+        self.what, self.where, self.expected, self.fix = what, where, expected, fix
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        for label, text in (("where", self.where), ("expected", self.expected), ("fix", self.fix)):
+            if text:
+                lines.append(f"  {label}: {text}")
+        return "\n".join(lines)
+
+
+class UsageError(EbbenchError):
+    """An unknown name, key or value, on the command line or in a plan."""
+
+
+class DataError(EbbenchError):
+    """A data set that is missing, cut short or altered."""
+
+
+class PluginError(EbbenchError):
+    """A plug-in folder that cannot be loaded, or whose card is wrong."""
+
+
+class ContractError(PluginError):
+    """A plug-in that loads but breaks the contract: a wrong type, shape, count, range, or NaN."""
+
+
+class PluginCrash(PluginError):
+    """A plug-in's own code raised; the traceback is in the log that the message names."""
+
+
+class Diverged(PluginError):
+    """A training or a chain left the finite numbers; the message names the step and the quantity."""
+
+
+class StorageError(EbbenchError):
+    """A file that cannot be read or written: permissions, a full disk."""
+
+
+class ResultError(EbbenchError):
+    """A result file that does not fit its schema."""
+
+
+class Stopped(Exception):
+    """SIGINT or SIGTERM was obeyed; the state is saved and the same command goes on from it.
+
+    `exit_code` is 128 + the signal's number, as a shell reports it.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
+def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "", fix: str = "") -> UsageError:
+    """The error for a name that is not among `known`, with the nearest one as a suggestion."""
+    choices = sorted(known)
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else ""
+    return UsageError(
+        f"unknown {kind} '{name}'",
+        where=where,
+        expected="one of " + ", ".join(choices) if choices else "nothing is known here",
+        fix=" ".join(part for part in (hint, fix) if part),
+    )

@@ -1,0 +1,263 @@
+"""A name or a folder -> a plug-in. The only place that imports plug-ins.
+
+A plug-in is a folder with `card.toml` and `model.py` or `task.py`. A name is looked for in the folders
+of EBBENCH_PATH, in the entry points `ebbench.models` and `ebbench.tasks`, and among the built-ins, which
+are loaded in exactly the same way. A path is taken as it is. Two places for one name are an error.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+import tomllib
+import traceback
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ebbench.errors import PluginError, UsageError, unknown
+
+Kind = Literal["model", "task"]
+MODULES: dict[Kind, str] = {"model": "model.py", "task": "task.py"}
+_BUILT_IN: dict[Kind, str] = {"model": "ebbench.baselines", "task": "ebbench.tasks"}
+_ENTRY_POINTS: dict[Kind, str] = {"model": "ebbench.models", "task": "ebbench.tasks"}
+_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Variant(_Strict):
+    """A named configuration of a model: `set` is laid over the values of whichever budget is run."""
+
+    summary: str
+    set: dict[str, Any] = Field(default_factory=dict)
+    control: bool = False
+
+
+class Card(_Strict):
+    """What `card.toml` may say of a model or a task."""
+
+    name: str = Field(pattern=_NAME)
+    title: str
+    summary: str = ""
+    paper: str = ""
+    authors: str = ""
+    year: int | None = None
+    url: str = ""
+
+
+class TaskCard(Card):
+    """A task's card."""
+
+
+class ModelCard(Card):
+    """A model's card.
+
+    `budgets[budget][task or "default"]` are values of `Config`, and `minutes`, the wall-clock limit of
+    the training. `samplers[sampler][protocol]` are a sampler's knobs under that protocol. `score` is the
+    declared score for tasks that ask for an energy.
+    """
+
+    kind: Literal["model", "control"] = "model"
+    budgets: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    variants: dict[str, Variant] = Field(default_factory=dict)
+    samplers: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    score: str = "energy"
+
+
+@dataclass(frozen=True, eq=False)
+class Plugin:
+    """A plug-in's folder; its card and its class are read on first access."""
+
+    kind: Kind
+    folder: Path
+
+    @functools.cached_property
+    def card(self) -> Any:
+        """The ModelCard or TaskCard. Raises PluginError if `card.toml` is missing or wrong."""
+        path = self.folder / "card.toml"
+        schema = ModelCard if self.kind == "model" else TaskCard
+        try:
+            return schema.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise PluginError(
+                f"the card of {self.kind} '{self.folder.name}' cannot be read: {error}",
+                where=_shown(path),
+                expected="a TOML file with at least name and title",
+                fix="see docs/architecture.md, 'A plug-in'",
+            ) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise PluginError(
+                f"the card of {self.kind} '{self.folder.name}' is wrong at '{field}': {first['msg']}",
+                where=_shown(path),
+                expected="the fields " + ", ".join(schema.model_fields),
+                fix=f"mend '{field}' in card.toml",
+            ) from error
+
+    @property
+    def name(self) -> str:
+        """The name that the card gives."""
+        return str(self.card.name)
+
+    @functools.cached_property
+    def cls(self) -> type[Any]:
+        """The plug-in's class; its code runs here. Raises PluginError if it cannot be imported."""
+        from ebbench import contract
+
+        base = contract.Model if self.kind == "model" else contract.Task
+        module = self._import()
+        found = [
+            value
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
+        ]
+        if len(found) != 1:
+            raise PluginError(
+                f"{MODULES[self.kind]} defines {len(found)} subclasses of ebbench.{base.__name__}",
+                where=_shown(self.folder / MODULES[self.kind]),
+                expected="exactly one",
+                fix="keep one, and move what several share into a plain function or a base of its own file",
+            )
+        return found[0]
+
+    @functools.cached_property
+    def code_hash(self) -> str:
+        """SHA-256 over the folder's files that code can depend on: all but the card and Markdown.
+
+        The card is left out because the values that it sets are part of a run's identity by themselves.
+        """
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.rglob("*")):
+            inside = path.relative_to(self.folder)
+            hidden = any(part.startswith(".") or part == "__pycache__" for part in inside.parts)
+            if path.is_file() and not hidden and path.name != "card.toml" and path.suffix != ".md":
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                digest.update(f"{inside.as_posix()} {content}\n".encode())
+        return digest.hexdigest()
+
+    def _import(self) -> types.ModuleType:
+        # The folder becomes a package of its own, so that relative imports work, and stands in
+        # sys.modules before its code runs, which dataclasses and pickle rely on. The path in the
+        # name keeps two folders of one name apart.
+        path = self.folder / MODULES[self.kind]
+        tag = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:8]
+        package_name = f"ebbench_plugins.{re.sub(r'[^0-9a-zA-Z]', '_', self.folder.name)}_{tag}"
+        module_name = f"{package_name}.{path.stem}"
+        if module_name in sys.modules:
+            return sys.modules[module_name]
+        root = sys.modules.setdefault("ebbench_plugins", types.ModuleType("ebbench_plugins"))
+        root.__path__ = []
+        package = types.ModuleType(package_name)
+        package.__path__ = [str(self.folder)]
+        sys.modules[package_name] = package
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        # SystemExit too: a plug-in that calls sys.exit must not end the command without a word.
+        except (Exception, SystemExit) as error:
+            for name in [n for n in sys.modules if n == package_name or n.startswith(package_name + ".")]:
+                del sys.modules[name]
+            raise PluginError(
+                f"{self.kind} '{self.folder.name}' does not import: {type(error).__name__}: {error}",
+                where=fault(error, self.folder),
+                expected="a module that imports without an error",
+                fix="mend the line named above",
+            ) from error
+        return module
+
+
+def fault(error: BaseException, folder: Path) -> str:
+    """`file:line` of the innermost frame of `error` inside `folder`, relative to its parent."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_shown(Path(error.filename))}:{error.lineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(folder):
+            return f"{folder.name}/{path.relative_to(folder).as_posix()}:{frame.lineno}"
+    return folder.name
+
+
+def names(kind: Kind) -> list[str]:
+    """The names that `load` knows for this kind, sorted; a folder counts by its own name."""
+    return sorted({name for name, _ in _known(kind)})
+
+
+def load(kind: Kind, name_or_path: str) -> Plugin:
+    """The plug-in of that name, or in that folder. Nothing of its code runs yet.
+
+    Raises UsageError for an unknown or ambiguous name, PluginError for a folder that is no plug-in.
+    """
+    path = Path(name_or_path).expanduser()
+    looks_like_path = len(path.parts) > 1 or name_or_path.startswith((".", "~")) or path.is_absolute()
+    if looks_like_path:
+        if not (path / MODULES[kind]).is_file():
+            raise PluginError(
+                f"'{name_or_path}' is no {kind} folder",
+                where=_shown(path),
+                expected=f"a folder that holds {MODULES[kind]} and card.toml",
+                fix=f"name one of the known {kind}s ({', '.join(names(kind))}) or the right folder",
+            )
+        return Plugin(kind, path.resolve())
+    places = {folder.resolve() for name, folder in _known(kind) if name == name_or_path}
+    if (path / MODULES[kind]).is_file():
+        places.add(path.resolve())
+    if not places:
+        raise unknown(
+            kind,
+            name_or_path,
+            names(kind),
+            fix=f"`ebbench list` shows what there is; a folder "
+            f"of your own is given by its path, such as ./{name_or_path}",
+        )
+    if len(places) > 1:
+        raise UsageError(
+            f"{kind} '{name_or_path}' is in {len(places)} places",
+            where=", ".join(sorted(_shown(place) for place in places)),
+            expected="one place for a name",
+            fix="give the folder's path, or take one out of EBBENCH_PATH",
+        )
+    return Plugin(kind, places.pop())
+
+
+def _known(kind: Kind) -> list[tuple[str, Path]]:
+    found: list[tuple[str, Path]] = []
+    package = importlib.import_module(_BUILT_IN[kind])
+    folders = [Path(place) for place in package.__path__]
+    folders += [
+        Path(place).expanduser() for place in os.environ.get("EBBENCH_PATH", "").split(os.pathsep) if place
+    ]
+    for folder in folders:
+        if folder.is_dir():
+            found += [(p.parent.name, p.parent) for p in sorted(folder.glob(f"*/{MODULES[kind]}"))]
+    for entry in importlib.metadata.entry_points(group=_ENTRY_POINTS[kind]):
+        try:
+            spec = importlib.util.find_spec(entry.value)
+        except (ImportError, ValueError):
+            spec = None
+        for place in (spec.submodule_search_locations or []) if spec else []:
+            found.append((entry.name, Path(place)))
+    return found
+
+
+def _shown(path: Path) -> str:
+    # An error message is for the user's own screen: the path as short as it can be said.
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

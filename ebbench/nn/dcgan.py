@@ -1,0 +1,107 @@
+"""DCGAN nets for images of 28x28 (MNIST) and 32x32 (CIFAR-10), as MEG's authors built them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+# The sides that four stride-2 layers pass between an MNIST image and its smallest map.
+_SIDES_28 = (2, 4, 7, 14, 28)
+
+
+class Generator28(nn.Module):
+    """Latent vectors (n, z_dim) -> images (n, channels, 28, 28) in (-1, 1).
+
+    Linear to 2x2 with 8 * `width` channels, four stride-2 transposed convolutions, batch norm and ReLU
+    between, tanh at the end. MEG's authors take `width` 64 and `kernel` 5.
+    """
+
+    def __init__(self, z_dim: int, channels: int, width: int, kernel: int = 5) -> None:
+        super().__init__()
+        widths = (8 * width, 4 * width, 2 * width, width, channels)
+        self.first = nn.Linear(z_dim, widths[0] * 4)
+        layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU()]
+        for (small, large), (wide, narrow) in zip(pairwise(_SIDES_28), pairwise(widths), strict=True):
+            size, padding = _fitting(kernel, large)
+            # 2 -> 4, 7 -> 14 and 14 -> 28 double; 4 -> 7 does not: the output padding makes up for it.
+            extra = large - ((small - 1) * 2 - 2 * padding + size)
+            layers.append(nn.ConvTranspose2d(wide, narrow, size, 2, padding, output_padding=extra))
+            if large < 28:
+                layers += [nn.BatchNorm2d(narrow), nn.ReLU()]
+        self.rest = nn.Sequential(*layers, nn.Tanh())
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Images for the latent vectors `z`."""
+        h = self.first(z).view(len(z), -1, 2, 2).contiguous(memory_format=torch.channels_last)
+        images: Tensor = self.rest(h)
+        return images
+
+
+class Trunk28(nn.Sequential):
+    """Images (n, channels, 28, 28) -> features (n, `features`): four stride-2 convolutions, LeakyReLU 0.2.
+
+    No normalisation: a gradient penalty is a matter of each example by itself (Gulrajani et al. 2017,
+    section 4).
+    """
+
+    def __init__(self, channels: int, width: int, kernel: int = 5) -> None:
+        layers: list[nn.Module] = []
+        widths = (channels, width, 2 * width, 4 * width, 8 * width)
+        for large, (narrow, wide) in zip(_SIDES_28[:0:-1], pairwise(widths), strict=True):
+            size, padding = _fitting(kernel, large)
+            layers += [nn.Conv2d(narrow, wide, size, 2, padding), nn.LeakyReLU(0.2)]
+        super().__init__(*layers, nn.Flatten())
+        self.features = 32 * width
+
+
+class Generator32(nn.Module):
+    """Latent vectors (n, z_dim) -> images (n, channels, 32, 32) in (-1, 1).
+
+    Linear to 4x4 with 8 * `width` channels and no batch norm there, three 4x4 stride-2 transposed
+    convolutions, batch norm and ReLU, a 3x3 convolution and tanh; `width` is 64 in MEG's code.
+    """
+
+    def __init__(self, z_dim: int, channels: int, width: int) -> None:
+        super().__init__()
+        widths = (8 * width, 4 * width, 2 * width, width)
+        self.first = nn.Linear(z_dim, widths[0] * 16)
+        layers: list[nn.Module] = []
+        for wide, narrow in pairwise(widths):
+            layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1), nn.BatchNorm2d(narrow), nn.ReLU()]
+        self.rest = nn.Sequential(*layers, nn.Conv2d(width, channels, 3, padding=1), nn.Tanh())
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Images for the latent vectors `z`."""
+        h = self.first(z).view(len(z), -1, 4, 4).contiguous(memory_format=torch.channels_last)
+        images: Tensor = self.rest(h)
+        return images
+
+
+class Trunk32(nn.Sequential):
+    """Images (n, channels, 32, 32) -> features (n, `features`): seven convolutions, LeakyReLU 0.1.
+
+    3x3 of stride 1 and 4x4 of stride 2 in turn, `width` to 8 * `width` channels: the energy of MEG's
+    code on CIFAR-10 at `width` 64.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        layers: list[nn.Module] = []
+        before = channels
+        for wide in (width, 2 * width, 4 * width):
+            layers += [nn.Conv2d(before, wide, 3, padding=1), nn.LeakyReLU(0.1)]
+            layers += [nn.Conv2d(wide, wide, 4, 2, 1), nn.LeakyReLU(0.1)]
+            before = wide
+        layers += [nn.Conv2d(before, 8 * width, 3, padding=1), nn.LeakyReLU(0.1)]
+        super().__init__(*layers, nn.Flatten())
+        self.features = 8 * width * 16
+
+
+def _fitting(kernel: int, large: int) -> tuple[int, int]:
+    """Kernel and padding of the stride-2 layer whose larger side is `large`.
+
+    An even kernel halves an even side exactly, but 7 <-> 4 needs an odd one.
+    """
+    size = kernel - 1 if large == 7 and kernel % 2 == 0 else kernel
+    return size, (size - 1) // 2

@@ -1,0 +1,78 @@
+"""The net that fits the shape of the data: convolutional for images, a perceptron for vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ebbench.contract import DataSpec
+from ebbench.errors import ContractError
+from ebbench.nn.dcgan import Generator28, Generator32, Trunk28, Trunk32
+from ebbench.nn.mlp import mlp
+
+
+def generator(data: DataSpec, z_dim: int, *, width: int, kernel: int, layers: Sequence[int]) -> nn.Module:
+    """Latent vectors (n, z_dim) -> examples (n, *data.shape); `layers` are the hidden sizes for vectors."""
+    match data.shape:
+        case (size,):
+            return mlp([z_dim, *layers, size], nn.ReLU())
+        case (channels, 28, 28):
+            return Generator28(z_dim, channels, width, kernel)
+        case (channels, 32, 32):
+            return Generator32(z_dim, channels, width)
+    raise _unfit(data)
+
+
+def trunk(data: DataSpec, *, width: int, kernel: int, layers: Sequence[int]) -> tuple[nn.Module, int]:
+    """Examples (n, *data.shape) -> features (n, m), and m. Convolutions are channels-last throughout."""
+    match data.shape:
+        case (size,):
+            return mlp([size, *layers], nn.LeakyReLU(0.2), last_linear=False), layers[-1]
+        case (channels, 28, 28):
+            narrow = Trunk28(channels, width, kernel)
+            return narrow.to(memory_format=torch.channels_last), narrow.features
+        case (channels, 32, 32):
+            wide = Trunk32(channels, width)
+            return wide.to(memory_format=torch.channels_last), wide.features
+    raise _unfit(data)
+
+
+def initialise(net: nn.Module, std: float) -> nn.Module:
+    """Draw the weights of `net` and return it.
+
+    A positive `std` draws convolutions from N(0, std^2), as DCGAN and MEG's code do with 0.02, and
+    leaves the rest as torch has it. `std` 0 draws every layer by He et al. 2015 (equation 10; fan-in,
+    the last layer without the factor 2), which starts shallow nets of small width far faster.
+    """
+    convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    if std > 0:
+        for module in convolutions:
+            nn.init.normal_(module.weight, 0.0, std)
+            _no_bias(module)
+        return net
+    layers = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+    for module in layers:
+        fan_in = module.weight[0].numel()
+        if isinstance(module, nn.ConvTranspose2d):
+            # Each output of a transposed convolution sees one weight in stride^2 of a kernel.
+            fan_in = module.in_channels * module.weight[0, 0].numel() // module.stride[0] ** 2
+        gain = 1.0 if module is layers[-1] else 2.0
+        nn.init.normal_(module.weight, 0.0, (gain / fan_in) ** 0.5)
+        _no_bias(module)
+    return net
+
+
+def _no_bias(module: nn.Module) -> None:
+    if isinstance(module.bias, torch.Tensor):
+        nn.init.zeros_(module.bias)
+
+
+def _unfit(data: DataSpec) -> ContractError:
+    return ContractError(
+        f"no net for examples of shape {data.shape}",
+        where="ebbench/nn/nets.py",
+        expected="vectors, or images of 28x28 or 32x32 pixels",
+        fix="give the model a net of its own for this shape",
+    )

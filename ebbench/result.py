@@ -1,0 +1,430 @@
+"""The Result schema: what one scored run is, and how it is written, read and migrated.
+
+A result is one JSON file. It is canonical (sorted keys, UTF-8, shortest float notation, no NaN, a
+newline at the end), so equal results are equal files; it is written atomically, so a reader never
+sees half of one. `python -m ebbench.result > ebbench/result.schema.json` writes its JSON Schema.
+
+A change of the schema raises `SCHEMA_VERSION` and adds one function to `MIGRATIONS`; the golden
+files of every released version must load for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
+
+from ebbench.errors import ResultError, StorageError
+from ebbench.files import write_atomically
+
+SCHEMA_VERSION = 1
+
+Tier = Literal["claimed", "recomputed", "reproduced"]
+
+Raw = dict[str, Any]
+
+
+def _plain(value: Any, where: str = "") -> Any:
+    """`value` as JSON holds it: tuples become lists; what JSON cannot hold is refused.
+
+    `config` and `details` come from plug-ins, so this is where their NaN and their arrays stop.
+    """
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where or 'value'} is {value}; numbers must be finite")
+        return float(value)
+    if isinstance(value, str):
+        value.encode("utf-8")  # a lone surrogate cannot be written; UnicodeEncodeError is a ValueError
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"key {key!r} of {where or 'the object'} is no string")
+            key.encode("utf-8")
+        return {key: _plain(item, f"{where}.{key}" if where else key) for key, item in value.items()}
+    raise ValueError(f"{where or 'value'} is a {type(value).__name__}, which JSON cannot hold")
+
+
+def _utc(text: str) -> str:
+    datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
+    return text
+
+
+def _beside(name: str) -> str:
+    # A result may come from a stranger, and a page shows the files that it names.
+    if name in ("", ".", "..") or any(character in name for character in "/\\:\0"):
+        raise ValueError(f"'{name}' is no plain file name")
+    return name
+
+
+Json = Annotated[dict[str, JsonValue], BeforeValidator(_plain)]
+Name = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_utc)]
+FileName = Annotated[str, AfterValidator(_beside)]
+
+
+class _Part(BaseModel):
+    # strict: a number stored as a string is an error, not a number.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class TaskPart(_Part):
+    """The question: which task, in which version, under which protocol, on which data."""
+
+    name: Name
+    version: Annotated[int, Field(ge=1)]
+    protocol: Name
+    source: Annotated[str, Field(min_length=1, description="the data that was found: mnist, digits")]
+    options: Json = Field(default_factory=dict, description="every option of the task, as resolved")
+
+
+class ModelPart(_Part):
+    """Who answered it."""
+
+    name: Name
+    variant: Annotated[str, Field(description="a named configuration of the model's card; '' is none")] = ""
+    kind: Literal["model", "control"] = "model"
+    title: str = ""
+    code_hash: Annotated[str, Field(description="the hash of the plug-in's folder")]
+
+
+class SamplerPart(_Part):
+    """The sampler that was scored, with every knob as resolved."""
+
+    name: Name
+    knobs: Json = Field(default_factory=dict)
+
+
+class Curves(_Part):
+    """What training logged: entry i of each series belongs to `step[i]` and `seconds[i]`.
+
+    A series holds null where nothing was logged at that step.
+    """
+
+    step: list[Count] = Field(default_factory=list)
+    seconds: list[Seconds] = Field(default_factory=list)
+    series: dict[str, list[float | None]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Curves:
+        lengths = {"seconds": len(self.seconds)} | {name: len(v) for name, v in self.series.items()}
+        for name, length in lengths.items():
+            if length != len(self.step):
+                raise ValueError(f"{name} has {length} entries, step has {len(self.step)}")
+        return self
+
+
+class Git(_Part):
+    """The project's checkout; `dirty` when its code differs from the commit."""
+
+    commit: Name
+    dirty: bool
+
+
+class Cpu(_Part):
+    """The processor; `threads` is what torch was allowed to use."""
+
+    model: str
+    physical_cores: Annotated[int, Field(ge=1)] | None = None
+    logical_cores: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1)]
+
+
+class Gpu(_Part):
+    """The graphics card; `peak_memory` is what this process held at most, in bytes."""
+
+    name: str
+    driver: str | None = None
+    cuda: str | None = None
+    peak_memory: Count
+
+
+class Flags(_Part):
+    """The switches of torch that can move a number."""
+
+    tf32_matmul: bool
+    tf32_cudnn: bool
+    deterministic_algorithms: bool
+    cudnn_deterministic: bool
+    cudnn_benchmark: bool
+
+
+class Provenance(_Part):
+    """Code, packages, hardware and data behind a result, without any path, user or host name."""
+
+    ebbench: Name
+    git: Git | None
+    packages: dict[str, str]
+    python: Name
+    platform: Name
+    device: Name
+    cpu: Cpu
+    gpu: Gpu | None
+    flags: Flags
+    data_hashes: Annotated[dict[str, str], Field(description="SHA-256 by file name")]
+    code_hash: Annotated[str, Field(description="the hash of the model's folder")]
+    command: str
+
+
+class Training(_Part):
+    """The training that the scored state came from; it may be older than the scoring."""
+
+    hash: Annotated[str, Field(description="the hash of all that determined the trained state")]
+    steps: Count
+    seconds: Seconds
+    steps_per_second: Annotated[float, Field(ge=0)] | None = None
+    stopped_by: Literal["steps", "time", "none"]
+    parameters: Annotated[int, Field(ge=0, description="the number of trainable parameters")]
+    curves: Curves = Field(default_factory=Curves)
+    provenance: Annotated[
+        Provenance | None, Field(description="where it was trained, if that is known; else as the result's")
+    ] = None
+
+
+class ScoringPart(_Part):
+    """The scoring: its own hash, and what it cost."""
+
+    hash: Annotated[str, Field(description="the hash of all that determined the metrics")]
+    seconds: Seconds
+    samples_per_second: Annotated[float, Field(ge=0)] | None = None
+    samples: Count | None = None
+
+
+class Verification(_Part):
+    """How far the maintainers confirmed the numbers, when, and what they found."""
+
+    tier: Tier
+    checked: Time | None = None
+    details: Json = Field(default_factory=dict)
+
+
+class Result(_Part):
+    """One scored run: one model, one task, one sampler, one seed."""
+
+    schema_version: Literal[1] = 1
+    run_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=,@-]*$")]
+    created: Annotated[Time, Field(description="UTC, in whole seconds")]
+    task: TaskPart
+    model: ModelPart
+    sampler: SamplerPart | None = None
+    budget: Name
+    config: Json = Field(default_factory=dict, description="every knob of the model, as resolved")
+    overrides: Json = Field(default_factory=dict, description="the knobs that --set changed")
+    seed: int
+    metrics: dict[str, float]
+    details: Json = Field(default_factory=dict)
+    training: Training
+    scoring: ScoringPart
+    pictures: Annotated[dict[str, FileName], Field(description="name to file beside this one")] = Field(
+        default_factory=dict
+    )
+    provenance: Provenance
+    verification: Verification | None = None
+
+    @property
+    def tier(self) -> Tier:
+        """How the numbers were confirmed; "claimed" when nobody has looked."""
+        return self.verification.tier if self.verification else "claimed"
+
+    def row_key(self) -> str:
+        """What makes one row of a table: results that differ only in their seed share it.
+
+        Canonical JSON of the task (name, version, options, protocol, source), the model (name,
+        variant), the overrides (of the model's and the sampler's knobs), the sampler and the budget.
+        """
+        return canonical(
+            {
+                "task": self.task.model_dump(),
+                "model": [self.model.name, self.model.variant],
+                "overrides": self.overrides,
+                "sampler": self.sampler.name if self.sampler else None,
+                "budget": self.budget,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file among the results that is none, and why."""
+
+    path: Path
+    reason: str
+
+
+def now() -> str:
+    """The time as results hold it: UTC, ISO 8601, whole seconds, "2026-01-31T09:00:00Z"."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def canonical(value: Any) -> str:
+    """`value` as JSON with sorted keys, two spaces of indent and no NaN (ValueError)."""
+    return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def build(raw: Mapping[str, Any], *, where: str = "") -> Result:
+    """The result that `raw` describes; ResultError names each field that does not fit."""
+    try:
+        return Result.model_validate(dict(raw))
+    except ValidationError as error:
+        raise ResultError(
+            f"a result does not fit schema version {SCHEMA_VERSION}: {_explain(error)}",
+            where=where,
+            expected="the fields of ebbench/result.schema.json",
+        ) from error
+
+
+def _explain(error: ValidationError, most: int = 5) -> str:
+    found = error.errors(include_url=False, include_context=False)
+    lines = []
+    for item in found[:most]:
+        field = ".".join(str(part) for part in item["loc"]) or "result"
+        value = repr(item["input"])
+        # A missing field's "input" is the whole object around it: no help to anyone.
+        shown = "" if item["type"] == "missing" or len(value) > 60 else f" (found {value})"
+        lines.append(f"{field}: {item['msg']}{shown}")
+    if len(found) > most:
+        lines.append(f"and {len(found) - most} more")
+    return "; ".join(lines)
+
+
+# From a version to the next: a function that takes and gives the parsed JSON object. Version 1 is
+# the first, so there is none yet.
+MIGRATIONS: dict[int, Callable[[Raw], Raw]] = {}
+
+
+def migrate(
+    raw: Raw,
+    table: Mapping[int, Callable[[Raw], Raw]] | None = None,
+    *,
+    current: int = SCHEMA_VERSION,
+    where: str = "",
+) -> Raw:
+    """`raw` brought to schema version `current`, one migration of `table` after another.
+
+    `table` maps a version to the function that leads to the next one (default: `MIGRATIONS`). A
+    version that is missing, newer than `current`, or without a way up is a ResultError.
+    """
+    table = MIGRATIONS if table is None else table
+    expected = f"schema_version {current} or an older one"
+    version = raw.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        found = "no schema_version" if "schema_version" not in raw else f"schema_version {version!r}"
+        raise ResultError(f"a result with {found}", where=where, expected=expected)
+    if version > current:
+        raise ResultError(
+            f"a result with schema_version {version}, which this ebbench does not know",
+            where=where,
+            expected=expected,
+            fix="upgrade ebbench",
+        )
+    while version < current:
+        if version not in table:
+            raise ResultError(
+                f"a result with schema_version {version}, from which no migration leads on",
+                where=where,
+                expected=expected,
+            )
+        version += 1
+        raw = {**table[version - 1](dict(raw)), "schema_version": version}
+    return raw
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def read(path: str | os.PathLike[str]) -> Result:
+    """The result in the file `path`, migrated to the present schema.
+
+    StorageError if the file cannot be read, ResultError if it holds no result.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise StorageError(
+            f"the result cannot be read: {error.strerror or error}",
+            where=str(path),
+            expected="a readable JSON file",
+        ) from error
+    try:
+        raw = json.loads(text.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise ResultError(
+            f"the result is no JSON: {error}", where=str(path), expected="one JSON object in UTF-8"
+        ) from error
+    if not isinstance(raw, dict):
+        raise ResultError(
+            f"the result is a JSON {type(raw).__name__}", where=str(path), expected="a JSON object"
+        )
+    return build(migrate(raw, where=str(path)), where=str(path))
+
+
+def write(result: Result, path: str | os.PathLike[str]) -> None:
+    """Write `result` to `path`, whole or not at all; the folder is made if need be.
+
+    StorageError if the folder cannot be written or the disk is full: what was there before stays.
+    """
+    path = Path(path)
+    data = (canonical(result.model_dump(mode="json")) + "\n").encode("utf-8")
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise StorageError(
+            f"the result cannot be written: {error.strerror or error}",
+            where=str(path),
+            expected="a folder that can be written, on a disk with space",
+            fix="free some space or choose another folder with --results; then repeat the command",
+        ) from error
+
+
+def load_all(folder: str | os.PathLike[str]) -> tuple[list[Result], list[Problem]]:
+    """Every result under `folder`, in the order of the paths, and every JSON file that is none.
+
+    Hidden files and folders are passed over. A folder that is not there holds no results.
+    """
+    folder = Path(folder)
+    results: list[Result] = []
+    problems: list[Problem] = []
+    for path in sorted(folder.rglob("*.json")):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        try:
+            results.append(read(path))
+        except (ResultError, StorageError) as error:
+            problems.append(Problem(path, error.what))
+    return results, problems
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a result, as committed in `result.schema.json`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Result.model_json_schema(mode="validation"),
+    }
+
+
+if __name__ == "__main__":
+    print(canonical(schema()))

@@ -1,0 +1,370 @@
+"""A spec -> a training (made, or taken from the store) -> a score -> a result.
+
+The run store, under `ebbench.files.home()`, has one folder a training:
+
+    runs/<training hash>/lock              one process at a time
+    runs/<training hash>/key.json          what the hash stands for
+    runs/<training hash>/checkpoint.json   while it trains (and its tensors beside it)
+    runs/<training hash>/state.json        the trained state, once it is there
+    runs/<training hash>/scores/<hash>/    chunks of a scoring that is not done yet
+    runs/<training hash>/error.log         the traceback of a plug-in that raised
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import torch
+
+from ebbench import contract, curves, loader, provenance, result, seeds, state
+from ebbench.data.store import Store
+from ebbench.errors import (
+    ContractError,
+    EbbenchError,
+    PluginCrash,
+    Stopped,
+    StorageError,
+    UsageError,
+)
+from ebbench.files import home, write_atomically
+from ebbench.progress import Reporter
+from ebbench.scoring import Scoring
+from ebbench.signals import StopRequest, stop_on_signals
+from ebbench.spec import Spec, content_hash
+from ebbench.training import CHECKPOINT_SECONDS, Run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A result, where it is, and whether it was there before."""
+
+    result: result.Result
+    path: Path
+    existed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where and how to run; nothing here may move a score."""
+
+    device: torch.device
+    results: Path
+    store: Store
+    force: bool = False
+    reporter: Reporter = dataclasses.field(default_factory=Reporter)
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto" is the first GPU where there is one, else the CPU. Raises UsageError."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"device '{name}' cannot be used: {str(error).splitlines()[0]}",
+            where="--device",
+            expected="auto, cpu, cuda or cuda:N",
+            fix="`ebbench doctor` shows what is there",
+        ) from error
+    return device
+
+
+def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcome]:
+    """Train, score and write each seed in turn; what is done already is only pointed at."""
+    task = spec.task.cls(spec.options, spec.protocol, settings.store)
+    folder = settings.results / spec.task.name / spec.model.name
+    _check_writable(folder)
+    with stop_on_signals() as stop:
+        for seed in run_seeds:
+            yield _run_seed(spec, task, seed, folder, settings, stop)
+
+
+def _run_seed(
+    spec: Spec, task: contract.Task, seed: int, folder: Path, settings: Settings, stop: StopRequest
+) -> Outcome:
+    path = folder / f"{spec.run_id(task, seed)}.json"
+    if path.exists() and not settings.force:
+        return Outcome(result.read(path), path, existed=True)
+    key = spec.training_key(task, seed)
+    training_hash = content_hash(key)
+    place = home() / "runs" / training_hash
+    with _locked(place, settings.reporter):
+        # Another process may have finished while this one waited.
+        if path.exists() and not settings.force:
+            return Outcome(result.read(path), path, existed=True)
+        if settings.force:
+            _forget(place)
+        _write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
+        model, training = _trained(spec, task, seed, place, settings, stop)
+        training["hash"] = training_hash
+        made = _scored(spec, task, seed, place, model, training, settings, stop, path)
+    return Outcome(made, path, existed=False)
+
+
+def _trained(
+    spec: Spec,
+    task: contract.Task,
+    seed: int,
+    place: Path,
+    settings: Settings,
+    stop: StopRequest,
+) -> tuple[contract.Model, dict[str, Any]]:
+    """The model in its trained state, and the record of its training."""
+    seeds.seed_everything(seeds.derive(seed, "model"))
+    with _plugin_code(spec.model, place, "__init__"):
+        model: contract.Model = spec.model.cls(task.spec(), spec.config)
+    model.device = settings.device
+    for module in _modules(model).values():
+        module.to(settings.device)
+    kept = model.state_dict().keys()
+    stored = place / "state.json"
+    if stored.exists():
+        saved = state.load(stored, settings.device)
+        with _plugin_code(spec.model, place, "load_state_dict"):
+            model.load_state_dict(saved["model"])
+        settings.reporter.note(f"seed {seed}: trained before, taken from the store")
+        record: dict[str, Any] = saved["training"]
+        return model, record
+
+    settings.reporter.note(f"seed {seed}: training {spec.model.name} at budget {spec.budget}")
+    data = task.data(settings.device)
+    seeds.seed_everything(seeds.derive(seed, "train"))
+    run = Run(
+        model,
+        place,
+        seed=seed,
+        device=settings.device,
+        stop=stop,
+        reporter=settings.reporter,
+        minutes=spec.minutes,
+        checkpoint_seconds=settings.checkpoint_seconds,
+    )
+    with _plugin_code(spec.model, place, "train"):
+        model.train(data, run)
+    record = {
+        "steps": run.steps,
+        "seconds": round(run.seconds, 3),
+        "steps_per_second": round(run.steps / run.seconds, 4) if run.steps else None,
+        "stopped_by": run.stopped_by,
+        "parameters": _parameters(model),
+        "curves": dataclasses.asdict(run.curves),
+        "provenance": _provenance(spec, task, seed, settings).model_dump(mode="json"),
+    }
+    if model.keeps_state:
+        # What training alone needs (optimisers) is not there on a fresh model, and is not kept.
+        final = {name: part for name, part in model.state_dict().items() if name in kept}
+        state.save({"model": final, "training": record}, stored)
+    for leftover in place.glob("checkpoint*"):
+        leftover.unlink()
+    return model, record
+
+
+def _scored(
+    spec: Spec,
+    task: contract.Task,
+    seed: int,
+    place: Path,
+    model: contract.Model,
+    training: dict[str, Any],
+    settings: Settings,
+    stop: StopRequest,
+    path: Path,
+) -> result.Result:
+    """Score the model, write the pictures and then the result."""
+    scoring_hash = content_hash(spec.scoring_key(task, seed))
+    chunks = place / "scores" / scoring_hash
+    for module in _modules(model).values():
+        module.eval()
+    draw = None
+    if spec.sampler:
+        draw = partial(contract.samplers(spec.model.cls)[spec.sampler], model, **spec.knobs)
+    scoring = Scoring(
+        model,
+        task.spec(),
+        chunks,
+        seed=seed,
+        device=settings.device,
+        sampler=spec.sampler,
+        draw=draw,
+        plugin_folder=spec.model.folder,
+        stop=stop,
+        reporter=settings.reporter,
+    )
+    began = time.perf_counter()
+    with _pinned():
+        score = task.score(model, scoring)
+    _check_metrics(score.metrics, spec.task)
+    pictures = dict(scoring.pictures)
+    if training["curves"]["step"]:
+        pictures["curves"] = curves.draw(training["curves"], f"{spec.model.name}, seed {seed}")
+    names = {name: f"{path.stem}.{name}.png" for name in pictures}
+    for name, pixels in pictures.items():
+        _write(path.with_name(names[name]), curves.png(pixels))
+    made = result.build(
+        {
+            "schema_version": result.SCHEMA_VERSION,
+            "run_id": path.stem,
+            "created": result.now(),
+            "task": {
+                "name": spec.task.name,
+                "version": task.version,
+                "protocol": spec.protocol,
+                "source": task.source,
+                "options": dataclasses.asdict(spec.options),
+            },
+            "model": {
+                "name": spec.model.name,
+                "variant": spec.variant,
+                "kind": "control" if spec.control else "model",
+                "title": spec.model.card.title,
+                "code_hash": spec.model.code_hash,
+            },
+            "sampler": {"name": spec.sampler, "knobs": dict(spec.knobs)} if spec.sampler else None,
+            "budget": spec.budget,
+            "config": dataclasses.asdict(spec.config),
+            "overrides": dict(spec.overrides),
+            "seed": seed,
+            "metrics": {name: float(value) for name, value in score.metrics.items()},
+            "details": dict(score.details),
+            "training": training,
+            "scoring": {
+                "hash": scoring_hash,
+                "seconds": round(time.perf_counter() - began, 3),
+                "samples_per_second": (
+                    round(scoring.drawn / scoring.drawing_seconds, 1) if scoring.drawn else None
+                ),
+                "samples": scoring.asked or None,
+            },
+            "pictures": names,
+            "provenance": _provenance(spec, task, seed, settings).model_dump(mode="json"),
+            "verification": None,
+        },
+        where=path.name,
+    )
+    result.write(made, path)
+    shutil.rmtree(chunks, ignore_errors=True)
+    return made
+
+
+def _provenance(spec: Spec, task: contract.Task, seed: int, settings: Settings) -> provenance.Provenance:
+    return provenance.collect(
+        settings.device, dict(task.data_hashes), spec.model.code_hash, spec.command(seed)
+    )
+
+
+def _modules(model: contract.Model) -> dict[str, torch.nn.Module]:
+    return {name: value for name, value in vars(model).items() if isinstance(value, torch.nn.Module)}
+
+
+def _parameters(model: contract.Model) -> int:
+    """The number of trainable parameters; those that two nets share count once."""
+    unique = {id(p): p.numel() for m in _modules(model).values() for p in m.parameters() if p.requires_grad}
+    return sum(unique.values())
+
+
+def _check_metrics(metrics: Mapping[str, float], task: loader.Plugin) -> None:
+    declared = {metric.name for metric in task.cls.metrics}
+    if set(metrics) != declared:
+        raise ContractError(
+            f"task '{task.name}' scored {sorted(metrics)}",
+            where=f"{task.folder.name}/task.py",
+            expected=f"the metrics that it declares: {sorted(declared)}",
+        )
+    for name, value in metrics.items():
+        if not np.isfinite(value):
+            raise ContractError(
+                f"metric '{name}' is {value}", where=f"task '{task.name}'", expected="a finite number"
+            )
+
+
+@contextmanager
+def _plugin_code(plugin: loader.Plugin, place: Path, method: str) -> Iterator[None]:
+    """Turn whatever the plug-in's own code raises into a PluginCrash; the traceback goes to a log."""
+    try:
+        yield
+    except (EbbenchError, Stopped):
+        raise
+    except Exception as error:
+        _write(place / "error.log", traceback.format_exc().encode())
+        raise PluginCrash(
+            f"{method}() of model '{plugin.name}' raised {type(error).__name__}: {error}",
+            where=loader.fault(error, plugin.folder),
+            fix=f"the whole traceback is in {place / 'error.log'}",
+        ) from error
+
+
+@contextmanager
+def _pinned() -> Iterator[None]:
+    """Scoring in full float32 and with a fixed choice of kernels: speed must not move a score."""
+    matmul: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    before = (matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark)
+    matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark = "ieee", "ieee", False
+    try:
+        yield
+    finally:
+        matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark = before
+
+
+@contextmanager
+def _locked(place: Path, reporter: Reporter) -> Iterator[None]:
+    """One process at a time in a training's folder; the lock falls with the process that holds it."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(place / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            reporter.note("another process is at this very run: waiting for it to end (Ctrl-C to leave)")
+            lock.acquire()
+    except OSError as error:
+        raise StorageError(
+            f"the run store cannot be used: {error.strerror or error}",
+            where=str(place),
+            expected="a folder that can be written",
+            fix="set EBBENCH_HOME to one",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _forget(place: Path) -> None:
+    for path in [*place.glob("state*"), *place.glob("checkpoint*")]:
+        path.unlink()
+    shutil.rmtree(place / "scores", ignore_errors=True)
+
+
+def _check_writable(folder: Path) -> None:
+    """Before hours of training: can the result be written at all?"""
+    probe = folder / ".probe"
+    _write(probe, b"")
+    probe.unlink()
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise StorageError(
+            f"'{path.name}' cannot be written: {error.strerror or error}",
+            where=str(path.parent),
+            expected="a folder that can be written, with room in it",
+            fix="choose another with --results, or EBBENCH_HOME for the run store; what was saved is kept",
+        ) from error

@@ -1,0 +1,175 @@
+"""Scoring: what a task sees of the engine while it scores a trained model.
+
+Long scorings go in chunks. Each chunk has a seed of its own and is reduced at once to what the task
+needs of it, so that memory stays small, and kept on disk until the score is done, so that an
+interrupted scoring goes on where it was and gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ebbench import seeds
+from ebbench.errors import ContractError, PluginCrash, StorageError
+from ebbench.files import write_atomically
+from ebbench.loader import fault
+from ebbench.progress import Reporter
+from ebbench.signals import StopRequest
+
+if TYPE_CHECKING:
+    from ebbench.contract import DataSpec, Model
+
+Reduce = Callable[[Tensor], Mapping[str, np.ndarray]]
+# Values may leave the data's range by this share of it: a float32 rounding, no more.
+RANGE_TOLERANCE = 1e-5
+
+
+class Scoring:
+    """One scoring in progress: draws from the model, checks what it gives, keeps what was reduced."""
+
+    def __init__(
+        self,
+        model: Model,
+        spec: DataSpec,
+        folder: Path,
+        *,
+        seed: int,
+        device: torch.device,
+        sampler: str,
+        draw: Callable[[int], Tensor] | None,
+        plugin_folder: Path,
+        stop: StopRequest,
+        reporter: Reporter,
+    ) -> None:
+        self.seed = seed
+        self.device = device
+        self.sampler = sampler
+        self.pictures: dict[str, np.ndarray] = {}
+        self.asked = 0
+        self.drawn = 0
+        self.drawing_seconds = 0.0
+        self._model, self._spec, self._folder = model, spec, folder
+        self._draw, self._plugin_folder = draw, plugin_folder
+        self._stop, self._reporter = stop, reporter
+
+    def samples(
+        self, n: int, reduce: Reduce, *, name: str = "samples", chunk: int = 1000
+    ) -> dict[str, np.ndarray]:
+        """Draw `n` samples and return what `reduce` makes of them, concatenated over the chunks.
+
+        `reduce` is given (at most `chunk`, *spec.shape) float32 values, checked for shape, range and
+        finiteness, and returns named arrays whose first axis runs over the samples. It must depend on
+        its argument alone, since a chunk that an interrupted run finished is not drawn again.
+        """
+        if self._draw is None:
+            raise ContractError(
+                "the task asks for samples of a model that has no sampler",
+                where=self._plugin_folder.name,
+                expected="a method sample(self, n) or one marked @sampler(name)",
+            )
+        self.asked += n
+        parts: list[dict[str, np.ndarray]] = []
+        chunks = range(0, n, chunk)
+        done = sum(self._chunk_path(name, i).exists() for i in range(len(chunks)))
+        self._reporter.begin("sampling", n, min(n, done * chunk))
+        self._stop.safe_points = True
+        try:
+            for number, begin in enumerate(chunks):
+                path = self._chunk_path(name, number)
+                count = min(chunk, n - begin)
+                if path.exists():
+                    with np.load(path, allow_pickle=False) as stored:
+                        parts.append({key: stored[key] for key in stored.files})
+                    continue
+                parts.append(self._one_chunk(name, number, count, reduce))
+                self._keep(path, parts[-1])
+                self._reporter.update(begin + count)
+                if self._stop.signal is not None:
+                    raise self._stop.stopped(f"{begin + count} of {n} samples are drawn and kept")
+        finally:
+            self._stop.safe_points = False
+            self._reporter.end()
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    def picture(self, name: str, pixels: np.ndarray) -> None:
+        """Keep a picture, (height, width, 3) uint8, to be written beside the result as `name`.png."""
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ContractError(
+                f"picture '{name}' is {pixels.dtype} {pixels.shape}", expected="uint8 (height, width, 3)"
+            )
+        self.pictures[name] = pixels
+
+    def _one_chunk(self, name: str, number: int, count: int, reduce: Reduce) -> dict[str, np.ndarray]:
+        assert self._draw is not None
+        seeds.seed_everything(seeds.derive(self.seed, "sample", self.sampler, name, number))
+        began = time.perf_counter()
+        try:
+            drawn = self._draw(count)
+        except Exception as error:
+            raise PluginCrash(
+                f"sampler '{self.sampler}' raised {type(error).__name__}: {error}",
+                where=fault(error, self._plugin_folder),
+                expected=f"{count} samples",
+                fix="mend the line named above; the trained state is kept",
+            ) from error
+        checked = self._check(drawn, count)
+        self.drawing_seconds += time.perf_counter() - began
+        self.drawn += count
+        return {key: np.asarray(value) for key, value in reduce(checked).items()}
+
+    def _check(self, drawn: Any, count: int) -> Tensor:
+        where = f"sampler '{self.sampler}' of {self._plugin_folder.name}"
+        shape = (count, *self._spec.shape)
+        if not isinstance(drawn, Tensor) or not drawn.is_floating_point():
+            found = f"{drawn.dtype} tensor" if isinstance(drawn, Tensor) else type(drawn).__name__
+            raise ContractError(
+                f"the samples are a {found}", where=where, expected=f"a floating-point tensor {shape}"
+            )
+        if tuple(drawn.shape) != shape:
+            raise ContractError(
+                f"the samples have shape {tuple(drawn.shape)}", where=where, expected=str(shape)
+            )
+        drawn = drawn.detach().to(self.device, torch.float32)
+        low, high = (float(v) for v in drawn.aminmax())
+        if not np.isfinite([low, high]).all():
+            raise ContractError(
+                "the samples hold NaN or infinite values",
+                where=where,
+                expected="finite values",
+                fix="look at the curves: the training may have diverged, or a chain left the finite numbers",
+            )
+        least = -np.inf if self._spec.low is None else self._spec.low
+        most = np.inf if self._spec.high is None else self._spec.high
+        slack = RANGE_TOLERANCE * (most - least) if np.isfinite(most - least) else 0.0
+        if low < least - slack or high > most + slack:
+            raise ContractError(
+                f"the samples lie in [{low:.6g}, {high:.6g}]",
+                where=where,
+                expected=f"the data's range [{least:g}, {most:g}]",
+                fix="end the generator with a tanh, or scale and clamp what it gives",
+            )
+        return drawn.clamp(self._spec.low, self._spec.high) if slack else drawn
+
+    def _chunk_path(self, name: str, number: int) -> Path:
+        return self._folder / f"{name}-{number:05}.npz"
+
+    def _keep(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        try:
+            write_atomically(path, buffer.getvalue())
+        except OSError as error:
+            raise StorageError(
+                f"a chunk of scores could not be written: {error.strerror or error}",
+                where=path.name,
+                expected="room and leave to write in the run store",
+                fix="free some space (or set EBBENCH_HOME to another disk) and give the same command again",
+            ) from error

@@ -1,0 +1,312 @@
+"""What exactly is run: the resolved values of a run, and the hashes that identify it.
+
+Two identities. The *training* hash covers all that determined the trained state: the data (files,
+source, the task's data key), the model's code, the configuration, the budget, the seed. The *scoring*
+hash adds the task's version and options, the protocol, the sampler and its knobs. So a new sampler,
+protocol or task version scores a stored training again and never repeats it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from ebbench import contract, loader
+from ebbench.errors import ContractError, PluginError, UsageError, unknown
+
+BUDGETS = ("smoke", "cpu", "paper")
+# In a budget's table of a card: the wall-clock limit of the training, not a knob of the model.
+MINUTES = "minutes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user asked for, unresolved: one task, one model, any number of seeds."""
+
+    task: str
+    model: str
+    budget: str = "cpu"
+    protocol: str = ""
+    sampler: str = ""
+    set: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A request resolved against the plug-ins: every value that a run of it uses, but for the seed.
+
+    `overrides` are the values that `--set` changed, by key, and part of a row's identity.
+    `sampler` is "" for a model without one, `knobs` the sampler's values under this protocol.
+    """
+
+    task: loader.Plugin
+    options: Any
+    protocol: str
+    model: loader.Plugin
+    variant: str
+    control: bool
+    config: Any
+    budget: str
+    minutes: float | None
+    sampler: str
+    knobs: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+
+    def training_key(self, task: contract.Task, seed: int) -> dict[str, Any]:
+        """All that determines the trained state, as JSON values."""
+        return {
+            "data": {"source": task.source, "files": dict(task.data_hashes), "key": task.data_key()},
+            "model": self.model.name,
+            "code": self.model.code_hash,
+            "config": dataclasses.asdict(self.config),
+            "budget": self.budget,
+            "minutes": self.minutes,
+            "seed": seed,
+        }
+
+    def scoring_key(self, task: contract.Task, seed: int) -> dict[str, Any]:
+        """All that determines the score, as JSON values."""
+        return {
+            "training": content_hash(self.training_key(task, seed)),
+            "task": self.task.name,
+            "version": task.version,
+            "options": dataclasses.asdict(self.options),
+            "protocol": self.protocol,
+            "sampler": self.sampler,
+            "knobs": dict(self.knobs),
+        }
+
+    def changed_options(self) -> dict[str, Any]:
+        """The task's options that differ from their defaults."""
+        defaults = dataclasses.asdict(type(self.options)())
+        return {k: v for k, v in dataclasses.asdict(self.options).items() if v != defaults[k]}
+
+    def run_id(self, task: contract.Task, seed: int) -> str:
+        """A file name that a person can read and that differs wherever the run does."""
+        digest = content_hash(self.scoring_key(task, seed))[:10]
+        parts = [self.variant, self.budget, self.protocol, self.sampler, task.source, f"s{seed}", digest]
+        return "-".join(part for part in parts if part)
+
+    def command(self, seed: int) -> str:
+        """The command that repeats this run, without what belongs to one machine."""
+        model = f"{self.model.name}:{self.variant}" if self.variant else self.model.name
+        words = ["ebbench run", f"--task {self.task.name}", f"--model {model}", f"--budget {self.budget}"]
+        words += [f"--protocol {self.protocol}", f"--sampler {self.sampler}" if self.sampler else ""]
+        set_values = self.changed_options() | dict(self.overrides)
+        words += [f"--set {key}={_as_toml(value)}" for key, value in sorted(set_values.items())]
+        return " ".join(word for word in [*words, f"--seeds {seed}"] if word)
+
+
+def resolve(request: Request) -> Spec:
+    """Load the plug-ins and settle every value. Raises UsageError or PluginError, each with a cure."""
+    task = loader.load("task", request.task)
+    model_name, _, variant = _split_variant(request.model)
+    model = loader.load("model", model_name)
+    protocols = task.cls.protocols
+    protocol = request.protocol or next(iter(protocols))
+    if protocol not in protocols:
+        raise unknown("protocol", protocol, protocols, where=f"task '{task.name}'")
+    if request.budget not in BUDGETS:
+        raise unknown("budget", request.budget, BUDGETS)
+    card: loader.ModelCard = model.card
+    if variant and variant not in card.variants:
+        raise unknown("variant", variant, card.variants, where=f"model '{model.name}'")
+    if task.cls.needs not in contract.capabilities(model.cls):
+        raise ContractError(
+            f"model '{model.name}' cannot do task '{task.name}'",
+            where=f"class {model.cls.__name__} in {model.folder.name}/model.py",
+            expected=f"the capability '{task.cls.needs}'",
+            fix=f"define the method '{task.cls.needs}', or choose a task that the model can do: "
+            "`ebbench list` shows which",
+        )
+    sampler = _choose_sampler(task, model, request.sampler)
+    defaults = contract.knobs(contract.samplers(model.cls)[sampler]) if sampler else {}
+    chosen = _sort_settings(request.set, task, model, sampler, defaults)
+
+    values = budget_values(model, request.budget, task.name)
+    minutes = values.pop(MINUTES, None)
+    where = f"card.toml of '{model.name}'"
+    if variant:
+        values |= card.variants[variant].set
+    config = _build(model.cls.Config, {}, values, where)
+    config = _build(model.cls.Config, dataclasses.asdict(config), chosen["config"], "--set")
+    knobs = dict(defaults) | _checked_knobs(card.samplers.get(sampler, {}).get(protocol, {}), defaults, where)
+    knobs |= _checked_knobs(chosen["knobs"], defaults, "--set")
+    overrides = {key: getattr(config, key) for key in chosen["config"]}
+    overrides |= {f"{sampler}.{key}": knobs[key] for key in chosen["knobs"]}
+    return Spec(
+        task=task,
+        options=_build(task.cls.Options, {}, chosen["options"], "--set"),
+        protocol=protocol,
+        model=model,
+        variant=variant,
+        control=card.kind == "control" or bool(variant and card.variants[variant].control),
+        config=config,
+        budget=request.budget,
+        minutes=None if minutes is None else float(minutes),
+        sampler=sampler,
+        knobs=knobs,
+        overrides=overrides,
+    )
+
+
+def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """`key=value` words -> values: TOML where it parses, else the bare string (`source=mnist`)."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(
+                f"cannot read --set '{pair}'", expected="key=value", fix="for example: --set stacks=4"
+            )
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        if key in settings:
+            raise UsageError(f"'{key}' is set twice", where="--set", expected="each key once")
+        settings[key.strip()] = value
+    return settings
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`0-4`, `7` or `0,2,5-6` -> the seeds, in order and without repeats."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            low, high = int(first), int(last) if dash else int(first)
+        except ValueError:
+            low, high = 1, 0
+        if high < low or high - low > 10_000:
+            raise UsageError(
+                f"cannot read the seeds '{text}'", where="--seeds", expected="such as 0-4 or 0,2,7"
+            )
+        seeds += [seed for seed in range(low, high + 1) if seed not in seeds]
+    return seeds
+
+
+def content_hash(key: Mapping[str, Any]) -> str:
+    """SHA-256 of a JSON value in canonical form."""
+    text = json.dumps(key, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _split_variant(model: str) -> tuple[str, str, str]:
+    # The colon after a drive letter (C:\...) is part of a path.
+    head, colon, tail = model.rpartition(":")
+    if not colon or len(head) == 1 or "/" in tail or "\\" in tail:
+        return model, "", ""
+    return head, colon, tail
+
+
+def _choose_sampler(task: loader.Plugin, model: loader.Plugin, asked: str) -> str:
+    known = contract.samplers(model.cls)
+    if asked and asked not in known:
+        raise unknown("sampler", asked, known, where=f"model '{model.name}'")
+    if asked or task.cls.needs != "sample":
+        return asked
+    return "generator" if "generator" in known else next(iter(known))
+
+
+def _sort_settings(
+    settings: Mapping[str, Any],
+    task: loader.Plugin,
+    model: loader.Plugin,
+    sampler: str,
+    knobs: Mapping[str, Any],
+) -> dict[str, dict[str, Any]]:
+    """Which setting is whose: a task option, a config field, or a knob (`sampler.knob`)."""
+    options = {f.name for f in dataclasses.fields(task.cls.Options)}
+    config = {f.name for f in dataclasses.fields(model.cls.Config)}
+    dotted = {f"{sampler}.{name}": name for name in knobs}
+    sorted_: dict[str, dict[str, Any]] = {"options": {}, "config": {}, "knobs": {}}
+    for key, value in settings.items():
+        if key in options & config:
+            raise PluginError(
+                f"'{key}' is both an option of task '{task.name}' and a knob of model '{model.name}'",
+                where=f"{model.folder.name}/model.py",
+                fix=f"rename '{key}' in the model's Config",
+            )
+        if key in options:
+            sorted_["options"][key] = value
+        elif key in config:
+            sorted_["config"][key] = value
+        elif key in dotted:
+            sorted_["knobs"][dotted[key]] = value
+        else:
+            where = f"--set, for task '{task.name}' and model '{model.name}'"
+            raise unknown("key", key, options | config | set(dotted), where=where)
+    return sorted_
+
+
+def budget_values(model: loader.Plugin, budget: str, task: str) -> dict[str, Any]:
+    """The values of a budget for a task, `minutes` among them. Raises PluginError if there is none."""
+    tables = model.card.budgets.get(budget, {})
+    if task in tables or "default" in tables:
+        return dict(tables.get("default", {})) | dict(tables.get(task, {}))
+    if not dataclasses.fields(model.cls.Config):
+        return {}
+    raise PluginError(
+        f"model '{model.name}' has no budget '{budget}' for task '{task}'",
+        where=f"{model.folder.name}/card.toml",
+        expected=f"a table [budgets.{budget}.{task}] or [budgets.{budget}.default]",
+        fix="add it (it may be empty: the Config's defaults then hold), or choose another --budget",
+    )
+
+
+def build_config(cls: type[Any], changes: Mapping[str, Any], where: str) -> Any:
+    """The frozen dataclass `cls` with `changes` laid over its defaults, each checked against its type."""
+    return _build(cls, {}, changes, where)
+
+
+def _build(cls: type[Any], base: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> Any:
+    """The frozen dataclass with `changes` laid over `base`, each value checked against its type."""
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    values = dict(base)
+    for key, value in changes.items():
+        if key not in fields:
+            raise unknown("key", key, fields, where=where)
+        values[key] = _checked(key, value, typing.get_type_hints(cls)[key], where)
+    try:
+        return cls(**values)
+    except (ValueError, TypeError) as error:
+        # A dataclass may check its own values in __post_init__.
+        raise UsageError(f"a value is refused: {error}", where=where) from error
+
+
+def _checked(key: str, value: Any, kind: Any, where: str) -> Any:
+    if isinstance(value, list):
+        value = tuple(value)
+    try:
+        return TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError as error:
+        shown = getattr(kind, "__name__", None) or str(kind).replace("typing.", "")
+        raise UsageError(
+            f"'{key}' cannot be {value!r}: {error.errors()[0]['msg']}",
+            where=where,
+            expected=f"a value of type {shown}",
+        ) from error
+
+
+def _checked_knobs(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> dict[str, Any]:
+    checked = {}
+    for key, value in values.items():
+        if key not in defaults:
+            raise unknown("knob", key, defaults, where=where)
+        checked[key] = _checked(key, value, type(defaults[key]), where)
+    return checked
+
+
+def _as_toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(list(value) if isinstance(value, tuple) else value)

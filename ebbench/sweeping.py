@@ -1,0 +1,258 @@
+"""A plan -> its runs, several at a time, each in a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+import types
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ebbench import contract, spec
+from ebbench.data.store import Store
+from ebbench.errors import UsageError
+from ebbench.files import home
+
+
+class _Entry(BaseModel):
+    """One `[[runs]]` table: the product of its lists is run."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tasks: list[str] = Field(min_length=1)
+    models: list[str] = Field(min_length=1)
+    budgets: list[str] = ["cpu"]
+    protocols: list[str] = [""]
+    samplers: list[str] = [""]
+    seeds: str = "0-4"
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a plan."""
+
+    request: spec.Request
+    seed: int
+
+    def label(self) -> str:
+        """The job in a few words."""
+        r = self.request
+        words = [r.task, r.model, r.budget, r.protocol, r.sampler, *(f"{k}={v}" for k, v in r.set.items())]
+        return " ".join(word for word in [*words, f"seed {self.seed}"] if word)
+
+
+@dataclass
+class Summary:
+    """How a sweep ended; each list holds the labels of jobs."""
+
+    done: list[str] = field(default_factory=list)
+    existed: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 if a run failed, or 128 + the signal that ended the sweep."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return 1 if self.failed else 0
+
+    def text(self) -> str:
+        """One line a kind, and the failures by name."""
+        lines = [
+            f"{len(self.done)} done, {len(self.existed)} done before, {len(self.failed)} failed, "
+            f"{len(self.left)} left"
+        ]
+        lines += [f"failed: {label}" for label in self.failed]
+        if self.left:
+            lines.append("the same command goes on with what is left")
+        return "\n".join(lines)
+
+
+def read_plan(path: Path) -> list[Job]:
+    """The jobs of a plan, every one resolved once so that a mistake shows before anything runs."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(
+            f"the plan cannot be read: {error}", where=str(path), expected="a TOML file"
+        ) from error
+    tables = raw.pop("runs", None)
+    if raw or not isinstance(tables, list) or not tables:
+        raise UsageError(
+            "the plan holds " + (f"an unknown key '{next(iter(raw))}'" if raw else "no runs"),
+            where=str(path),
+            expected="one or more [[runs]] tables and nothing else",
+            fix="see docs/plans.md",
+        )
+    jobs: dict[str, Job] = {}
+    for number, table in enumerate(tables, start=1):
+        try:
+            entry = _Entry.model_validate(table)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UsageError(
+                f"run {number} of the plan is wrong at '{'.'.join(map(str, first['loc']))}': {first['msg']}",
+                where=str(path),
+                expected="the keys " + ", ".join(_Entry.model_fields),
+            ) from error
+        # Seed by seed, so that an interrupted sweep leaves every model with as many seeds.
+        for seed, task, model, budget, protocol, sampler in itertools.product(
+            spec.parse_seeds(entry.seeds),
+            entry.tasks,
+            entry.models,
+            entry.budgets,
+            entry.protocols,
+            entry.samplers,
+        ):
+            request = spec.Request(
+                task=task, model=model, budget=budget, protocol=protocol, sampler=sampler, set=entry.set
+            )
+            job = Job(request, seed)
+            jobs[job.label()] = job
+    for request in {job.label(): job.request for job in jobs.values()}.values():
+        spec.resolve(request)
+    return list(jobs.values())
+
+
+def sweep(
+    jobs: Iterable[Job],
+    *,
+    workers: int,
+    threads: int,
+    device: str,
+    data_dir: Path | None,
+    results: Path,
+) -> Summary:
+    """Run the jobs, `workers` at a time; the workers share `threads` threads (0: every core)."""
+    summary = Summary()
+    total = threads or os.cpu_count() or 1
+    environment = os.environ | {
+        name: str(max(1, total // workers)) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    }
+    options = ["--device", device, "--results", str(results)]
+    options += ["--data-dir", str(data_dir)] if data_dir else []
+    groups: dict[str, list[Job]] = {}
+    for job in _pending(jobs, results, data_dir, summary):
+        # Jobs of one training follow one another in one worker: the second finds it in the store.
+        r = job.request
+        groups.setdefault(str((r.task, r.model, r.budget, sorted(r.set.items()), job.seed)), []).append(job)
+    running: set[subprocess.Popen[bytes]] = set()
+    lock = threading.Lock()
+
+    def work(group: list[Job]) -> None:
+        for job in group:
+            if summary.signal is not None:
+                with lock:
+                    summary.left.append(job.label())
+                continue
+            began = time.monotonic()
+            code, said = _run(job, options, environment, running, lock, summary)
+            with lock:
+                seconds = time.monotonic() - began
+                if code == 0:
+                    word = "done"
+                    summary.done.append(job.label())
+                elif code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+                    word = "stopped"
+                    summary.left.append(job.label())
+                else:
+                    word = "FAILED"
+                    summary.failed.append(f"{job.label()} (exit code {code})")
+                print(f"{word}: {job.label()} in {seconds:.0f} s  {said}", flush=True)
+
+    def stop(number: int, frame: types.FrameType | None) -> None:
+        summary.signal = number
+        print("stopping the workers at their next step ...", file=sys.stderr, flush=True)
+        for process in list(running):
+            process.send_signal(signal.SIGTERM)
+
+    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            for future in [pool.submit(work, group) for group in groups.values()]:
+                future.result()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return summary
+
+
+def _pending(jobs: Iterable[Job], results: Path, data_dir: Path | None, summary: Summary) -> Iterable[Job]:
+    """The jobs without a result; those with one are counted as done before."""
+    store = Store(data_dir)
+    tasks: dict[str, contract.Task] = {}
+    for job in jobs:
+        resolved = spec.resolve(job.request)
+        key = str((job.request.task, resolved.protocol, dataclasses.astuple(resolved.options)))
+        if key not in tasks:
+            tasks[key] = resolved.task.cls(resolved.options, resolved.protocol, store)
+        name = f"{resolved.run_id(tasks[key], job.seed)}.json"
+        if (results / resolved.task.name / resolved.model.name / name).exists():
+            summary.existed.append(job.label())
+        else:
+            yield job
+
+
+def _run(
+    job: Job,
+    options: list[str],
+    environment: dict[str, str],
+    running: set[subprocess.Popen[bytes]],
+    lock: threading.Lock,
+    summary: Summary,
+) -> tuple[int, str]:
+    """Run one job in a process of its own; its exit code, and its metrics or its error in a line."""
+    r = job.request
+    command = [
+        sys.executable,
+        "-m",
+        "ebbench.cli.main",
+        "run",
+        "--json",
+        "--task",
+        r.task,
+        "--model",
+        r.model,
+    ]
+    command += ["--budget", r.budget, "--seeds", str(job.seed), *options]
+    command += ["--protocol", r.protocol] if r.protocol else []
+    command += ["--sampler", r.sampler] if r.sampler else []
+    for key, value in r.set.items():
+        command += ["--set", f"{key}={json.dumps(value)}"]
+    log = home() / "logs" / ("".join(c if c.isalnum() else "-" for c in job.label()) + ".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as errors:
+        with lock:
+            # A session of its own: Ctrl-C reaches the worker once, through the sweep.
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, env=environment, start_new_session=True
+            )
+            running.add(process)
+            if summary.signal is not None:
+                process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate()
+        running.discard(process)
+    if process.returncode == 0:
+        metrics = json.loads(output)[0]["result"]["metrics"]
+        return 0, " ".join(f"{name}={value:.5g}" for name, value in metrics.items())
+    said = log.read_text(errors="replace").strip().splitlines()
+    # A process that a signal killed outright reports it as a negative number.
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode, "; ".join(
+        line.strip() for line in said[-5:]
+    )

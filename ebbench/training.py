@@ -1,0 +1,231 @@
+"""Run: what a method sees of the engine while it trains.
+
+The loop belongs to the method; inside `run.batches` the engine keeps it alive: it draws the batches,
+shows progress, gathers the curves, saves a checkpoint every so often and on SIGTERM, goes on from it
+after any interruption, and ends the training when its wall-clock limit is reached.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ebbench import seeds, state
+from ebbench.errors import ContractError, Diverged
+from ebbench.progress import Reporter
+from ebbench.signals import StopRequest
+
+if TYPE_CHECKING:
+    from ebbench.contract import Data, Model
+
+CHECKPOINT_SECONDS = 60.0
+# A curve has at most this many points a training loop.
+CURVE_POINTS = 200
+
+
+@dataclass
+class Curves:
+    """What `run.log` was given, averaged over windows of steps: one point a window."""
+
+    step: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    series: dict[str, list[float | None]] = field(default_factory=dict)
+
+    def add(self, step: int, seconds: float, means: Mapping[str, float]) -> None:
+        """Append one window's means. A series that begins or pauses is padded with None."""
+        for name in means:
+            self.series.setdefault(name, [None] * len(self.step))
+        self.step.append(step)
+        self.seconds.append(round(seconds, 3))
+        for name, values in self.series.items():
+            values.append(means.get(name))
+
+
+class Run:
+    """One training in progress. Methods use `batches`, `log`, `device` and `progress`; no more.
+
+    `most_steps` cuts every loop short: the contract suite wants a training that is real but brief.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        folder: Path,
+        *,
+        seed: int,
+        device: torch.device,
+        stop: StopRequest,
+        reporter: Reporter,
+        minutes: float | None = None,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        most_steps: int | None = None,
+    ) -> None:
+        self.device = device
+        self.curves = Curves()
+        self.steps = 0  # over all loops
+        self.stopped_by = "none"
+        self.examples = 0
+        self._model, self._seed = model, seed
+        self._stop, self._reporter = stop, reporter
+        self._limit = math.inf if minutes is None else 60.0 * minutes
+        self._checkpoint = folder / "checkpoint.json"
+        self._checkpoint_seconds = checkpoint_seconds
+        self._most_steps = most_steps
+        self._loop = 0
+        self._position = 0
+        self._total = 0
+        self._window: dict[str, list[Tensor | float]] = {}
+        self._seconds_before = 0.0
+        self._began = time.perf_counter()
+        self._saved: dict[str, Any] | None = None
+        if self._checkpoint.exists():
+            self._saved = state.load(self._checkpoint, device)
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of training, over all interruptions."""
+        return self._seconds_before + time.perf_counter() - self._began
+
+    @property
+    def progress(self) -> float:
+        """How much of the present loop is done, from 0 to 1: for schedules."""
+        return self._position / self._total if self._total else 0.0
+
+    def batches(
+        self, data: Data, *, size: int, steps: int | None = None, epochs: int | None = None
+    ) -> Iterator[Tensor]:
+        """Batches of real examples, (size, *data.spec.shape), one a step, that survive interruptions.
+
+        With `steps`, each batch is drawn with replacement. With `epochs`, the data are shuffled anew
+        for each epoch and the incomplete last batch is left out. What has to survive an interruption
+        must be on the model, with a `state_dict`, when the loop begins. Several loops may follow one
+        another; those that were finished before an interruption are passed over.
+        """
+        per_epoch = len(data) // size
+        if (steps is None) == (epochs is None) or size < 1 or (epochs is not None and per_epoch < 1):
+            raise ContractError(
+                f"run.batches(size={size}, steps={steps}, epochs={epochs}) on {len(data)} examples",
+                expected="steps or epochs, one of them, and a batch no larger than the data set",
+                fix="change the call in the model's train()",
+            )
+        loop, self._loop = self._loop, self._loop + 1
+        self._total = steps if steps is not None else (epochs or 0) * per_epoch
+        if self._most_steps is not None:
+            self._total = min(self._total, self._most_steps)
+        self._position = 0
+        if self._saved is not None and not self._resume(loop):
+            return
+        window = max(1, self._total // CURVE_POINTS)
+        last_save = time.perf_counter()
+        pause = self._checkpoint_seconds
+        generator = torch.Generator(device=data.device)
+        order: Tensor | None = None
+        self._reporter.begin("training", self._total, self._position)
+        self._stop.safe_points = True
+        try:
+            while self._position < self._total:
+                # The indices of a step depend on its number alone, so they need no saved state.
+                if steps is not None:
+                    generator.manual_seed(seeds.derive(self._seed, "batch", loop, self._position))
+                    index = torch.randint(len(data), (size,), generator=generator, device=data.device)
+                else:
+                    epoch, within = divmod(self._position, per_epoch)
+                    if order is None or within == 0:
+                        generator.manual_seed(seeds.derive(self._seed, "epoch", loop, epoch))
+                        order = torch.randperm(len(data), generator=generator, device=data.device)
+                    index = order[within * size : (within + 1) * size]
+                yield data[index]
+                self._position += 1
+                self.steps += 1
+                self.examples += size
+                if self._position % window == 0 or self._position == self._total:
+                    self._close_window()
+                now = time.perf_counter()
+                out_of_time = self.seconds > self._limit
+                if self._stop.signal is not None or out_of_time or now - last_save > pause:
+                    self._save(loop)
+                    # Saving may take a hundredth of the time, no more.
+                    last_save = time.perf_counter()
+                    pause = max(self._checkpoint_seconds, 100.0 * (last_save - now))
+                if self._stop.signal is not None:
+                    raise self._stop.stopped(f"training saved at step {self._position} of {self._total}")
+                if out_of_time:
+                    self.stopped_by = "time"
+                    return
+            self.stopped_by = "steps"
+        finally:
+            self._stop.safe_points = False
+            self._reporter.end()
+
+    def log(self, **scalars: Tensor | float) -> None:
+        """Give this step's scalars to the curves and the progress line. Tensors are not waited for."""
+        for name, value in scalars.items():
+            kept = value.detach() if isinstance(value, Tensor) else float(value)
+            self._window.setdefault(name, []).append(kept)
+
+    def _close_window(self) -> None:
+        means = {name: _mean(values) for name, values in self._window.items()}
+        for name, mean in means.items():
+            if not math.isfinite(mean):
+                raise Diverged(
+                    f"training diverged: '{name}' is {mean} at or before step {self._position}",
+                    where=f"model '{type(self._model).__name__}', step {self._position} of {self._total}",
+                    expected="finite losses",
+                    fix="lower the learning rate or raise the penalty (--set key=value)",
+                )
+        self._window = {}
+        self.curves.add(self.steps, self.seconds, means)
+        self._reporter.update(self._position, means)
+
+    def _save(self, loop: int) -> None:
+        # Half-gathered window values become numbers; a mean of float64 does not care.
+        window = {name: [float(v) for v in values] for name, values in self._window.items()}
+        state.save(
+            {
+                "model": self._model.state_dict(),
+                "random": seeds.capture(),
+                "loop": loop,
+                "position": self._position,
+                "steps": self.steps,
+                "examples": self.examples,
+                "seconds": self.seconds,
+                "curves": vars(self.curves),
+                "window": window,
+            },
+            self._checkpoint,
+        )
+
+    def _resume(self, loop: int) -> bool:
+        """Go back to the checkpoint; False if it lies in a later loop than this one."""
+        saved = self._saved
+        assert saved is not None
+        if loop < saved["loop"]:
+            # What exists already gets its state now: the code up to the next loop may use it.
+            present = self._model.state_dict().keys()
+            self._model.load_state_dict({k: v for k, v in saved["model"].items() if k in present})
+            return False
+        self._model.load_state_dict(saved["model"])
+        self._position, self.steps, self.examples = saved["position"], saved["steps"], saved["examples"]
+        self._seconds_before, self._began = saved["seconds"], time.perf_counter()
+        self.curves = Curves(**saved["curves"])
+        self._window = {name: list(values) for name, values in saved["window"].items()}
+        seeds.restore(saved["random"])
+        self._saved = None
+        self._reporter.note(f"going on from the checkpoint at step {self._position} of {self._total}")
+        return True
+
+
+def _mean(values: list[Tensor | float]) -> float:
+    # Summed in float64 in the order they came, whether or not some were saved and read back.
+    tensors = [v for v in values if isinstance(v, Tensor)]
+    if tensors:
+        fetched = iter(torch.stack([t.reshape(()) for t in tensors]).double().cpu().tolist())
+        values = [next(fetched) if isinstance(v, Tensor) else v for v in values]
+    return math.fsum(float(v) for v in values) / len(values)

@@ -1,0 +1,1 @@
+"""The static leaderboard: templates and the code that renders `results/` into plain files."""

@@ -1,0 +1,394 @@
+"""StackedMNIST: n random digits stacked into the channels of one image, 10^n modes to cover.
+
+Proposed by Metz et al., "Unrolled Generative Adversarial Networks" (2017); set up here as in Kumar et
+al., "Maximum Entropy Generators for Energy-Based Models" (2019), called MEG below. README.md says
+the protocols and metrics in words.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task
+from ebbench.data import digits, mnist
+from ebbench.data.store import DataMissing, Store
+from ebbench.errors import UsageError
+from ebbench.metrics import coverage
+
+from .classifier import load_clean, load_published, record
+
+if TYPE_CHECKING:
+    from ebbench.scoring import Scoring
+
+# As published, all of these: the pool and the evaluation for each mode, and the seed of the pool.
+POOL_PER_MODE = 128
+SAMPLES_PER_MODE = 26
+POOL_SEED = 111
+CHUNK = 1000
+# 128 * 10^n tuples of n images must be countable in 63 bits.
+MOST_STACKS = 15
+# Pools up to this many tuples keep them in a table (20 MB), to save a training step the hashing.
+MOST_KEPT = 128 * 10**4
+SHEET = 10
+
+EN_GAN = "Kumar et al., EnGAN (ICLR 2019 submission, first version of MEG), Table 1"
+VEEGAN = "Srivastava et al., VEEGAN (2017), Table 2"
+PACGAN = "Lin et al., PacGAN (2018)"
+
+
+def _published(
+    label: str,
+    modes: tuple[float, float | None] | None,
+    kl: tuple[float, float | None],
+    source: str,
+    confidence: Literal["verbatim", "quoted", "recalled"] = "verbatim",
+    *,
+    stacks: int = 3,
+    model: str = "",
+) -> Published:
+    metrics = {"kl": kl} if modes is None else {"modes": modes, "kl": kl}
+    return Published(
+        label=label,
+        metrics=metrics,
+        source=source,
+        confidence=confidence,
+        model=model,
+        sampler="generator" if model else "",
+        options={"stacks": stacks},
+    )
+
+
+def _unrolled(
+    label: str, share: str, modes: tuple[float, float | None], kl: tuple[float, float | None]
+) -> Published:
+    return _published(f"{label} (Unrolled setup, D = {share} G)", modes, kl, f"{PACGAN}, Table 3")
+
+
+class StackedMnist(Task):
+    """How many of the 10^n digit combinations a sampler covers, and how evenly."""
+
+    @dataclass(frozen=True)
+    class Options:
+        stacks: int = 3
+        """Channels n, at least 1; there are 10^n modes. The papers report 3 and 4."""
+        source: Literal["auto", "mnist", "digits"] = "auto"
+        """The digits: MNIST, scikit-learn's bundled ones, or MNIST if it can be had."""
+
+    version = 1
+    protocols = {
+        "clean": "modes by a classifier of at least 99.4 % in eval mode",
+        "published": "modes by the classifier of MEG's authors, its dropout left on, as their code ran it",
+    }
+    needs = "sample"
+    metrics = (
+        Metric(
+            name="modes",
+            unit="modes",
+            better="higher",
+            primary=True,
+            doc="digit combinations met at least once, of 10^n, in 26*10^n samples",
+        ),
+        Metric(
+            name="kl",
+            unit="nats",
+            better="lower",
+            primary=True,
+            doc="KL(generated || uniform) over the 10^n modes",
+        ),
+        Metric(
+            name="kl_floor",
+            unit="nats",
+            better="neither",
+            doc="what kl is on average for a perfect uniform sampler at this number of samples",
+        ),
+        Metric(
+            name="kl_floor_data",
+            unit="nats",
+            better="neither",
+            doc="what kl is on average for a perfect sampler of the training data, whose digits are "
+            "not equally frequent",
+        ),
+        Metric(
+            name="kl_data",
+            unit="nats",
+            better="lower",
+            doc="KL(generated || product of the digit frequencies of the training data)",
+        ),
+        Metric(
+            name="quality",
+            unit="share",
+            better="higher",
+            doc="share of channels that are a digit by the classifier's confidence and by the distance "
+            "to its class in feature space; .95 for real test images, 0 for noise",
+        ),
+    )
+    published: ClassVar[tuple[Published, ...]] = (
+        _published("MEG", (1000.0, None), (0.0313, None), EN_GAN, model="meg"),
+        _published(
+            "MEG (arXiv version)",
+            (1000.0, 0.0),
+            (0.0313, 1e-3),
+            "Kumar et al., MEG (2019), Table 1",
+            "recalled",
+        ),
+        _published(
+            "WGAN-GP (run by MEG's authors)",
+            (959.0, None),
+            (0.7276, None),
+            EN_GAN,
+            model="wgan-gp:meg-authors",
+        ),
+        _published("PacGAN (in MEG's table)", (1000.0, 0.0), (0.06, 1e-2), f"{EN_GAN}, from MINE", "quoted"),
+        _published("PacDCGAN2", None, (0.06, 0.003), f"{PACGAN}, VEEGAN setup, 10 trials, standard error"),
+        _published("PacDCGAN3", None, (0.06, 0.003), f"{PACGAN}, VEEGAN setup, 10 trials, standard error"),
+        _published("PacDCGAN4", None, (0.07, 0.005), f"{PACGAN}, VEEGAN setup, 10 trials, standard error"),
+        _published("DCGAN (run by PacGAN's authors)", (78.9, 6.46), (4.50, 0.127), f"{PACGAN}, VEEGAN setup"),
+        _published("VEEGAN (VEEGAN setup)", (150.0, None), (2.95, None), VEEGAN),
+        _published("Unrolled GAN (VEEGAN setup)", (48.7, None), (4.32, None), VEEGAN),
+        _published("ALI (VEEGAN setup)", (16.0, None), (5.40, None), VEEGAN),
+        _published("DCGAN (VEEGAN setup)", (99.0, None), (3.40, None), VEEGAN),
+        _unrolled("DCGAN", "1/4", (30.6, 20.73), (5.99, 0.42)),
+        _unrolled("DCGAN", "1/2", (628.0, 140.9), (2.58, 0.75)),
+        _unrolled("Unrolled GAN, 1 step", "1/4", (65.4, None), (5.91, None)),
+        _unrolled("Unrolled GAN, 1 step", "1/2", (523.6, None), (2.44, None)),
+        _unrolled("Unrolled GAN, 5 steps", "1/4", (236.4, None), (4.67, None)),
+        _unrolled("Unrolled GAN, 5 steps", "1/2", (732.0, None), (1.66, None)),
+        _unrolled("Unrolled GAN, 10 steps", "1/4", (327.2, None), (4.66, None)),
+        _unrolled("Unrolled GAN, 10 steps", "1/2", (817.4, None), (1.43, None)),
+        _unrolled("PacDCGAN4", "1/4", (667.4, 29.0), (1.81, 0.15)),
+        _unrolled("PacDCGAN4", "1/2", (820.2, 25.5), (1.15, 0.14)),
+        _published("MEG", (10000.0, None), (0.0480, None), EN_GAN, stacks=4, model="meg"),
+        _published(
+            "MEG (arXiv version)",
+            (10000.0, 0.0),
+            (0.0480, 1e-3),
+            "Kumar et al., MEG (2019), Table 1",
+            "recalled",
+            stacks=4,
+        ),
+        _published(
+            "WGAN-GP (run by MEG's authors)",
+            (9538.0, None),
+            (0.9144, None),
+            EN_GAN,
+            stacks=4,
+            model="wgan-gp:meg-authors",
+        ),
+    )
+
+    def __init__(self, options: Options, protocol: str, store: Store) -> None:
+        super().__init__(options, protocol, store)
+        self.stacks = options.stacks
+        if isinstance(self.stacks, bool) or not 1 <= self.stacks <= MOST_STACKS:
+            raise UsageError(
+                f"stacks={self.stacks}",
+                where="option 'stacks' of task stackedmnist",
+                expected=f"a whole number of 1 to {MOST_STACKS} (the papers report 3 and 4)",
+            )
+        self.source = _source(options.source, protocol, store)
+        if self.source == "mnist":
+            hashes = store.hashes("mnist")
+            self.data_hashes = {file: hashes[file] for file in mnist.FILES["train"]}
+        else:
+            self.data_hashes = digits.hashes()
+
+    def data_key(self) -> dict[str, Any]:
+        """The pool that is trained on; both protocols share it."""
+        return {
+            "source": self.source,
+            "split": "train",
+            "stacks": self.stacks,
+            "pool": POOL_PER_MODE * 10**self.stacks,
+            "pool_seed": POOL_SEED,
+        }
+
+    def spec(self) -> DataSpec:
+        """Images (stacks, 28, 28) with values in [-1, 1]."""
+        return DataSpec(name="stackedmnist", shape=(self.stacks, 28, 28), low=-1.0, high=1.0)
+
+    def data(self, device: torch.device) -> Data:
+        """The training pool of 128*10^n stacks, as indices into the training images."""
+        images, _ = self._digits
+        return Stacks(torch.from_numpy(images).to(device), self.spec())
+
+    def score(self, model: Model, scoring: Scoring) -> Score:
+        """Classify 26*10^n samples channel by channel and count the combinations."""
+        clean = load_clean(self.source, scoring.device)
+        noisy = load_published(scoring.device) if self.protocol == "published" else None
+
+        @torch.inference_mode()
+        def count(x: Tensor) -> dict[str, np.ndarray]:
+            channels = x.add(1).mul_(0.5).reshape(-1, 1, 28, 28)
+            digit, good = clean.judge(channels)
+            if noisy is not None:
+                digit = noisy.digits(channels, scoring.seed)
+            return {
+                "mode": coverage.mode_ids(digit.view(-1, self.stacks).cpu().numpy()),
+                "good": good.view(-1, self.stacks).sum(1, dtype=torch.uint8).cpu().numpy(),
+            }
+
+        n = SAMPLES_PER_MODE * 10**self.stacks
+        drawn = scoring.samples(n, count, chunk=CHUNK)
+        shown = scoring.samples(SHEET**2, lambda x: {"pixels": _to_bytes(x)}, name="sheet", chunk=SHEET**2)
+        scoring.picture("samples", sheet(shown["pixels"]))
+        return self._summary(drawn["mode"], drawn["good"])
+
+    def _summary(self, mode: NDArray[np.int64], good: NDArray[np.uint8]) -> Score:
+        n, modes = len(mode), 10**self.stacks
+        frequencies = self._frequencies
+        ids, counts = np.unique(mode, return_counts=True)
+        marginals = [
+            np.bincount(channel, weights=counts, minlength=10) / n
+            for channel in coverage.mode_digits(ids, self.stacks).T
+        ]
+        often = np.bincount(np.minimum(counts, 100), minlength=101)
+        often[0] = modes - len(ids)
+        used = {"clean": self.source, "published": "published"}[self.protocol]
+        known = record(used)
+        return Score(
+            metrics={
+                "modes": float(len(ids)),
+                "kl": coverage.kl_to_uniform(counts, modes),
+                "kl_floor": coverage.expected_kl_uniform(n, modes),
+                "kl_floor_data": coverage.expected_kl_product(n, frequencies, self.stacks),
+                "kl_data": coverage.kl_to_product(ids, counts, [frequencies] * self.stacks),
+                "quality": float(good.sum(dtype=np.int64)) / (n * self.stacks),
+            },
+            details={
+                "samples": n,
+                "possible_modes": modes,
+                # Modes met 0 times, once, ... 99 times, and last 100 times or more.
+                "modes_by_count": often.tolist(),
+                "digit_shares": [[round(float(share), 6) for share in channel] for channel in marginals],
+                "digit_shares_of_data": [round(share, 6) for share in frequencies],
+                # Of one scoring of a perfect sampler of the data.
+                "kl_floor_data_deviation": coverage.deviation_of_kl(n, frequencies, self.stacks),
+                "classifier": {key: known[key] for key in ("test_accuracy", "sha256", "command")},
+            },
+        )
+
+    @cached_property
+    def _digits(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        return mnist.load(self.store, "train") if self.source == "mnist" else digits.load("train")
+
+    @cached_property
+    def _frequencies(self) -> list[float]:
+        _, labels = self._digits
+        return (np.bincount(labels, minlength=10) / len(labels)).tolist()
+
+
+class Stacks:
+    """The pool: 128*10^n tuples of training images, drawn once with replacement, never stored whole.
+
+    Image c of tuple i is number h(111, i*n + c) mod m of the m training images, h being a fixed
+    63-bit hash (splitmix64). So any part of a pool of any size can be had at once and is the same
+    on every machine. Small pools (n <= 4) keep the tuples in a table; the values are the same.
+    """
+
+    def __init__(self, images: Tensor, spec: DataSpec) -> None:
+        """`images` is uint8 (m, 28, 28); the pool lives on its device."""
+        self.spec = spec
+        self.stacks = spec.shape[0]
+        self.images = images
+        self._flat = images.reshape(len(images), -1)
+        self._table: Tensor | None = None
+        if len(self) <= MOST_KEPT:
+            index = torch.arange(len(self), device=self.device)
+            # In parts, since the hash works in 64 bits and the table in 32.
+            self._table = torch.cat([self.hashed_tuples(part).int() for part in index.split(1 << 18)])
+
+    @property
+    def device(self) -> torch.device:
+        """The device that holds the images."""
+        return self.images.device
+
+    def __len__(self) -> int:
+        return int(POOL_PER_MODE * 10**self.stacks)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """The stacks at `index` (int64, (k,)): float32 (k, n, 28, 28) in [-1, 1]."""
+        return self._stack(self._table[index] if self._table is not None else self.hashed_tuples(index))
+
+    def fresh(self, n: int, generator: torch.Generator) -> Tensor:
+        """`n` stacks of training images drawn anew, not tuples of the pool."""
+        tuples = torch.randint(
+            len(self.images), (n, self.stacks), generator=generator, device=generator.device
+        )
+        return self._stack(tuples.to(self.device))
+
+    def hashed_tuples(self, index: Tensor) -> Tensor:
+        """The image numbers of the tuples at `index`, int64 (k, n)."""
+        channel = torch.arange(self.stacks, device=index.device)
+        # splitmix64 (Steele, Lea and Flood, 2014) in int64, which wraps as unsigned 64 bits do. Its
+        # shifts fill with zeros; int64's fill with the sign, which the masks take away.
+        x = (index[:, None] * self.stacks + channel + 1) * -0x61C8864680B583EB + POOL_SEED
+        x = (x ^ (x >> 30 & 0x3FFFFFFFF)) * -0x40A7B892E31B1A47
+        x = (x ^ (x >> 27 & 0x1FFFFFFFFF)) * -0x6B2FB644ECCEEE15
+        x = (x ^ (x >> 31 & 0x1FFFFFFFF)) & 0x7FFFFFFFFFFFFFFF
+        return x % len(self.images)
+
+    def _stack(self, tuples: Tensor) -> Tensor:
+        chosen = self._flat.index_select(0, tuples.flatten())
+        # Divided, not multiplied by a reciprocal: 255 must come out as exactly 1.
+        return chosen.to(torch.float32).div_(127.5).sub_(1.0).view(len(tuples), self.stacks, 28, 28)
+
+
+def sheet(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """100 samples (100, n, 28, 28) as a picture of 10x10, (height, width, 3) uint8.
+
+    The channels of up to 3 stacks are red, green and blue (one alone is grey); more stacks are shown
+    in grey, the channels of a sample side by side.
+    """
+    stacks, gap = pixels.shape[1], 2
+    if stacks <= 3:
+        colours = np.zeros((len(pixels), 28, 28, 3), dtype=np.uint8)
+        colours[..., :stacks] = pixels.transpose(0, 2, 3, 1)
+        tiles = colours if stacks > 1 else np.repeat(colours[..., :1], 3, axis=3)
+    else:
+        side_by_side = pixels.transpose(0, 2, 1, 3).reshape(len(pixels), 28, stacks * 28)
+        tiles = np.repeat(side_by_side[..., None], 3, axis=3)
+    tiles = np.pad(tiles, ((0, 0), (gap, 0), (gap, 0), (0, 0)), constant_values=96)
+    height, width = tiles.shape[1:3]
+    rows = tiles.reshape(SHEET, SHEET, height, width, 3).transpose(0, 2, 1, 3, 4)
+    picture = rows.reshape(SHEET * height, SHEET * width, 3)
+    return np.pad(picture, ((0, gap), (0, gap), (0, 0)), constant_values=96)
+
+
+def _to_bytes(x: Tensor) -> np.ndarray:
+    return x.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def _source(wanted: str, protocol: str, store: Store) -> str:
+    """Which digits to use; MNIST is looked for, and downloaded if need be, unless it is not wanted."""
+    reason = ""
+    if wanted != "digits":
+        try:
+            for file in mnist.FILES["train"]:
+                store.path("mnist", file)
+            return "mnist"
+        except DataMissing as error:
+            if wanted == "mnist" or protocol == "published":
+                raise
+            reason = error.what
+    if protocol == "published":
+        raise UsageError(
+            "protocol 'published' is about MNIST and has no classifier for scikit-learn's digits",
+            where="option 'source' of task stackedmnist",
+            expected="source=mnist with protocol 'published', or protocol 'clean'",
+        )
+    if reason:
+        print(
+            "MNIST is not here and could not be downloaded: running on scikit-learn's bundled digits, "
+            f"source=digits; no score of it compares with MNIST ({reason})",
+            file=sys.stderr,
+            flush=True,
+        )
+    return "digits"

@@ -1,0 +1,85 @@
+"""What every test shares: a run store of its own, and the command line as a function."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import toys
+
+ROOT = Path(__file__).resolve().parent.parent
+# The real data sets where the checkout has them beside it; tests that need them say so when skipped.
+DATA = Path(os.environ.get("EBBENCH_DATA") or ROOT.parent / "shared" / "data")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run store and a data cache in the test's own folder, and no plug-ins from outside."""
+    monkeypatch.setenv("EBBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("EBBENCH_PATH", raising=False)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """`cli("run", "--task", ...)` in this process, in the test's folder; gives a Said."""
+    from ebbench.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["ebbench", *(str(word) for word in words)])
+        with pytest.raises(SystemExit) as end:
+            main.main()
+        said = capsys.readouterr()
+        code = end.value.code
+        return Said(0 if code is None else int(code), said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def command(tmp_path: Path):
+    """`command("run", ...)` in a process of its own, in the test's folder; gives the Popen."""
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ebbench.cli.main", *(str(word) for word in words)],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on EBBENCH_PATH that holds the toy task "dots" and the toy model "blob"."""
+    folder = tmp_path / "plugins"
+    toys.write_task(folder)
+    toys.write_model(folder)
+    monkeypatch.setenv("EBBENCH_PATH", str(folder))
+    return folder
+
+
+@pytest.fixture
+def mnist() -> Path:
+    """The folder of the data sets, where MNIST is at hand."""
+    if not (DATA / "mnist").is_dir():
+        pytest.skip("needs MNIST: set EBBENCH_DATA or put shared/data beside the checkout")
+    return DATA

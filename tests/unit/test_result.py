@@ -1,0 +1,327 @@
+"""Results: what is written is read again, and what is no result says why."""
+
+import copy
+import errno
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ebbench import result
+from ebbench.errors import ResultError, StorageError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "result-v1.json"
+SCHEMA = Path(result.__file__).with_name("result.schema.json")
+
+
+@pytest.fixture
+def raw():
+    return json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def whole():
+    return result.read(GOLDEN)
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+text = st.text(st.characters(codec="utf-8"), max_size=20)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | finite | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=10,
+)
+objects = st.dictionaries(text, json_values, max_size=4)
+
+
+def test_golden_v1_still_loads(whole):
+    assert whole.run_id == "cpu-clean-mala-mnist-s3-0123456789"
+    assert whole.metrics == {"modes": 1000.0, "kl": 0.0313}
+    assert whole.config["note"] == "Größe ≤ 1"
+    assert whole.training.curves.series["penalty"] == [None, 10.0]
+    assert whole.tier == "recomputed"
+
+
+def test_golden_v1_is_canonical(whole, tmp_path):
+    result.write(whole, tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == GOLDEN.read_bytes()
+
+
+@given(metrics=st.dictionaries(text, finite, max_size=4), details=objects, config=objects, overrides=objects)
+def test_what_is_written_is_read(tmp_path_factory, metrics, details, config, overrides):
+    base = result.read(GOLDEN).model_dump()
+    parts = {"metrics": metrics, "details": details, "config": config, "overrides": overrides}
+    made = result.build({**base, **parts})
+    path = tmp_path_factory.mktemp("round") / "a.json"
+    result.write(made, path)
+    assert result.read(path) == made
+    data = path.read_bytes()
+    result.write(result.read(path), path)
+    assert path.read_bytes() == data
+    assert data.endswith(b"}\n")
+    assert made.details == details
+
+
+def test_equal_results_are_equal_files(raw, tmp_path):
+    def turned(value):
+        if isinstance(value, dict):
+            return {key: turned(value[key]) for key in reversed(value)}
+        return value
+
+    result.write(result.build(turned(raw)), tmp_path / "turned.json")
+    assert (tmp_path / "turned.json").read_bytes() == GOLDEN.read_bytes()
+
+
+def test_tuples_become_lists(raw):
+    assert result.build({**raw, "config": {"betas": (0.5, 0.9)}}).config == {"betas": [0.5, 0.9]}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("metrics", "kl"),
+        ("details", "deep"),
+        ("config", "width"),
+        ("overrides", "width"),
+        ("training", "seconds"),
+        ("scoring", "samples_per_second"),
+    ],
+)
+def test_numbers_are_finite(raw, place, value):
+    outer, inner = place
+    raw[outer][inner] = [{"x": value}] if inner == "deep" else value
+    with pytest.raises(ResultError, match=outer):
+        result.build(raw)
+
+
+def test_a_curve_is_finite_and_as_long_as_its_steps(raw):
+    curves = raw["training"]["curves"]
+    curves["series"]["penalty"] = [1.0]
+    with pytest.raises(ResultError, match="penalty has 1 entries, step has 2"):
+        result.build(raw)
+    curves["series"]["penalty"] = [1.0, math.nan]
+    with pytest.raises(ResultError, match="training.curves.series.penalty"):
+        result.build(raw)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metrics": {"kl": "0.03"}}, r"metrics\.kl.*valid number"),
+        ({"metrics": {"kl": True}}, r"metrics\.kl"),
+        ({"metrics": {"kl": 10**400}}, r"metrics\.kl"),
+        ({"mood": "good"}, r"mood: Extra inputs"),
+        ({"seed": 1.5}, "seed"),
+        ({"run_id": "../../etc/passwd"}, "run_id"),
+        ({"created": "2026-11-21 01:00"}, "created"),
+        ({"created": "2026-13-01T00:00:00Z"}, "created"),
+        ({"pictures": {"samples": "../other.png"}}, "pictures.samples.*no plain file name"),
+        ({"pictures": {"samples": "C:evil.png"}}, "pictures.samples"),
+        ({"details": {"array": object()}}, "array is a object"),
+        ({"details": {"x": "\ud800"}}, "details"),
+        ({"details": {1: 2}}, "key 1"),
+        ({"verification": {"tier": "sworn"}}, r"verification\.tier"),
+        ({"training": None}, "training"),
+    ],
+)
+def test_a_wrong_field_is_named(raw, change, message):
+    with pytest.raises(ResultError, match=message):
+        result.build({**raw, **change})
+
+
+def test_a_missing_field_is_named(raw):
+    del raw["training"]["steps"]
+    with pytest.raises(ResultError, match=r"training\.steps: Field required"):
+        result.build(raw)
+
+
+def test_without_verification_a_number_is_claimed(raw):
+    assert result.build({**raw, "verification": None}).tier == "claimed"
+
+
+def test_now_fits_the_schema(raw):
+    assert result.build({**raw, "created": result.now()})
+
+
+def changed(raw, path, value):
+    raw = copy.deepcopy(raw)
+    *parents, last = path.split(".")
+    place = raw
+    for name in parents:
+        place = place[name]
+    place[last] = value
+    return result.build(raw)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("task.name", "other"),
+        ("task.version", 2),
+        ("task.protocol", "published"),
+        ("task.source", "digits"),
+        ("task.options", {"stacks": 4}),
+        ("model.name", "other"),
+        ("model.variant", "small"),
+        ("overrides", {"width": 25}),
+        ("sampler", None),
+        ("sampler.name", "generator"),
+        ("budget", "paper"),
+    ],
+)
+def test_row_key_keeps_apart(raw, whole, path, value):
+    assert changed(raw, path, value).row_key() != whole.row_key()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("seed", 4), ("run_id", "b"), ("metrics", {}), ("created", "2027-01-01T00:00:00Z"), ("details", {})],
+)
+def test_row_key_joins(raw, whole, path, value):
+    assert changed(raw, path, value).row_key() == whole.row_key()
+
+
+@pytest.mark.parametrize("version", [2, 99])
+def test_a_future_version_names_found_and_expected(raw, version):
+    with pytest.raises(ResultError) as error:
+        result.migrate({**raw, "schema_version": version})
+    assert f"schema_version {version}" in str(error.value)
+    assert "schema_version 1" in error.value.expected
+
+
+@pytest.mark.parametrize("version", ["1", None, True, 1.0])
+def test_a_version_is_an_integer(raw, version):
+    with pytest.raises(ResultError, match="schema_version"):
+        result.migrate({**raw, "schema_version": version})
+
+
+def test_a_version_must_be_there(raw):
+    del raw["schema_version"]
+    with pytest.raises(ResultError, match="no schema_version"):
+        result.migrate(raw)
+
+
+def test_migrations_go_one_version_at_a_time(raw):
+    def from_0(old):
+        old["run_id"] = old.pop("id")
+        return old
+
+    old = {**raw, "schema_version": 0, "id": raw["run_id"]}
+    del old["run_id"]
+    before = copy.deepcopy(old)
+    assert result.build(result.migrate(old, {0: from_0})) == result.build(raw)
+    assert old == before
+
+    table = {0: from_0, 1: lambda r: {**r, "trail": [1]}, 2: lambda r: {**r, "trail": r["trail"] + [2]}}
+    new = result.migrate(old, table, current=3)
+    assert (new["schema_version"], new["trail"]) == (3, [1, 2])
+
+
+def test_a_version_without_a_way_up_is_an_error(raw):
+    with pytest.raises(ResultError, match="schema_version 0.*no migration"):
+        result.migrate({**raw, "schema_version": 0}, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no JSON"),
+        (b'{"schema_version": 1', "no JSON"),
+        (b'{"a": NaN}', "NaN is no JSON number"),
+        (b"\xff\xfe", "no JSON"),
+        (b"[" * 200_000, "no JSON"),
+        (b"[1]", "JSON list"),
+        (b"{}", "no schema_version"),
+        (b'{"schema_version": 1}', "Field required"),
+    ],
+)
+def test_what_is_no_result_says_why(tmp_path, content, message):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(ResultError, match=message) as error:
+        result.read(path)
+    assert error.value.where == str(path)
+
+
+def test_a_number_too_large_for_a_float_is_refused(tmp_path, raw):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({**raw, "metrics": {"kl": 0.125}}).replace("0.125", "1e999"))
+    with pytest.raises(ResultError, match=r"metrics\.kl"):
+        result.read(path)
+
+
+def test_a_missing_file_is_a_storage_error(tmp_path):
+    with pytest.raises(StorageError, match="cannot be read"):
+        result.read(tmp_path / "none.json")
+
+
+def test_writing_makes_the_folder_and_leaves_nothing_else(tmp_path, whole):
+    result.write(whole, tmp_path / "a" / "b" / "c.json")
+    assert [p.name for p in (tmp_path / "a" / "b").iterdir()] == ["c.json"]
+
+
+def test_a_full_disk_keeps_the_old_file(tmp_path, whole, monkeypatch):
+    path = tmp_path / "a.json"
+    path.write_bytes(b"old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left") as error:
+        result.write(whole, path)
+    assert error.value.where == str(path)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path, whole):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="cannot be written"):
+        result.write(whole, tmp_path / "file" / "a.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_a_storage_error(tmp_path, whole):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(StorageError, match="Permission denied"):
+            result.write(whole, tmp_path / "a.json")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_load_all_names_what_is_broken_and_goes_on(tmp_path, whole):
+    result.write(whole, tmp_path / "t" / "m" / "a.json")
+    result.write(whole, tmp_path / ".hidden" / "a.json")
+    (tmp_path / "t" / "m" / "b.json").write_text("{")
+    (tmp_path / "t" / "plan.toml").write_text("")
+    results, problems = result.load_all(tmp_path)
+    assert results == [whole]
+    assert [p.path for p in problems] == [tmp_path / "t" / "m" / "b.json"]
+    assert "no JSON" in problems[0].reason
+
+
+def test_load_all_of_no_folder_is_empty(tmp_path):
+    assert result.load_all(tmp_path / "none") == ([], [])
+
+
+def test_the_committed_schema_is_the_code_s():
+    made = subprocess.run(
+        [sys.executable, "-m", "ebbench.result"], capture_output=True, check=True, text=True, encoding="utf-8"
+    )
+    assert SCHEMA.read_text(encoding="utf-8") == made.stdout
+    assert json.loads(made.stdout) == result.schema()
+
+
+def test_importing_results_loads_no_torch():
+    code = "import sys, ebbench.result; print({'torch', 'numpy', 'scipy', 'pandas'} & set(sys.modules))"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert made.stdout.strip() == "set()"

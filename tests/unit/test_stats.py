@@ -1,0 +1,180 @@
+"""Statistics against scipy.stats, and by simulation against what they promise."""
+
+import math
+import statistics
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ebbench import stats
+from ebbench.errors import UsageError
+
+numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("n", [2, 3, 5, 20])
+def test_interval_is_scipy_s(n, level):
+    values = np.random.default_rng(n).normal(3, 2, n)
+    found = stats.interval(list(values), level)
+    low, high = scipy.stats.t.interval(level, n - 1, loc=values.mean(), scale=scipy.stats.sem(values))
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-12)
+    assert found.mean == pytest.approx(values.mean())
+    assert found.half_width == pytest.approx((high - low) / 2)
+    assert (found.n, found.level, found.method) == (n, level, "t")
+
+
+def test_one_value_has_no_interval():
+    for found in (stats.interval([7.0]), stats.bootstrap([7.0])):
+        assert (found.mean, found.low, found.high, found.n, found.half_width) == (7.0, None, None, 1, None)
+
+
+@pytest.mark.parametrize("make", [stats.interval, stats.bootstrap])
+def test_equal_values_have_an_interval_of_no_width(make):
+    found = make([1000.0] * 5)
+    assert (found.mean, found.low, found.high) == (1000.0, 1000.0, 1000.0)
+
+
+def test_interval_covers_the_mean_as_often_as_it_says():
+    draws = np.random.default_rng(0).normal(0, 1, (4000, 5))
+    covered = sum(found.low <= 0 <= found.high for found in (stats.interval(list(row)) for row in draws))
+    # Four standard errors of a binomial share over 4,000 trials.
+    assert covered / 4000 == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 4000))
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_bootstrap_is_repeatable_and_near_the_t_interval(method):
+    values = list(np.random.default_rng(1).normal(10, 1, 60))
+    found = stats.bootstrap(values, method=method, seed=3)
+    assert found == stats.bootstrap(values, method=method, seed=3)
+    assert found != stats.bootstrap(values, method=method, seed=4)
+    exact = stats.interval(values)
+    assert found.low == pytest.approx(exact.low, abs=0.05)
+    assert found.high == pytest.approx(exact.high, abs=0.05)
+    assert found.method == f"bootstrap-{method}"
+
+
+def test_bootstrap_covers_the_mean_of_a_skewed_distribution():
+    draws = np.random.default_rng(2).exponential(1.0, (200, 40))
+    found = [stats.bootstrap(list(row), resamples=999, seed=i) for i, row in enumerate(draws)]
+    covered = sum(one.low <= 1 <= one.high for one in found) / len(found)
+    assert 0.88 <= covered <= 0.985
+
+
+@pytest.mark.parametrize("values", [[], [math.nan], [1.0, math.inf]])
+@pytest.mark.parametrize("make", [stats.interval, stats.bootstrap])
+def test_an_interval_needs_finite_values(make, values):
+    with pytest.raises(UsageError):
+        make(values)
+
+
+@pytest.mark.parametrize("level", [0, 1, -1, 95, math.nan])
+def test_a_level_lies_between_0_and_1(level):
+    with pytest.raises(UsageError, match="level"):
+        stats.interval([1.0, 2.0], level)
+
+
+def test_paired_is_scipy_s_over_the_common_seeds():
+    random = np.random.default_rng(5)
+    a = {seed: float(random.normal(1, 1)) for seed in range(8)}
+    b = {seed: float(random.normal(0, 1)) for seed in range(3, 12)}
+    found = stats.paired(a, b)
+    common = range(3, 8)
+    expected = scipy.stats.ttest_rel([a[s] for s in common], [b[s] for s in common])
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-10)
+    assert found.difference == pytest.approx(statistics.mean(a[s] - b[s] for s in common))
+    assert found.n == 5
+
+
+@given(shift=st.sampled_from([0.0, 0.1, 1e-9, -3.0]), values=st.lists(numbers, min_size=2, max_size=6))
+def test_equal_differences_leave_no_doubt(shift, values):
+    a = {i: value + shift for i, value in enumerate(values)}
+    b = dict(enumerate(values))
+    p = stats.paired(a, b).p
+    if shift == 0:
+        assert p == 1.0
+    elif abs(shift) > 1e-7 * max(1.0, *map(abs, values)):
+        assert p < 1e-4
+
+
+def test_without_two_common_seeds_there_is_no_paired_test():
+    assert stats.paired({0: 1.0}, {0: 2.0}).p is None
+    found = stats.paired({0: 1.0}, {1: 2.0})
+    assert (found.n, found.p) == (0, None)
+    assert math.isnan(found.difference)
+
+
+def test_rows_of_different_seeds_are_compared_by_welch():
+    random = np.random.default_rng(6)
+    for shift in (0.0, 1.0, 2.0):
+        a, b = list(random.normal(0, 1, 6)), list(random.normal(shift, 3, 9))
+        p = scipy.stats.ttest_ind(a, b, equal_var=False).pvalue
+        assert stats._welch(a, b) == pytest.approx(p, rel=1e-10)
+        found = stats.tie(dict(enumerate(a)), dict(enumerate(b, start=100)))
+        assert found is bool(p >= 0.05)
+    assert stats._welch([1.0, 1.0], [1.0, 1.0]) == 1.0
+    assert stats._welch([1.0, 1.0], [2.0, 2.0]) == 0.0
+
+
+def test_pairing_finds_what_the_spread_over_seeds_hides():
+    seeds = {0: 0.0, 1: 10.0, 2: -7.0, 3: 3.0, 4: 22.0}
+    worse = {seed: value + 0.5 + 0.01 * seed for seed, value in seeds.items()}
+    assert not stats.tie(seeds, worse)
+    assert stats.tie(seeds, {seed + 100: value for seed, value in worse.items()})
+
+
+def test_a_true_tie_is_split_as_rarely_as_alpha_says():
+    draws = np.random.default_rng(7).normal(0, 1, (4000, 2, 5))
+    split = sum(not stats.tie(dict(enumerate(a)), dict(enumerate(b))) for a, b in draws) / 4000
+    assert split == pytest.approx(0.05, abs=4 * math.sqrt(0.05 * 0.95 / 4000))
+
+
+def row(*values):
+    return dict(enumerate(values))
+
+
+def test_ties_share_a_rank_and_the_next_one_counts_them():
+    best, same, worst = row(1.0, 1.1, 0.9), row(1.05, 0.98, 1.0), row(5.0, 5.1, 5.2)
+    assert stats.rank([worst, best, same], "lower") == [3, 1, 1]
+    assert stats.rank([worst, best, same], "higher") == [1, 2, 2]
+
+
+def test_single_values_rank_by_value_and_tie_when_equal():
+    assert stats.rank([row(3.0), row(1.0), row(3.0)], "higher") == [1, 3, 1]
+    assert stats.rank([row(3.0), row(1.0), row(3.0)], "lower") == [2, 1, 2]
+
+
+def test_a_single_row_and_none():
+    assert stats.rank([row(3.0)], "lower") == [1]
+    assert stats.rank([], "lower") == []
+
+
+def test_a_row_without_values_cannot_be_ranked():
+    with pytest.raises(UsageError, match="without values"):
+        stats.rank([row(1.0), {}], "lower")
+
+
+@given(
+    rows=st.lists(st.dictionaries(st.integers(0, 4), numbers, min_size=1, max_size=5), max_size=6),
+    better=st.sampled_from(["higher", "lower"]),
+)
+def test_ranks_never_contradict_the_means(rows, better):
+    ranks = stats.rank(rows, better)
+    means = [math.fsum(r.values()) / len(r) for r in rows]
+    for i, j in ((i, j) for i in range(len(rows)) for j in range(len(rows))):
+        if ranks[i] < ranks[j]:
+            assert means[i] <= means[j] if better == "lower" else means[i] >= means[j]
+    for found in set(ranks):
+        # Competition ranking: as many rows are strictly better as the rank says.
+        assert sum(other < found for other in ranks) == found - 1
+
+
+def test_importing_stats_loads_no_scipy():
+    code = "import sys, ebbench.stats; print({'scipy', 'numpy', 'torch'} & set(sys.modules))"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert made.stdout.strip() == "set()"
