@@ -18,6 +18,7 @@ import sys
 import tomllib
 import traceback
 import types
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -135,17 +136,21 @@ class Plugin:
 
     @functools.cached_property
     def code_hash(self) -> str:
-        """SHA-256 over the folder's files that code can depend on: all but the card and Markdown.
+        """SHA-256 over what the code depends on: the folder's files, and the blocks of `ebbench.nn` it uses.
 
-        The card is left out because the values that it sets are part of a run's identity by themselves.
+        The card is left out because the values that it sets are part of a run's identity by themselves;
+        Markdown is left out because it is for people.
         """
-        digest = hashlib.sha256()
+        files = {}
         for path in sorted(self.folder.rglob("*")):
             inside = path.relative_to(self.folder)
             hidden = any(part.startswith(".") or part == "__pycache__" for part in inside.parts)
             if path.is_file() and not hidden and path.name != "card.toml" and path.suffix != ".md":
-                content = hashlib.sha256(path.read_bytes()).hexdigest()
-                digest.update(f"{inside.as_posix()} {content}\n".encode())
+                files[inside.as_posix()] = path
+        files |= _blocks(path for path in files.values() if path.suffix == ".py")
+        digest = hashlib.sha256()
+        for name, path in sorted(files.items()):
+            digest.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
         return digest.hexdigest()
 
     def _import(self) -> types.ModuleType:
@@ -180,6 +185,21 @@ class Plugin:
                 fix="mend the line named above",
             ) from error
         return module
+
+
+def _blocks(sources: Iterable[Path]) -> dict[str, Path]:
+    """The files of `ebbench.nn` that these sources import, directly or through one another, by name."""
+    folder = Path(__file__).parent / "nn"
+    found: dict[str, Path] = {}
+    waiting = list(sources)
+    while waiting:
+        text = waiting.pop().read_text(encoding="utf-8", errors="replace")
+        for block in re.findall(r"\bebbench\.nn\.(\w+)", text):
+            name, path = f"ebbench/nn/{block}.py", folder / f"{block}.py"
+            if name not in found and path.is_file():
+                found[name] = path
+                waiting.append(path)
+    return found
 
 
 def fault(error: BaseException, folder: Path) -> str:

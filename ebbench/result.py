@@ -99,6 +99,11 @@ class TaskPart(_Part):
     source: Annotated[str, Field(min_length=1, description="the data that was found: mnist, digits")]
     options: Json = Field(default_factory=dict, description="every option of the task, as resolved")
 
+    @property
+    def row_options(self) -> dict[str, Any]:
+        """The options that make a row: an option "source" (auto, mnist) only led to `source`."""
+        return {name: value for name, value in self.options.items() if name != "source"}
+
 
 class ModelPart(_Part):
     """Who answered it."""
@@ -256,7 +261,7 @@ class Result(_Part):
         """
         return canonical(
             {
-                "task": self.task.model_dump(),
+                "task": {**self.task.model_dump(), "options": self.task.row_options},
                 "model": [self.model.name, self.model.variant],
                 "overrides": self.overrides,
                 "sampler": self.sampler.name if self.sampler else None,

@@ -137,7 +137,7 @@ def _row(results: list[Result], order: list[str], published: Sequence[Published]
         task_version=first.task.version,
         protocol=first.task.protocol,
         source=first.task.source,
-        options=first.task.options,
+        options=first.task.row_options,
         model=first.model.name,
         variant=first.model.variant,
         overrides=first.overrides,
@@ -150,7 +150,9 @@ def _row(results: list[Result], order: list[str], published: Sequence[Published]
             name: Cell(interval([v for v in column if v is not None], level), column)
             for name, column in values.items()
         },
-        published=_references(published, first.model.name, first.model.variant, sampler, first.task.options),
+        published=_references(
+            published, first.model.name, first.model.variant, sampler, first.task.row_options
+        ),
         tier=min((r.tier for r in kept), key=TIERS.index),
         level=level,
         notes=notes,

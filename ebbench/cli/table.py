@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def table(
     task: Annotated[str, typer.Option(help="A task's name, or the path of its folder.")],
     format_: Annotated[
-        str, typer.Option("--format", help="rich, json, csv, markdown or latex; the middle two hold all.")
+        str,
+        typer.Option("--format", help="rich, json, csv, markdown or latex; json and csv hold every metric."),
     ] = "rich",
     results: Annotated[Path, typer.Option(help="The folder with the results.")] = Path("results"),
     budget: Annotated[str, typer.Option(help="Only this budget.")] = "",
@@ -35,15 +36,16 @@ def table(
     from ebbench import table as tables
     from ebbench.errors import unknown
     from ebbench.result import load_all
+    from ebbench.spec import BUDGETS
 
     if format_ not in _FORMATS:
         raise unknown("format", format_, _FORMATS, where="--format")
     plugin = loader.load("task", task)
     found, problems = load_all(results)
     rows = tables.rows(found, plugin.name, metrics=plugin.cls.metrics, published=plugin.cls.published)
-    budgets, protocols = {row.budget for row in rows}, set(plugin.cls.protocols)
-    if budget and rows and budget not in budgets:
-        raise unknown("budget", budget, budgets, where=f"the results of task '{plugin.name}' in {results}")
+    budgets, protocols = {*BUDGETS, *(row.budget for row in rows)}, set(plugin.cls.protocols)
+    if budget and budget not in budgets:
+        raise unknown("budget", budget, budgets, where="--budget")
     if protocol and protocol not in protocols:
         raise unknown("protocol", protocol, protocols, where=f"task '{plugin.name}'")
     rows = [row for row in rows if budget in ("", row.budget) and protocol in ("", row.protocol)]
@@ -192,8 +194,8 @@ def _header(metrics: Sequence[Metric]) -> list[tuple[str, bool]]:
     """The columns: a name, and whether it holds numbers."""
     columns = [("rank", True), ("model", False), ("sampler", False), ("n", True)]
     for metric in metrics:
-        columns += [(f"{metric.name} ({metric.unit})" if metric.unit else metric.name, True)]
-        columns += [("published", True)]
+        unit = "" if metric.unit in ("", metric.name) else f" ({metric.unit})"
+        columns += [(metric.name + unit, True), ("published", True)]
     return [*columns, ("tier", False)]
 
 
@@ -261,7 +263,8 @@ def _footer(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
     deciding = [f"{m.name} ({m.better} is better)" for m in metrics if m.primary and m.better != "neither"]
     if deciding:
         lines.append(
-            f"rank by {', then '.join(deciding)}; rows that a paired t-test at p < 0.05 cannot tell apart tie."
+            f"rank by {', then '.join(deciding)}; "
+            "rows that a paired t-test cannot tell apart (p of 0.05 or more) tie."
         )
     sources = {reference.source for row in rows for reference in row.published.values()}
     if sources:
@@ -292,7 +295,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",
     "±": r"$\pm$",
 }
 

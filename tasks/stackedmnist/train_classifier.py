@@ -72,6 +72,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     weights = arguments.out / f"{name}.safetensors"
     save_file(net.state_dict(), weights)
+    weights.chmod(0o644)
     sidecar = {
         "command": f"python tasks/stackedmnist/train_classifier.py {name} --seed {seed} --epochs {epochs}",
         "seed": seed,

@@ -1,0 +1,197 @@
+"""`ebbench doctor`: what this machine has, and what is missing for which task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ebbench.data.store import Store
+
+# The state of a finding: "fail" ends in exit code 1, "warn" only narrows what can be run.
+OK, WARN, FAIL = "ok", "warn", "fail"
+
+Finding = dict[str, str]
+
+
+def doctor(
+    data_dir: Annotated[Path | None, typer.Option(help="Look for data in this folder only.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check the device, the packages, the data sets and what each task needs; nothing is downloaded.
+
+    The exit code is 1 if something is broken: a package, torch, the run store, a data file that is here.
+    """
+    from ebbench.errors import EbbenchError
+
+    findings = [*_packages(), *_device(), *_folders()]
+    try:
+        from ebbench.data.store import Store
+
+        store = Store(data_dir, offline=True)
+    except EbbenchError as error:
+        findings.append(_finding("data", "folder", FAIL, _line(error)))
+    else:
+        findings += [*_data(store), *_tasks(store)]
+    broken = any(finding["state"] == FAIL for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"ok": not broken, "findings": findings}, indent=2, ensure_ascii=False))
+    else:
+        _show(findings)
+        typer.echo("something is broken: see `fail` above" if broken else "ready to run")
+    if broken:
+        raise typer.Exit(1)
+
+
+def _finding(part: str, name: str, state: str, text: str) -> Finding:
+    return {"part": part, "name": name, "state": state, "text": text}
+
+
+def _packages() -> Iterator[Finding]:
+    """The declared dependencies against what is installed; nothing is imported."""
+    import importlib.metadata
+    import platform
+
+    from packaging.requirements import Requirement
+
+    import ebbench
+
+    yield _finding("package", "python", OK, platform.python_version())
+    try:
+        needed = importlib.metadata.requires("ebbench") or []
+    except importlib.metadata.PackageNotFoundError:
+        text = f"{ebbench.__version__}, not installed: its needs are not known (`make setup`)"
+        yield _finding("package", "ebbench", WARN, text)
+        return
+    yield _finding("package", "ebbench", OK, ebbench.__version__)
+    for requirement in map(Requirement, needed):
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        want = f"needs {requirement.specifier}" if requirement.specifier else "any version"
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield _finding("package", requirement.name, FAIL, f"missing; {want}")
+            continue
+        good = requirement.specifier.contains(version, prereleases=True)
+        yield _finding("package", requirement.name, OK if good else FAIL, f"{version}; {want}")
+
+
+def _device() -> Iterator[Finding]:
+    import os
+
+    from ebbench import provenance
+
+    cores = provenance.physical_cores()
+    shown = f"{cores} physical, " if cores else ""
+    text = f"{provenance.cpu_model()}, {shown}{os.cpu_count()} logical cores"
+    yield _finding("device", "cpu", OK, text)
+    try:
+        import torch
+
+        torch.zeros(1).add_(1)
+    except Exception as error:  # a broken install fails in many ways (OSError: a missing library)
+        yield _finding("device", "torch", FAIL, f"{type(error).__name__}: {error}")
+        return
+    yield _finding("device", "threads", OK, f"torch uses {torch.get_num_threads()}")
+    if not torch.cuda.is_available():
+        yield _finding("device", "gpu", OK, "none that torch can use: runs go to the CPU")
+        return
+    for index in range(torch.cuda.device_count()):
+        name = f"cuda:{index}"
+        try:
+            properties = torch.cuda.get_device_properties(index)
+            torch.zeros(1, device=name).add_(1)
+        except RuntimeError as error:
+            yield _finding("device", name, WARN, f"cannot be used: {str(error).splitlines()[0]}")
+            continue
+        memory = properties.total_memory / 2**30
+        text = f"{properties.name}, {memory:.0f} GiB, CUDA {torch.version.cuda}"
+        yield _finding("device", name, OK, text)
+
+
+def _folders() -> Iterator[Finding]:
+    """The run store, which holds checkpoints and trained states."""
+    import shutil
+    import tempfile
+
+    from ebbench.files import home
+
+    folder = home()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        free = shutil.disk_usage(folder).free / 1e9
+    except OSError as error:
+        text = f"{folder} cannot be written: {error.strerror or error}; set EBBENCH_HOME to a folder that can"
+        yield _finding("folder", "run store", FAIL, text)
+        return
+    state = OK if free >= 1 else WARN
+    yield _finding("folder", "run store", state, f"{folder}, {free:,.1f} GB free")
+
+
+def _data(store: Store) -> Iterator[Finding]:
+    from ebbench.data.store import DATASETS
+    from ebbench.errors import EbbenchError
+
+    for name in DATASETS:
+        try:
+            files = store.survey(name)
+        except EbbenchError as error:
+            yield _finding("data", name, FAIL, _line(error))
+            continue
+        bad = [file for file in files if file.state == "bad"]
+        missing = [file.file for file in files if file.state == "missing"]
+        if bad:
+            text = "; ".join(f"{file.path}: {file.found}" for file in bad)
+            yield _finding("data", name, FAIL, f"cut short or altered: {text}; remove it")
+        elif missing:
+            fix = f"`ebbench data fetch {name}` or `ebbench data import PATH`"
+            yield _finding("data", name, WARN, f"{len(missing)} of {len(files)} files missing; {fix}")
+        else:
+            places = ", ".join(sorted({file.place for file in files}))
+            yield _finding("data", name, OK, f"{len(files)} files, verified, from {places}")
+
+
+def _tasks(store: Store) -> Iterator[Finding]:
+    """What each task would run on now: it is asked itself, with its default options."""
+    from ebbench import loader
+    from ebbench.errors import EbbenchError
+
+    for name in loader.names("task"):
+        try:
+            cls = loader.load("task", name).cls
+            task = cls(cls.Options(), next(iter(cls.protocols)), store)
+        except EbbenchError as error:
+            yield _finding("task", name, WARN, f"cannot be run: {_line(error)}")
+        except Exception as error:  # a plug-in's own code: it may raise anything
+            yield _finding("task", name, WARN, f"raised {type(error).__name__}: {error}")
+        else:
+            text = f"would run on source={task.source}; needs a model that can '{cls.needs}'"
+            yield _finding("task", name, OK, text)
+
+
+def _line(error: Exception) -> str:
+    """An error on one line."""
+    return "; ".join(part.strip() for part in str(error).splitlines())
+
+
+def _show(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    colours = {OK: "green", WARN: "yellow", FAIL: "red"}
+    part = ""
+    for finding in findings:
+        if finding["part"] != part:
+            part = finding["part"]
+            console.print(Text(part), style="bold")
+        line = Text(f"  {finding['state']:<5}", style=colours[finding["state"]])
+        line.append(f"{finding['name']:<16} {finding['text']}", style="default")
+        console.print(line, soft_wrap=True)

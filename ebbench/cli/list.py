@@ -1,0 +1,101 @@
+"""`ebbench list`: the tasks, the models, and which model can do which task."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ebbench.loader import Kind
+
+
+def list_plugins(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the tasks and the models that are here; one that cannot be loaded is listed with its error."""
+    tasks = [_task(name) for name in _names("task")]
+    models = [_model(name, tasks) for name in _names("model")]
+    if as_json:
+        document = {"tasks": tasks, "models": models}
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    _show("tasks", tasks, ["name", "title", "version", "needs", "protocols"])
+    _show("models", models, ["name", "title", "year", "kind", "tasks", "samplers", "variants"])
+
+
+def _names(kind: Kind) -> list[str]:
+    from ebbench import loader
+
+    return loader.names(kind)
+
+
+def _task(name: str) -> dict[str, Any]:
+    from ebbench import loader
+    from ebbench.errors import EbbenchError
+
+    entry: dict[str, Any] = {"name": name, "error": None}
+    try:
+        plugin = loader.load("task", name)
+        entry |= {"title": plugin.card.title, "summary": plugin.card.summary, "year": plugin.card.year}
+        cls = plugin.cls
+        return entry | {
+            "version": cls.version,
+            "needs": cls.needs,
+            "protocols": list(cls.protocols),
+            "metrics": [metric.name for metric in cls.metrics],
+        }
+    except EbbenchError as error:
+        return entry | {"error": str(error)}
+    except (AttributeError, TypeError) as error:
+        return entry | {"error": f"it breaks the contract (`ebbench test` says how): {error}"}
+
+
+def _model(name: str, tasks: list[dict[str, Any]]) -> dict[str, Any]:
+    from ebbench import contract, loader
+    from ebbench.errors import EbbenchError
+
+    entry: dict[str, Any] = {"name": name, "error": None}
+    try:
+        plugin = loader.load("model", name)
+        card = plugin.card
+        entry |= {"title": card.title, "summary": card.summary, "year": card.year, "kind": card.kind}
+        entry |= {"budgets": list(card.budgets), "variants": list(card.variants)}
+        cls = plugin.cls
+    except EbbenchError as error:
+        return entry | {"error": str(error)}
+    able = contract.capabilities(cls)
+    return entry | {
+        "capabilities": list(able),
+        "samplers": list(contract.samplers(cls)),
+        "scores": list(contract.scores(cls)),
+        # A task that cannot be loaded needs nobody knows what.
+        "tasks": [task["name"] for task in tasks if task.get("needs") in able],
+    }
+
+
+def _show(title: str, entries: list[dict[str, Any]], columns: list[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for entry in entries:
+        style = "red" if entry["error"] else ""
+        table.add_row(*(Text(_cell(entry.get(column))) for column in columns), style=style)
+    console.print(table)
+    for entry in entries:
+        if entry["error"]:
+            console.print(Text(f"{entry['name']} cannot be loaded: {entry['error']}"), style="red")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value)
+    return "" if value is None else str(value)

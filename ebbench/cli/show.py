@@ -1,0 +1,218 @@
+"""`ebbench show`: all there is to know of one task, one model or one result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ebbench.loader import Plugin
+    from ebbench.result import Result
+
+
+def show(
+    name: Annotated[
+        str, typer.Argument(help="A task or a model (name or folder), a result file, or a run id.")
+    ],
+    results: Annotated[Path, typer.Option(help="The folder with the results.")] = Path("results"),
+) -> None:
+    """Show a task, a model with its knobs and budgets, or a result."""
+    from ebbench import loader
+    from ebbench.errors import unknown
+    from ebbench.result import load_all, read
+
+    if name.endswith(".json"):
+        _result(read(name))
+        return
+    path, shown = Path(name).expanduser(), False
+    for kind, file in loader.MODULES.items():
+        if name in loader.names(kind) or (path / file).is_file():
+            plugin = loader.load(kind, name)
+            (_task if kind == "task" else _model)(plugin)
+            shown = True
+    if shown:
+        return
+    found, _ = load_all(results)
+    for result in found:
+        if result.run_id == name:
+            _result(result)
+            return
+    known = [*loader.names("task"), *loader.names("model"), *(result.run_id for result in found)]
+    raise unknown("task, model or result", name, known)
+
+
+def _task(plugin: Plugin) -> None:
+    cls = plugin.cls
+    _card("task", plugin)
+    _pairs({"version": cls.version, "needs": cls.needs})
+    _section("protocols (the first is the default)", cls.protocols)
+    _fields("options", cls.Options)
+    metrics = {}
+    for metric in cls.metrics:
+        better = "" if metric.better == "neither" else f"{metric.better} is better"
+        traits = [metric.unit, better, "primary" if metric.primary else ""]
+        metrics[metric.name] = f"{metric.doc} ({', '.join(trait for trait in traits if trait)})"
+    _section("metrics", metrics)
+    if cls.published:
+        typer.echo("\npublished")
+    for row in cls.published:
+        numbers = ", ".join(
+            f"{metric} {value:g}" + ("" if error is None else f" ± {error:g}")
+            for metric, (value, error) in row.metrics.items()
+        )
+        options = " ".join(f"{key}={value}" for key, value in row.options.items())
+        typer.echo(f"  {row.label}{f' [{options}]' if options else ''}: {numbers}")
+        typer.echo(f"      {row.confidence}: {row.source}")
+
+
+def _model(plugin: Plugin) -> None:
+    from ebbench import contract
+
+    cls, card = plugin.cls, plugin.card
+    _card("model", plugin)
+    _pairs({"kind": card.kind, "capabilities": contract.capabilities(cls), "scores": contract.scores(cls)})
+    samplers = contract.samplers(cls)
+    _section(
+        "samplers (--sampler; knobs are set as SAMPLER.KNOB)",
+        {name: _settings(contract.knobs(method)) for name, method in samplers.items()},
+    )
+    _fields("knobs (--set)", cls.Config)
+    budgets = {
+        f"{budget}, {task}": _settings(values)
+        for budget, tables in card.budgets.items()
+        for task, values in tables.items()
+    }
+    _section("budgets (what each sets, by task)", budgets)
+    _section(
+        f"variants (--model {plugin.name}:VARIANT)",
+        {
+            name: f"{variant.summary} {f'({_settings(variant.set)})' if variant.set else ''}".strip()
+            for name, variant in card.variants.items()
+        },
+    )
+
+
+def _result(result: Result) -> None:
+    task, model, training, scoring = result.task, result.model, result.training, result.scoring
+    variant = f"{model.name}:{model.variant}" if model.variant else model.name
+    typer.echo(f"result {result.run_id}")
+    _pairs(
+        {
+            "task": f"{task.name} v{task.version}, protocol {task.protocol}, source={task.source}",
+            "options": _settings(task.options),
+            "model": f"{variant} ({model.kind})",
+            "overrides": _settings(result.overrides),
+            "sampler": result.sampler.name if result.sampler else "",
+            "budget": result.budget,
+            "seed": result.seed,
+            "created": result.created,
+            "tier": result.tier,
+        }
+    )
+    _section("metrics", {name: f"{value:.6g}" for name, value in sorted(result.metrics.items())})
+    rate = f", {training.steps_per_second:g} steps/s" if training.steps_per_second else ""
+    drawn = f", {scoring.samples:,} samples" if scoring.samples else ""
+    _section(
+        "cost",
+        {
+            "training": f"{training.steps:,} steps in {training.seconds:,.1f} s{rate}, "
+            f"stopped by {training.stopped_by}, {training.parameters:,} parameters",
+            "scoring": f"{scoring.seconds:,.1f} s{drawn}",
+        },
+    )
+    _section("config", {name: _value(value) for name, value in sorted(result.config.items())})
+    if result.sampler:
+        _section("sampler's knobs", {n: _value(v) for n, v in sorted(result.sampler.knobs.items())})
+    _section("pictures", result.pictures)
+    found = result.provenance
+    git = found.git
+    _section(
+        "provenance",
+        {
+            "command": found.command,
+            "ebbench": found.ebbench + (f" @ {git.commit}{' (changed)' * git.dirty}" if git else ""),
+            "packages": _settings(found.packages),
+            "python": f"{found.python} on {found.platform}",
+            "cpu": f"{found.cpu.model}, {found.cpu.threads} threads",
+            "gpu": f"{found.gpu.name}, {found.gpu.peak_memory / 2**30:.1f} GiB at most" if found.gpu else "",
+            "data": _settings({name: digest[:12] for name, digest in found.data_hashes.items()}),
+        },
+    )
+
+
+def _card(kind: str, plugin: Plugin) -> None:
+    card = plugin.card
+    typer.echo(f"{kind} {plugin.name}: {card.title}")
+    if card.summary:
+        typer.echo(f"  {card.summary}")
+    paper = ", ".join(str(part) for part in (card.authors, card.year) if part)
+    title = f"{card.paper} ({paper})" if paper and card.paper else card.paper or paper
+    _pairs({"paper": title, "url": card.url, "folder": plugin.folder})
+
+
+def _fields(title: str, config: type[Any]) -> None:
+    """The fields of a frozen dataclass: name, default, and the string under each."""
+    import dataclasses
+
+    fields = dataclasses.fields(config)
+    if fields:
+        typer.echo(f"\n{title}")
+    documented = _docs(config)
+    for field in fields:
+        default = "" if field.default is dataclasses.MISSING else f" = {_value(field.default)}"
+        typer.echo(f"  {field.name}: {field.type}{default}")
+        if field.name in documented:
+            typer.echo(f"      {documented[field.name]}")
+
+
+def _docs(config: type[Any]) -> dict[str, str]:
+    """The string under each field, which Python throws away, read from the source; bases included."""
+    import ast
+    import inspect
+    import textwrap
+
+    found: dict[str, str] = {}
+    for cls in reversed(config.__mro__[:-1]):
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+        except (OSError, TypeError, SyntaxError):  # no source file: defined in a session
+            continue
+        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+        for field, after in zip(body, body[1:], strict=False):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+                and isinstance(after.value.value, str)
+            ):
+                found[field.target.id] = " ".join(after.value.value.split())
+    return found
+
+
+def _pairs(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        text = ", ".join(value) if isinstance(value, Iterable) and not isinstance(value, str) else str(value)
+        if text:
+            typer.echo(f"  {name + ':':<14}{text}")
+
+
+def _section(title: str, values: Mapping[str, str]) -> None:
+    if not values:
+        return
+    typer.echo(f"\n{title}")
+    width = max(len(name) for name in values) + 2
+    for name, value in values.items():
+        typer.echo(f"  {name:<{width}}{value}".rstrip())
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={_value(value)}" for name, value in values.items())
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

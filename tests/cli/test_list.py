@@ -1,0 +1,46 @@
+"""`ebbench list`: what is here, and what does not load, with its reason."""
+
+import json
+
+import toys
+
+
+def test_list_says_which_model_can_do_which_task(cli, plugins):
+    toys.write_one_method(plugins, "def energy(self, x):\n    return x.sum(1)", name="scorer")
+    said = cli("list", "--json")
+    found = json.loads(said.out)
+    models = {model["name"]: model for model in found["models"]}
+    (task,) = (task for task in found["tasks"] if task["name"] == "dots")
+    assert said.code == 0
+    assert (task["needs"], task["version"], task["protocols"]) == ("sample", 1, ["clean", "published"])
+    assert "dots" in models["blob"]["tasks"]
+    assert sorted(models["blob"]["samplers"]) == ["generator", "shifted"]
+    assert models["blob"]["variants"] == ["still"]
+    assert models["scorer"]["tasks"] == []
+    assert models["scorer"]["capabilities"] == ["energy"]
+
+
+def test_what_does_not_load_is_listed_with_its_error(cli, plugins):
+    toys.write_model(plugins, "import nothing_of_this_name\n", name="broken")
+    toys.write_model(plugins, name="carded", card="name = 3\n")
+    toys.write_task(plugins, "from ebbench import Task\n\n\nclass Half(Task):\n    pass\n", name="half")
+    said = cli("list", "--json")
+    found = json.loads(said.out)
+    models = {model["name"]: model for model in found["models"]}
+    tasks = {task["name"]: task for task in found["tasks"]}
+    assert said.code == 0
+    assert "nothing_of_this_name" in models["broken"]["error"]
+    assert models["broken"]["title"] == "broken"
+    assert "card" in models["carded"]["error"]
+    assert "version" in tasks["half"]["error"]
+    assert models["blob"]["error"] is None
+    shown = cli("list").out
+    assert "broken cannot be loaded" in shown
+    assert "nothing_of_this_name" in shown
+
+
+def test_the_built_ins_load(cli):
+    found = json.loads(cli("list", "--json").out)
+    assert [
+        (entry["name"], entry["error"]) for part in found.values() for entry in part if entry["error"]
+    ] == []

@@ -1,0 +1,82 @@
+"""`ebbench show`: a task, a model, a result."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import toys
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "result-v1.json"
+
+
+def test_a_task(cli, plugins):
+    said = cli("show", "dots")
+    assert said.code == 0
+    for text in ("task dots: Dots", "As it should be.", "points: int = 256", "How many.", "lower is better"):
+        assert text in said.out
+
+
+def test_a_model(cli, plugins):
+    said = cli("show", "blob")
+    assert said.code == 0
+    for text in ("steps: int = 400", "Learning rate.", "shifted", "by=0.0", "smoke, default", "Not trained."):
+        assert text in said.out
+
+
+def test_a_folder(cli, plugins):
+    assert "model blob" in cli("show", plugins / "blob").out
+
+
+def test_documentation_of_a_knob_is_inherited_and_may_run_over_lines(cli, plugins):
+    code = """
+from dataclasses import dataclass
+
+from ebbench import Model
+
+
+@dataclass(frozen=True)
+class Common:
+    width: int = 3
+    \"\"\"Channels
+    in the first layer.\"\"\"
+    silent: bool = False
+
+
+class Odd(Model):
+    @dataclass(frozen=True)
+    class Config(Common):
+        depth: int = 2
+        \"\"\"Layers.\"\"\"
+
+    def sample(self, n):
+        return None
+"""
+    toys.write_model(plugins, code, name="odd")
+    out = cli("show", "odd").out
+    assert (
+        "width: int = 3\n      Channels in the first layer.\n  silent: bool = false\n  depth: int = 2\n      Layers."
+        in out
+    )
+
+
+@pytest.mark.parametrize("name", ["cpu-clean-mala-mnist-s3-0123456789", "results/a/b.json"])
+def test_a_result(cli, tmp_path, name):
+    (tmp_path / "results" / "a").mkdir(parents=True)
+    shutil.copy(GOLDEN, tmp_path / "results" / "a" / "b.json")
+    said = cli("show", name)
+    assert said.code == 0
+    for text in ("stackedmnist v1", "0.0313", "7,800 steps", "recomputed", "width=24", "--seeds 3"):
+        assert text in said.out
+
+
+def test_an_unknown_name(cli, plugins):
+    said = cli("show", "blop")
+    assert said.code == 2
+    assert "did you mean 'blob'?" in said.err
+
+
+def test_a_file_that_is_not_there(cli):
+    said = cli("show", "none.json")
+    assert said.code == 2
+    assert "none.json" in said.err

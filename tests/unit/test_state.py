@@ -1,0 +1,126 @@
+"""Stored states: what goes in comes out, to the bit, and a refused write changes nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ebbench import files, seeds, state
+from ebbench.errors import StorageError
+
+plain = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats() | st.text(max_size=5)
+trees = st.recursive(
+    plain,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(max_size=4) | st.integers(0, 9), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tree=st.dictionaries(st.text(max_size=4), trees, max_size=4))
+def test_any_plain_tree_comes_back_with_its_types(tmp_path_factory, tree):
+    path = tmp_path_factory.mktemp("state") / "s.json"
+    state.save(tree, path)
+    # repr tells 1 from 1.0 and True, a list from a tuple, and NaN from nothing else.
+    assert repr(state.load(path)) == repr(tree)
+
+
+def test_tensors_and_optimiser_states_come_back_to_the_bit(tmp_path: Path):
+    net = torch.nn.Linear(3, 2)
+    optimiser = torch.optim.Adam(net.parameters(), betas=(0.5, 0.9))
+    net(torch.randn(4, 3)).sum().backward()
+    optimiser.step()
+    tied = torch.randn(3)
+    tree = {
+        "net": net.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "tied": [tied, tied[1:]],
+        "half": torch.randn(2).bfloat16(),
+        "array": np.arange(3, dtype=np.int16),
+        "random": seeds.capture(),
+    }
+    state.save(tree, tmp_path / "s.json")
+    back = state.load(tmp_path / "s.json")
+    for name, value in net.state_dict().items():
+        assert torch.equal(back["net"][name], value)
+    assert back["optimiser"]["param_groups"] == optimiser.state_dict()["param_groups"]
+    assert torch.equal(
+        back["optimiser"]["state"][0]["exp_avg"], optimiser.state_dict()["state"][0]["exp_avg"]
+    )
+    assert torch.equal(back["tied"][1], tied[1:]) and back["half"].dtype == torch.bfloat16
+    assert back["array"].dtype == np.int16 and (back["array"] == [0, 1, 2]).all()
+    before = (torch.rand(2).tolist(), np.random.rand())
+    seeds.restore(back["random"])
+    assert (torch.rand(2).tolist(), np.random.rand()) == before
+
+
+def test_only_the_latest_tensor_file_is_kept(tmp_path: Path):
+    for value in range(3):
+        state.save({"t": torch.full((2,), value)}, tmp_path / "s.json")
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    assert state.load(tmp_path / "s.json")["t"].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_disk_that_fills_leaves_the_old_state(tmp_path: Path, monkeypatch, call):
+    state.save({"t": torch.zeros(2)}, tmp_path / "s.json")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, call, full)
+    with pytest.raises(StorageError, match="No space left") as caught:
+        state.save({"t": torch.ones(2)}, tmp_path / "s.json")
+    assert "untouched" in str(caught.value)
+    monkeypatch.undo()
+    assert state.load(tmp_path / "s.json")["t"].tolist() == [0, 0]
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_the_kernels_own_refusal_leaves_the_old_state(tmp_path: Path):
+    # A limit on the size of files, which the kernel enforces, in the place of a full disk.
+    code = """
+import resource, sys, torch
+from pathlib import Path
+from ebbench import state
+from ebbench.errors import StorageError
+path = Path(sys.argv[1])
+state.save({"t": torch.zeros(8)}, path)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    state.save({"t": torch.ones(100_000)}, path)
+except StorageError as error:
+    print("refused:", error.what)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "s.json")], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.startswith("refused: "), done.stderr
+    assert state.load(tmp_path / "s.json")["t"].tolist() == [0.0] * 8
+
+
+def test_damage_is_noticed(tmp_path: Path):
+    state.save({"t": torch.zeros(2)}, tmp_path / "s.json")
+    (tensors,) = tmp_path.glob("*.safetensors")
+    tensors.write_bytes(tensors.read_bytes()[:-1] + b"\1")
+    with pytest.raises(StorageError, match="damaged"):
+        state.load(tmp_path / "s.json")
+
+
+def test_what_cannot_be_stored_is_named(tmp_path: Path):
+    with pytest.raises(StorageError, match="type object") as caught:
+        state.save({"a": {"b": object()}}, tmp_path / "s.json")
+    assert caught.value.where == "a.b"

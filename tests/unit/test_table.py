@@ -1,0 +1,248 @@
+"""Rows: what is pooled, what is kept apart, what is ranked, what stands beside it."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import scipy.stats
+
+from ebbench import result, table
+from ebbench.contract import Metric, Published
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "result-v1.json"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "table.md"
+FIXED_KEYS = {
+    "task",
+    "task_version",
+    "protocol",
+    "source",
+    "model",
+    "sampler",
+    "budget",
+    "seeds",
+    "metrics",
+    "published",
+    "tier",
+}
+METRICS = (
+    Metric(name="quality", unit="share", better="higher", doc=""),
+    Metric(name="modes", unit="modes", better="higher", doc="", primary=True),
+    Metric(name="kl", unit="nats", better="lower", doc="", primary=True),
+)
+
+
+def make(model="meg", seed=0, kl=0.05, modes=1000.0, **changes):
+    """A result like the golden one; a key of `changes` reaches a field as "task__source"."""
+    raw = copy.deepcopy(json.loads(GOLDEN.read_text(encoding="utf-8")))
+    raw |= {"seed": seed, "metrics": {"kl": kl, "modes": modes}, "overrides": {}, "verification": None}
+    raw["model"]["name"] = model
+    raw["run_id"] = f"{model}-{seed}"
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        place = raw
+        for name in parents:
+            place = place[name]
+        place[last] = value
+    return result.build(raw)
+
+
+def rows(*results, **more):
+    return table.rows(results, "stackedmnist", **{"metrics": METRICS, **more})
+
+
+def test_results_that_differ_in_their_seed_share_a_row():
+    values = {0: 0.05, 2: 0.07, 1: 0.045}
+    (row,) = rows(*(make(seed=seed, kl=kl) for seed, kl in values.items()))
+    cell = row.metrics["kl"]
+    assert row.seeds == [0, 1, 2]
+    assert cell.values == [0.05, 0.045, 0.07]
+    low, high = scipy.stats.t.interval(0.95, 2, loc=0.055, scale=scipy.stats.sem(cell.values))
+    assert (cell.interval.low, cell.interval.high) == pytest.approx((low, high))
+    assert list(row.metrics) == ["modes", "kl"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("task__source", "digits"),
+        ("task__version", 2),
+        ("task__protocol", "published"),
+        ("task__options", {"stacks": 4}),
+        ("model__variant", "small"),
+        ("overrides", {"width": 8}),
+        ("sampler__name", "generator"),
+        ("sampler", None),
+        ("budget", "paper"),
+    ],
+)
+def test_rows_are_never_mixed(field, value):
+    found = rows(make(seed=0), make(seed=1, **{field: value}))
+    assert [row.seeds for row in found] in ([[0], [1]], [[1], [0]])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("task__source", "digits"),
+        ("task__version", 2),
+        ("task__protocol", "published"),
+        ("task__options", {"stacks": 4}),
+        ("budget", "paper"),
+    ],
+)
+def test_groups_are_ranked_apart(field, value):
+    found = rows(make(kl=0.1), make(model="other", kl=0.9, **{field: value}))
+    assert [row.rank for row in found] == [1, 1]
+    assert found[0].group() != found[1].group()
+
+
+def test_an_option_that_only_chose_the_data_makes_no_row():
+    auto = make(seed=0, task__options={"stacks": 3, "source": "auto"})
+    named = make(seed=1, task__options={"stacks": 3, "source": "mnist"})
+    (row,) = rows(auto, named)
+    assert row.options == {"stacks": 3}
+
+
+def test_the_newest_task_version_comes_first():
+    found = rows(make(), make(task__version=2))
+    assert [row.task_version for row in found] == [2, 1]
+
+
+def test_other_tasks_are_left_out():
+    assert rows(make(task__name="cifar10")) == []
+
+
+def test_the_next_primary_metric_decides_where_the_first_ties():
+    found = rows(
+        make(model="few", modes=900.0, kl=0.01),
+        make(model="uneven", modes=1000.0, kl=0.5),
+        make(model="even", modes=1000.0, kl=0.02),
+    )
+    assert [(row.model, row.rank) for row in found] == [("even", 1), ("uneven", 2), ("few", 3)]
+
+
+def test_rows_that_cannot_be_told_apart_share_a_rank():
+    kls = {"a": [0.05, 0.06, 0.07], "b": [0.06, 0.05, 0.071], "c": [0.5, 0.6, 0.55]}
+    found = rows(*(make(model=name, seed=i, kl=kl) for name in kls for i, kl in enumerate(kls[name])))
+    assert [(row.model, row.rank) for row in found] == [("a", 1), ("b", 1), ("c", 3)]
+
+
+def test_controls_come_last_and_have_no_rank():
+    found = rows(
+        make(model="real-data", kl=0.02, model__kind="control"),
+        make(model="noise", kl=9.0, model__kind="control"),
+        make(model="meg", kl=0.05),
+    )
+    assert [(row.model, row.kind, row.rank) for row in found] == [
+        ("meg", "model", 1),
+        ("real-data", "control", None),
+        ("noise", "control", None),
+    ]
+
+
+def test_without_the_task_s_metrics_nothing_is_ranked():
+    (row,) = rows(make(), metrics=())
+    assert row.rank is None
+    assert list(row.metrics) == ["kl", "modes"]
+
+
+def test_a_row_without_the_deciding_metric_is_not_ranked():
+    found = rows(make(model="a", metrics={"quality": 0.5}), make(model="b"))
+    assert [(row.model, row.rank) for row in found] == [("b", 1), ("a", None)]
+
+
+def test_a_metric_that_a_seed_lacks_is_null():
+    (row,) = rows(make(seed=0), make(seed=1, metrics={"modes": 5.0}))
+    assert row.metrics["kl"].values == [0.05, None]
+    assert row.metrics["kl"].interval.n == 1
+
+
+def test_the_newer_of_two_results_of_a_seed_counts():
+    (row,) = rows(
+        make(kl=0.1, created="2026-01-01T00:00:00Z"),
+        make(kl=0.2, created="2026-03-01T00:00:00Z"),
+        make(kl=0.3, created="2026-02-01T00:00:00Z"),
+    )
+    assert row.metrics["kl"].values == [0.2]
+    assert row.notes == ["left out: 2 that a newer result of the same seed replaces"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("model__code_hash", "new"), ("config", {"width": 25}), ("sampler__knobs", {"steps": 7})],
+)
+def test_seeds_of_an_older_version_of_the_model_are_left_out(field, value):
+    old = [make(seed=seed, created="2026-01-01T00:00:00Z") for seed in range(3)]
+    new = make(seed=0, kl=0.01, created="2026-02-01T00:00:00Z", **{field: value})
+    (row,) = rows(*old, new)
+    assert row.seeds == [0]
+    assert row.metrics["kl"].values == [0.01]
+    assert row.notes == ["left out: 3 of an older version of the model's code or settings"]
+
+
+def test_a_row_is_trusted_as_its_least_trusted_seed():
+    tiers = ["reproduced", "claimed", "recomputed"]
+    results = [make(seed=i, verification={"tier": tier}) for i, tier in enumerate(tiers)]
+    assert rows(*results)[0].tier == "claimed"
+    assert rows(results[0], results[2])[0].tier == "recomputed"
+    assert rows(make())[0].tier == "claimed"
+
+
+def paper(value, model="meg", sampler="", **options):
+    metrics = {"kl": (value, None)}
+    return Published(
+        label="x",
+        metrics=metrics,
+        source=f"p{value}",
+        confidence="verbatim",
+        model=model,
+        sampler=sampler,
+        options=options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 1.0),
+        ({"sampler__name": "generator"}, 2.0),
+        ({"sampler": None}, 1.0),
+        ({"task__options": {"stacks": 4}}, 3.0),
+        ({"model__variant": "small"}, 4.0),
+        ({"model": "other"}, None),
+        ({"model__variant": "other"}, None),
+        ({"task__options": {}}, None),
+    ],
+)
+def test_published_rows_match_model_variant_sampler_and_options(changes, expected):
+    known = [
+        paper(1.0, stacks=3),
+        paper(2.0, sampler="generator", stacks=3),
+        paper(3.0, stacks=4),
+        paper(4.0, model="meg:small", stacks=3),
+        paper(5.0, model="", stacks=3),
+    ]
+    (row,) = rows(make(**changes), published=known)
+    found = {name: reference.value for name, reference in row.published.items()}
+    assert found == ({} if expected is None else {"kl": expected})
+
+
+def test_the_json_row_is_as_documented():
+    (row,) = rows(make(seed=0), make(seed=1, kl=0.07), published=[paper(0.0313, stacks=3)])
+    found = json.loads(json.dumps(row.as_json(), allow_nan=False))
+    assert found.keys() >= FIXED_KEYS
+    assert found["seeds"] == [0, 1]
+    assert found["metrics"]["kl"].keys() == {"mean", "low", "high", "values"}
+    assert found["metrics"]["kl"]["values"] == [0.05, 0.07]
+    assert found["published"] == {
+        "kl": {"value": 0.0313, "plus_minus": None, "source": "p0.0313", "confidence": "verbatim"}
+    }
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for key in found:
+        assert f"`{key}`" in text
+
+
+def test_one_seed_has_null_bounds():
+    (row,) = rows(make())
+    assert row.as_json()["metrics"]["kl"] == {"mean": 0.05, "low": None, "high": None, "values": [0.05]}

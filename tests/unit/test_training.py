@@ -1,0 +1,143 @@
+"""`run.batches`: which batches it draws, and that no interruption changes anything."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from ebbench.conformance import NoiseData
+from ebbench.contract import DataSpec, Model
+from ebbench.errors import ContractError, Diverged, Stopped
+from ebbench.progress import Reporter
+from ebbench.signals import StopRequest
+from ebbench.training import Run
+
+SPEC = DataSpec(name="noise", shape=(2,))
+
+
+class Recorder(Model):
+    """Walks a weight by every batch it sees and by noise, in one or two loops."""
+
+    def __init__(self, plan: list[dict[str, int]]) -> None:
+        super().__init__(SPEC, None)
+        self.net = torch.nn.Linear(2, 1)
+        self.plan = plan
+        self.seen: list[torch.Tensor] = []
+
+    def train(self, data, run) -> None:
+        self.opt = torch.optim.Adam(self.net.parameters())
+        for plan in self.plan:
+            for x in run.batches(data, size=8, **plan):
+                self.seen.append(x)
+                loss = (self.net(x) + torch.randn(8, 1)).square().mean()
+                self.opt.zero_grad()
+                loss.backward()
+                self.opt.step()
+                run.log(loss=loss, twice=2.0)
+
+
+def start(model: Model, folder: Path, stop: StopRequest | None = None, **settings) -> Run:
+    torch.manual_seed(0)
+    model.net.reset_parameters()
+    torch.manual_seed(1)
+    run = Run(
+        model,
+        folder,
+        seed=3,
+        device=torch.device("cpu"),
+        stop=stop or StopRequest(),
+        reporter=Reporter(),
+        **settings,
+    )
+    model.train(NoiseData(SPEC), run)
+    return run
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [[{"steps": 30}], [{"epochs": 2}], [{"steps": 7}, {"steps": 9}], [{"epochs": 1}, {"steps": 5}]],
+    ids=["steps", "epochs", "two loops", "epochs then steps"],
+)
+def test_stopped_after_every_step_the_training_is_the_same(tmp_path: Path, plan):
+    whole = Recorder(plan)
+    run = start(whole, tmp_path / "whole")
+    attempts = 0
+    while True:
+        again = Recorder(plan)
+        stop = StopRequest()
+        stop.signal = signal.SIGTERM
+        try:
+            resumed = start(again, tmp_path / "parts", stop)
+        except Stopped as stopped:
+            assert stopped.exit_code == 143
+            attempts += 1
+            continue
+        break
+    assert attempts == run.steps == resumed.steps
+    for name, value in whole.net.state_dict().items():
+        assert torch.equal(value, again.net.state_dict()[name])
+    assert resumed.curves.series == run.curves.series
+    assert resumed.curves.step == run.curves.step
+    assert resumed.examples == run.examples == 8 * run.steps
+
+
+def test_an_epoch_sees_each_example_once(tmp_path: Path):
+    model = Recorder([{"epochs": 2}])
+    start(model, tmp_path)
+    first, second = torch.cat(model.seen).split(512)
+    everything = NoiseData(SPEC)[torch.arange(512)]
+    for epoch in (first, second):
+        assert torch.equal(epoch.sort(0).values, everything.sort(0).values)
+    assert not torch.equal(first, second)
+
+
+def test_steps_draw_with_replacement_and_by_seed(tmp_path: Path):
+    model = Recorder([{"steps": 128}])
+    start(model, tmp_path / "a")
+    distinct = len({tuple(row) for row in torch.cat(model.seen).tolist()})
+    # 1,024 draws of 512: about 1 - 1/e^2 of them are met; 448 +- 20 is over four deviations wide.
+    assert 420 < distinct < 470
+    again = Recorder([{"steps": 128}])
+    start(again, tmp_path / "b")
+    assert all(torch.equal(a, b) for a, b in zip(model.seen, again.seen, strict=True))
+
+
+def test_curves_are_means_over_windows(tmp_path: Path):
+    class Logger(Recorder):
+        def train(self, data, run):
+            for step, _ in enumerate(run.batches(data, size=4, steps=1000)):
+                run.log(step=torch.tensor(float(step)), even=step % 2)
+
+    run = start(Logger([]), tmp_path)
+    assert run.curves.step == list(range(5, 1001, 5))
+    assert run.curves.series["step"][:2] == [2.0, 7.0]
+    assert run.curves.series["even"][0] == pytest.approx(0.4)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path):
+    class Bad(Recorder):
+        def train(self, data, run):
+            for step, _ in enumerate(run.batches(data, size=4, steps=400)):
+                run.log(loss=torch.tensor(float("nan") if step == 7 else 1.0))
+
+    with pytest.raises(Diverged, match="'loss' is nan at or before step 8"):
+        start(Bad([]), tmp_path)
+
+
+def test_the_wall_clock_limit_ends_the_loop_and_is_recorded(tmp_path: Path):
+    run = start(Recorder([{"steps": 10**6}]), tmp_path, minutes=0.002)
+    assert run.stopped_by == "time"
+    assert 0 < run.steps < 10**6
+
+
+@pytest.mark.parametrize("words", [{}, {"steps": 1, "epochs": 1}, {"epochs": 1, "size": 10_000}])
+def test_a_call_that_makes_no_sense_is_refused(tmp_path: Path, words):
+    class Odd(Recorder):
+        def train(self, data, run):
+            next(run.batches(data, **{"size": 4, **words}))
+
+    with pytest.raises(ContractError, match="run.batches"):
+        start(Odd([]), tmp_path)
