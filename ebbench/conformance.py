@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def check(plugin: loader.Plugin, data_specs: dict[str, contract.DataSpec]) -> It
     of_kind = [_config, _capabilities] if plugin.kind == "model" else [_task_declarations]
     checks: list[Callable[[loader.Plugin], str]] = [_card, _imports, _readme, *of_kind]
     for function in checks:
-        report = _report(function.__name__.strip("_").replace("_", " "), lambda f=function: f(plugin))
+        report = _report(function.__name__.strip("_").replace("_", " "), partial(function, plugin))
         yield report
         if not report.passed and function in (_card, _imports):
             return
@@ -108,9 +109,9 @@ def _readme(plugin: loader.Plugin) -> str:
 
 
 def _config(plugin: loader.Plugin) -> str:
-    cls = plugin.cls.Config
+    cls: Any = plugin.cls.Config
     where = f"{plugin.folder.name}/model.py, {plugin.cls.__name__}.Config"
-    if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:
         raise ContractError("Config is no frozen dataclass", where=where, expected="@dataclass(frozen=True)")
     fields = dataclasses.fields(cls)
     for field in fields:
@@ -230,11 +231,10 @@ def _check_on(
             module.eval()
         for name, method in contract.samplers(plugin.cls).items():
             yield _report(
-                f"sampler {name}",
-                lambda n=name, m=method: _samples(plugin, trained[0], data_spec, n, m, place),
+                f"sampler {name}", partial(_samples, plugin, trained[0], data_spec, name, method, place)
             )
         for name, method in contract.scores(plugin.cls).items():
-            yield _report(f"score {name}", lambda n=name, m=method: _scores(trained[0], data, n, m))
+            yield _report(f"score {name}", partial(_scores, trained[0], data, name, method))
 
 
 def _train(

@@ -210,6 +210,7 @@ def _scored(
     began = time.perf_counter()
     with _pinned():
         score = task.score(model, scoring)
+        scored_on = _provenance(spec, task, seed, settings)
     _check_metrics(score.metrics, spec.task)
     pictures = dict(scoring.pictures)
     if training["curves"]["step"]:
@@ -253,7 +254,7 @@ def _scored(
                 "samples": scoring.asked or None,
             },
             "pictures": names,
-            "provenance": _provenance(spec, task, seed, settings).model_dump(mode="json"),
+            "provenance": scored_on.model_dump(mode="json"),
             "verification": None,
         },
         where=path.name,
@@ -263,7 +264,7 @@ def _scored(
     return made
 
 
-def _provenance(spec: Spec, task: contract.Task, seed: int, settings: Settings) -> provenance.Provenance:
+def _provenance(spec: Spec, task: contract.Task, seed: int, settings: Settings) -> result.Provenance:
     return provenance.collect(
         settings.device, dict(task.data_hashes), spec.model.code_hash, spec.command(seed)
     )

@@ -156,7 +156,8 @@ class Scoring:
                 expected=f"the data's range [{least:g}, {most:g}]",
                 fix="end the generator with a tanh, or scale and clamp what it gives",
             )
-        return drawn.clamp(self._spec.low, self._spec.high) if slack else drawn
+        checked: Tensor = drawn.clamp(self._spec.low, self._spec.high) if slack else drawn
+        return checked
 
     def _chunk_path(self, name: str, number: int) -> Path:
         return self._folder / f"{name}-{number:05}.npz"

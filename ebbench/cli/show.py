@@ -54,8 +54,8 @@ def _task(plugin: Plugin) -> None:
     metrics = {}
     for metric in cls.metrics:
         better = "" if metric.better == "neither" else f"{metric.better} is better"
-        traits = [metric.unit, better, "primary" if metric.primary else ""]
-        metrics[metric.name] = f"{metric.doc} ({', '.join(trait for trait in traits if trait)})"
+        traits = ", ".join(filter(None, [metric.unit, better, "primary" if metric.primary else ""]))
+        metrics[metric.name] = f"{metric.doc} ({traits})" if traits else metric.doc
     _section("metrics", metrics)
     if cls.published:
         typer.echo("\npublished")
@@ -164,9 +164,16 @@ def _fields(title: str, config: type[Any]) -> None:
     documented = _docs(config)
     for field in fields:
         default = "" if field.default is dataclasses.MISSING else f" = {_value(field.default)}"
-        typer.echo(f"  {field.name}: {field.type}{default}")
+        typer.echo(f"  {field.name}: {_type(field.type)}{default}")
         if field.name in documented:
             typer.echo(f"      {documented[field.name]}")
+
+
+def _type(annotation: Any) -> str:
+    # Text where the plug-in postpones annotations, else the type itself.
+    if isinstance(annotation, type):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
 
 
 def _docs(config: type[Any]) -> dict[str, str]:

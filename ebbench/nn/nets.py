@@ -46,21 +46,21 @@ def initialise(net: nn.Module, std: float) -> nn.Module:
     leaves the rest as torch has it. `std` 0 draws every layer by He et al. 2015 (equation 10; fan-in,
     the last layer without the factor 2), which starts shallow nets of small width far faster.
     """
-    convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     if std > 0:
-        for module in convolutions:
-            nn.init.normal_(module.weight, 0.0, std)
-            _no_bias(module)
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, 0.0, std)
+                _no_bias(module)
         return net
     layers = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
-    for module in layers:
-        fan_in = module.weight[0].numel()
-        if isinstance(module, nn.ConvTranspose2d):
+    for layer in layers:
+        fan_in: float = layer.weight[0].numel()
+        if isinstance(layer, nn.ConvTranspose2d):
             # Each output of a transposed convolution sees one weight in stride^2 of a kernel.
-            fan_in = module.in_channels * module.weight[0, 0].numel() // module.stride[0] ** 2
-        gain = 1.0 if module is layers[-1] else 2.0
-        nn.init.normal_(module.weight, 0.0, (gain / fan_in) ** 0.5)
-        _no_bias(module)
+            fan_in = layer.in_channels * layer.weight[0, 0].numel() / layer.stride[0] ** 2
+        gain = 1.0 if layer is layers[-1] else 2.0
+        nn.init.normal_(layer.weight, 0.0, (gain / fan_in) ** 0.5)
+        _no_bias(layer)
     return net
 
 

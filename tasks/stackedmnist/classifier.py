@@ -52,9 +52,9 @@ class ModeClassifier(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The last hidden layer before its ReLU, (n, 64)."""
-        x = F.relu(self.norm1(self.conv1(x)))
-        x = F.relu(self.norm2(self.conv2(x)))
-        x = F.relu(self.norm3(self.conv3(x)))
+        x = F.relu_(self.norm1(self.conv1(x)))
+        x = F.relu_(self.norm2(self.conv2(x)))
+        x = F.relu_(self.norm3(self.conv3(x)))
         return self.norm4(self.embed(x.flatten(1)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,8 +164,10 @@ class PublishedClassifier(nn.Module):
 
 def load_clean(source: str, device: torch.device) -> ModeClassifier:
     """The clean classifier for "mnist" or "digits", in eval mode, ready for speed."""
-    net = ModeClassifier()
-    net.load_state_dict(load_file(WEIGHTS / f"{source}.safetensors"))
+    # Built without values on the meta device: initial weights would use up global random numbers.
+    with torch.device("meta"):
+        net = ModeClassifier()
+    net.load_state_dict(load_file(WEIGHTS / f"{source}.safetensors"), assign=True)
     net.eval().requires_grad_(False)
     net.fuse()
     return net.to(device)
@@ -173,8 +175,9 @@ def load_clean(source: str, device: torch.device) -> ModeClassifier:
 
 def load_published(device: torch.device) -> PublishedClassifier:
     """The published classifier; dropout is on where `digits` is called."""
-    net = PublishedClassifier()
-    net.load_state_dict(load_file(WEIGHTS / "published.safetensors"))
+    with torch.device("meta"):
+        net = PublishedClassifier()
+    net.load_state_dict(load_file(WEIGHTS / "published.safetensors"), assign=True)
     return net.eval().requires_grad_(False).to(device)
 
 

@@ -54,10 +54,14 @@ class Odd(Model):
 """
     toys.write_model(plugins, code, name="odd")
     out = cli("show", "odd").out
-    assert (
-        "width: int = 3\n      Channels in the first layer.\n  silent: bool = false\n  depth: int = 2\n      Layers."
-        in out
-    )
+    knobs = out[out.index("knobs (--set)") :].splitlines()
+    assert [line.strip() for line in knobs[1:6]] == [
+        "width: int = 3",
+        "Channels in the first layer.",
+        "silent: bool = false",
+        "depth: int = 2",
+        "Layers.",
+    ]
 
 
 @pytest.mark.parametrize("name", ["cpu-clean-mala-mnist-s3-0123456789", "results/a/b.json"])

@@ -7,8 +7,8 @@ import pickle
 from pathlib import Path
 
 import pytest
-import toys
 
+import toys
 from ebbench import loader
 from ebbench.errors import PluginError, UsageError
 

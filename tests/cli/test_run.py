@@ -1,0 +1,209 @@
+"""`ebbench run` as a stranger uses it: a folder of their own, and every mistake they can make."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+import toys
+from ebbench import result
+
+RUN = ("run", "--task", "dots", "--quiet")
+
+
+def written(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.json")) if folder.exists() else []
+
+
+def test_a_strangers_folder_runs_is_scored_and_appears_in_the_table(cli, plugins: Path, tmp_path: Path):
+    mine = toys.write_model(tmp_path / "elsewhere", name="mine")
+    ran = cli(*RUN, "--model", mine, "--budget", "smoke", "--seeds", "0-2")
+    assert ran.code == 0, ran.err
+    paths = written(tmp_path / "results" / "dots" / "mine")
+    assert [result.read(path).seed for path in paths] == [0, 1, 2]
+    first = result.read(paths[0])
+    assert first.training.steps == 60 and first.config["steps"] == 60
+    assert (paths[0].parent / first.pictures["curves"]).read_bytes().startswith(b"\x89PNG")
+    assert first.provenance.command == (
+        "ebbench run --task dots --model mine --budget smoke --protocol clean --sampler generator --seeds 0"
+    )
+    assert str(tmp_path) not in paths[0].read_text()
+    table = json.loads(cli("table", "--task", "dots", "--format", "json").out)
+    assert [row["model"] for row in table] == ["mine"]
+    values = [result.read(path).metrics["error"] for path in paths]
+    assert table[0]["metrics"]["error"]["values"] == values
+    assert table[0]["metrics"]["error"]["mean"] == pytest.approx(sum(values) / 3)
+
+
+def test_a_finished_run_is_pointed_at_and_force_repeats_it(cli, plugins: Path, tmp_path: Path):
+    words = (*RUN, "--model", "blob", "--budget", "smoke")
+    assert cli(*words).code == 0
+    (path,) = written(tmp_path / "results")
+    before = path.read_bytes()
+    again = cli(*words)
+    assert again.code == 0 and "done before" in again.out and path.name in again.out
+    assert path.read_bytes() == before
+    forced = cli(*words, "--force", "--json")
+    (document,) = json.loads(forced.out)
+    assert document["existed"] is False
+    assert document["result"]["metrics"] == json.loads(before)["metrics"]
+
+
+def test_another_sampler_protocol_or_knob_scores_the_same_training(cli, plugins: Path, tmp_path: Path):
+    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke")
+    assert "taken from the store" not in cli(*words).err
+    for more in (
+        ["--sampler", "shifted"],
+        ["--sampler", "shifted", "--protocol", "published"],
+        ["--sampler", "shifted", "--set", "shifted.by=0.5"],
+    ):
+        ran = cli(*words, *more)
+        assert ran.code == 0 and "taken from the store" in ran.err, ran.err
+    results = [result.read(path) for path in written(tmp_path / "results")]
+    assert len({r.training.hash for r in results}) == 1
+    assert len({r.scoring.hash for r in results}) == len(results) == 4
+    knobs = {(r.task.protocol, r.sampler.knobs.get("by")) for r in results}
+    assert knobs == {("clean", None), ("clean", 0.0), ("published", 0.25), ("clean", 0.5)}
+    # The card's knob of the published protocol is no override by the user; the one that was set is.
+    assert {json.dumps(r.overrides) for r in results} == {"{}", '{"shifted.by": 0.5}'}
+    assert "taken from the store" not in cli(*words, "--set", "points=128").err
+    assert "taken from the store" not in cli(*words, "--set", "lr=0.5").err
+
+
+def test_a_variant_and_a_change_of_code_are_other_trainings(cli, plugins: Path, tmp_path: Path):
+    assert cli(*RUN, "--model", "blob", "--budget", "smoke").code == 0
+    assert cli(*RUN, "--model", "blob:still", "--budget", "smoke").code == 0
+    model = plugins / "blob" / "model.py"
+    model.write_text(model.read_text().replace("* torch.rand(())", "* torch.rand(()) * 2"))
+    results = [result.read(path) for path in written(tmp_path / "results")]
+    assert {(r.model.variant, r.model.kind, r.training.steps) for r in results} == {
+        ("", "model", 60),
+        ("still", "control", 0),
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--task", "dosts", "--model", "blob"], "did you mean 'dots'?"),
+        (["--task", "dots", "--model", "blop"], "did you mean 'blob'?"),
+        (["--task", "dots", "--model", "blob:stil"], "did you mean 'still'?"),
+        (["--task", "dots", "--model", "blob", "--budget", "smok"], "did you mean 'smoke'?"),
+        (["--task", "dots", "--model", "blob", "--budget", "paper"], "[budgets.paper.dots]"),
+        (["--task", "dots", "--model", "blob", "--protocol", "publish"], "did you mean 'published'?"),
+        (["--task", "dots", "--model", "blob", "--sampler", "shift"], "did you mean 'shifted'?"),
+        (["--task", "dots", "--model", "blob", "--set", "step=3"], "did you mean 'steps'?"),
+        (["--task", "dots", "--model", "blob", "--set", "shifted.by=1"], "unknown key 'shifted.by'"),
+        (["--task", "dots", "--model", "blob", "--set", "steps=many"], "a value of type int"),
+        (["--task", "dots", "--model", "blob", "--set", "steps"], "key=value"),
+        (["--task", "dots", "--model", "blob", "--set", "lr=1", "--set", "lr=2"], "set twice"),
+        (["--task", "dots", "--model", "blob", "--seeds", "4-1"], "cannot read the seeds"),
+        (["--task", "dots", "--model", "blob", "--device", "cuda:77"], "cannot be used"),
+        (["--task", "dots", "--model", "./nowhere"], "is no model folder"),
+    ],
+)
+def test_a_wrong_word_is_named_with_a_cure(cli, plugins: Path, tmp_path: Path, words, said):
+    ran = cli("run", *words)
+    assert ran.code == 2
+    assert said in ran.err and ran.err.startswith("error: ")
+    assert "Traceback" not in ran.err
+    assert not written(tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("def train(self, data, run): raise KeyError('k')\ndef sample(self, n): ...", "model.py:6"),
+        ("def energy(self, x): return x.sum(1)", "cannot do task 'dots'"),
+        ("def sample(self, n): return torch.full((n, 2), float('nan'))", "NaN or infinite"),
+        ("def sample(self, n): return torch.zeros(n, 3)", "(16, 3)"),
+        ("def sample(self, n): return torch.zeros(n - 1, 2)", "(15, 2)"),
+        ("def sample(self, n): return [[0.0, 0.0]] * n", "list"),
+        ("def sample(self, n): return torch.zeros(n, 2, dtype=torch.int64)", "torch.int64"),
+        ("def sample(self, n): return torch.full((n, 2), 1.5)", "[1.5, 1.5]"),
+        ("def sample(self, n): return self.nothing", "AttributeError"),
+        ("def __init__(self, data, config): self.x = y", "NameError"),
+    ],
+    ids=["raises", "capability", "nan", "shape", "count", "type", "dtype", "range", "in sample", "in init"],
+)
+def test_a_broken_model_is_named_with_what_is_wrong(cli, plugins: Path, tmp_path: Path, body, said):
+    if "sample" not in body and "energy" not in body:
+        body += "\ndef sample(self, n): return torch.zeros(n, 2)"
+    folder = toys.write_one_method(tmp_path / "odd", body)
+    ran = cli(*RUN, "--model", folder, "--budget", "smoke")
+    assert ran.code == 2, ran
+    assert said in ran.err and "Traceback" not in ran.err
+    assert not written(tmp_path / "results")
+
+
+def test_a_model_that_does_not_import(cli, plugins: Path, tmp_path: Path):
+    folder = toys.write_model(tmp_path / "odd", "import not_there_at_all", "odd")
+    ran = cli(*RUN, "--model", folder)
+    assert ran.code == 2 and "not_there_at_all" in ran.err and "model.py:1" in ran.err
+
+
+def test_a_crash_in_training_leaves_its_traceback_in_a_log(cli, plugins: Path, tmp_path: Path):
+    folder = toys.write_one_method(
+        tmp_path / "odd", "def train(self, data, run): 1 / 0\ndef sample(self, n): ..."
+    )
+    ran = cli(*RUN, "--model", folder, "--budget", "smoke")
+    (log,) = (tmp_path / "home").rglob("error.log")
+    assert str(log) in ran.err and "ZeroDivisionError" in log.read_text()
+
+
+def test_a_results_folder_that_cannot_be_written_is_said_before_training(cli, plugins: Path, tmp_path: Path):
+    (tmp_path / "taken").write_text("a file")
+    ran = cli(*RUN, "--model", "blob", "--budget", "smoke", "--results", tmp_path / "taken")
+    assert ran.code == 2 and "cannot be written" in ran.err and "--results" in ran.err
+    assert not list((tmp_path / "home").rglob("state.json"))
+
+
+def test_a_diverged_training_is_named_and_writes_nothing(cli, plugins: Path, tmp_path: Path):
+    model = plugins / "blob" / "model.py"
+    model.write_text(model.read_text().replace("run.log(loss=loss)", "run.log(loss=loss / 0)"))
+    ran = cli(*RUN, "--model", "blob", "--budget", "smoke")
+    assert ran.code == 2 and "training diverged: 'loss' is inf" in ran.err
+    assert not written(tmp_path / "results")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_state_and_the_same_command_goes_on(
+    cli, command, plugins: Path, tmp_path: Path, number
+):
+    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--set", "pause=0.05")
+    model = plugins / "blob" / "model.py"
+    model.write_text(model.read_text().replace("run.log(", "open('begun', 'w').close(); run.log("))
+    process = command(*words)
+    wait_for((tmp_path / "begun").exists)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert "the same command goes on" in err and "Traceback" not in err
+    assert not written(tmp_path / "results")
+    again = cli(*words)
+    assert again.code == 0 and "going on from the checkpoint at step" in again.err
+    whole = cli(*words, "--results", tmp_path / "other", "--force")
+    assert whole.code == 0
+    (one,), (two,) = written(tmp_path / "results"), written(tmp_path / "other")
+    assert result.read(one).metrics == result.read(two).metrics
+
+
+def test_two_processes_on_one_run_do_the_work_once(command, plugins: Path, tmp_path: Path):
+    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--set", "pause=0.05")
+    first, second = command(*words), command(*words)
+    said = [process.communicate(timeout=120) for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], said
+    assert sorted("done before" in out for out, _ in said) == [False, True]
+    assert sum("waiting" in err for _, err in said) <= 1
+    assert len(written(tmp_path / "results")) == 1
+
+
+def wait_for(condition, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.02)
