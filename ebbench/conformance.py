@@ -109,9 +109,10 @@ def _readme(plugin: loader.Plugin) -> str:
 
 
 def _config(plugin: loader.Plugin) -> str:
-    cls: Any = plugin.cls.Config
+    cls = plugin.cls.Config
     where = f"{plugin.folder.name}/model.py, {plugin.cls.__name__}.Config"
-    if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:
+    parameters = getattr(cls, "__dataclass_params__", None)
+    if parameters is None or not parameters.frozen:
         raise ContractError("Config is no frozen dataclass", where=where, expected="@dataclass(frozen=True)")
     fields = dataclasses.fields(cls)
     for field in fields:

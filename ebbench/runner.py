@@ -111,6 +111,9 @@ def _run_seed(
             return Outcome(result.read(path), path, existed=True)
         if settings.force:
             _forget(place)
+        # Left by a process that was killed while it wrote; nobody else writes here now.
+        for half in place.rglob(".*.tmp"):
+            half.unlink()
         _write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
         model, training = _trained(spec, task, seed, place, settings, stop)
         training["hash"] = training_hash

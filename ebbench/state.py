@@ -83,6 +83,8 @@ def _flatten(value: Any, tensors: dict[str, torch.Tensor], name: str) -> Any:
     if isinstance(value, torch.Tensor | np.ndarray):
         key = name or "value"
         tensors[key] = torch.as_tensor(value)
+        if isinstance(value, torch.Tensor) and _is_channels_last(value):
+            return {"$": "channels_last", "key": key}
         return {"$": "array" if isinstance(value, np.ndarray) else "tensor", "key": key}
     if isinstance(value, Mapping):
         items = [[k, _flatten(v, tensors, f"{name}.{k}" if name else str(k))] for k, v in value.items()]
@@ -106,6 +108,14 @@ def _flatten(value: Any, tensors: dict[str, torch.Tensor], name: str) -> Any:
     )
 
 
+def _is_channels_last(tensor: torch.Tensor) -> bool:
+    return (
+        tensor.dim() == 4
+        and not tensor.is_contiguous()
+        and tensor.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
 def _restore(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
     if isinstance(value, list):
         return [_restore(v, tensors) for v in value]
@@ -116,6 +126,9 @@ def _restore(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
             return {k: _restore(v, tensors) for k, v in value.items()}
         case "tensor":
             return tensors[value["key"]]
+        case "channels_last":
+            # The order in memory matters: fused Adam pairs a parameter and its moments by address.
+            return tensors[value["key"]].contiguous(memory_format=torch.channels_last)
         case "array":
             return tensors[value["key"]].cpu().numpy()
         case "dict":

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ebbench.contract import Data, DataSpec, Model, sampler, score
-from ebbench.nn.average import averaged, update_average
+from ebbench.nn.average import averaged, refresh_batch_norm, update_average
 from ebbench.nn.langevin import metropolis_adjusted_langevin
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.penalty import squared_gradient_norm
@@ -50,7 +50,10 @@ class MEG(Model):
         """Examples a step of either net (MEG's code)."""
         energy_steps: int = 5
         """Energy steps for each generator step (EnGAN, Algorithm 1: n_phi = 5)."""
-        z_dim: int = 128
+        fresh_latents: bool = True
+    """Draw latents of its own for the generator's step (MEG's code); false takes those of the last
+    energy step, and saves a pass of the generator."""
+    z_dim: int = 128
         """Dimension of the latent prior N(0, I) (MEG's code)."""
         width: int = 64
         """Channels of the energy's first layer and before the generator's last (MEG's code)."""
@@ -67,7 +70,7 @@ class MEG(Model):
         penalty: float = 10.0
         """Weight of the zero-centred gradient penalty at the data (MEG's code)."""
         penalty_end: float = 10.0
-        """Its weight from the middle of the training on; geometric in between. Equal to it: constant."""
+        """Its weight at the end, reached geometrically; equal to `penalty`, it is constant (MEG's code)."""
         penalty_norm: Literal["full", "channelwise"] = "channelwise"
         """"channelwise" is what MEG's code computes on images: the full squared norm over the pixels."""
         lr: float = 1e-4
@@ -98,14 +101,15 @@ class MEG(Model):
         self.opt_GH = torch.optim.Adam([*self.G.parameters(), *self.H.parameters()], c.lr, betas, fused=True)
         for batch in run.batches(data, size=c.batch_size * c.energy_steps, steps=c.steps):
             self._schedule(run.progress)
-            weight = c.penalty * (c.penalty_end / c.penalty) ** min(1.0, 2 * run.progress)
+            weight = c.penalty * (c.penalty_end / c.penalty) ** run.progress
 
             # E: Algorithm 1, equation 4: min E[E(x)] - E[E(G(z))] + lambda E||grad E(x)||^2
             for x in batch.split(c.batch_size):
-                with torch.no_grad():
-                    fake = self.G(self._z(len(x)))
+                z = self._z(len(x))
+                with torch.set_grad_enabled(not c.fresh_latents):
+                    fake = self.G(z)
                 energy_real, norms = squared_gradient_norm(self.energy_of, x, norm=c.penalty_norm)
-                energy_fake = self.energy_of(fake)
+                energy_fake = self.energy_of(fake.detach())
                 penalty = norms.mean()
                 self.opt_E.zero_grad()
                 (energy_real.mean() - energy_fake.mean() + weight * penalty).backward()
@@ -113,8 +117,9 @@ class MEG(Model):
 
             # G and H: equation 5: min E[E(G(z))] - I_JSD(G(z), z); I_JSD is maximal where the
             # cross-entropy of H, true pairs against shuffled ones, is minimal.
-            z = self._z(c.batch_size)
-            fake = self.G(z)
+            if c.fresh_latents:
+                z = self._z(c.batch_size)
+                fake = self.G(z)
             together, apart = self.H(fake, z, z[torch.randperm(len(z), device=z.device)])
             cross_entropy = (softplus(-together).mean() + softplus(apart).mean()) / 2
             self.E.requires_grad_(False)
@@ -131,6 +136,9 @@ class MEG(Model):
                 penalty=penalty,
                 cross_entropy=cross_entropy,
             )
+
+        if c.average < 1:
+            refresh_batch_norm(self.G_average, self._z)
 
     def _schedule(self, progress: float) -> None:
         c = self.config

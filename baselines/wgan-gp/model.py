@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ebbench.contract import Data, DataSpec, Model, sampler, score
-from ebbench.nn.average import averaged, update_average
+from ebbench.nn.average import averaged, refresh_batch_norm, update_average
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.penalty import squared_gradient_norm, two_sided_penalty
 from ebbench.training import Run
@@ -89,6 +89,9 @@ class WGANGP(Model):
             update_average(self.G_average, self.G, c.average)
 
             run.log(wasserstein=wasserstein, penalty=penalty, generator_loss=loss)
+
+        if c.average < 1:
+            refresh_batch_norm(self.G_average, self._z)
 
     def _schedule(self, progress: float) -> None:
         c = self.config

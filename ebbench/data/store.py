@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -294,18 +294,20 @@ class Store:
         return None
 
     def _status(self, entry: Dataset, file: DataFile) -> FileStatus:
-        known = {
-            "dataset": entry.name,
-            "file": file.name,
-            "size": file.packed.size,
-            "sha256": file.packed.sha256,
-        }
+        status = FileStatus(
+            dataset=entry.name,
+            file=file.name,
+            size=file.packed.size,
+            sha256=file.packed.sha256,
+            state="missing",
+        )
         for place in self._places:
             for path, content in _candidates(place, entry, file):
                 problem = check(path, content)
-                state: Literal["ok", "bad"] = "bad" if problem else "ok"
-                return FileStatus(**known, state=state, path=path, place=place.label, found=problem)  # type: ignore[arg-type]
-        return FileStatus(**known, state="missing")  # type: ignore[arg-type]
+                return replace(
+                    status, state="bad" if problem else "ok", path=path, place=place.label, found=problem
+                )
+        return status
 
     def _download(self, entry: Dataset, file: DataFile) -> Path:
         from http.client import HTTPException
@@ -316,9 +318,9 @@ class Store:
         for mirror in () if self.offline else entry.mirrors:
             address = mirror.format(file=file.name)
             host = address.split("/")[2]
-            _say(f"{entry.name}: downloading {file.name} ({file.packed.size / 1e6:.1f} MB) from {host}")
             try:
                 with _open_url(address) as source:
+                    _say(f"{entry.name}: downloading {file.name} ({file.packed.size:,} bytes) from {host}")
                     problem = _write(source, target, file.packed)
             except (OSError, HTTPException) as error:
                 reasons.append(f"{host}: {error}")

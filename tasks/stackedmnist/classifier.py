@@ -77,8 +77,8 @@ class ModeClassifier(nn.Module):
         """The digits, int64 (n,), and whether each image counts as a digit at all, bool (n,).
 
         An image is good if the classifier is confident of it and its features lie near those of
-        real images of that digit. Confidence alone is no sign: noise and blobs are often classified
-        with near certainty, but their features are far from every class.
+        real images of that digit. Confidence alone is no sign: uniform noise passes it every time,
+        but its features are far from every class.
         """
         digits, good = [], []
         for part in x.split(BATCH):

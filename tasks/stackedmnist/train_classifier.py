@@ -4,7 +4,7 @@
 
 "mnist" and "digits" train the clean classifier on the training split alone and keep the last epoch;
 the test split serves to report the accuracy and to calibrate the quality thresholds. "published"
-follows MEG's authors, who keep the epoch with the best test accuracy. One thread, about ten minutes
+follows MEG's authors, who keep the epoch with the best test accuracy. One thread, a few minutes
 each; the same machine gives the same bytes.
 """
 

@@ -7,6 +7,7 @@ the rest run on scikit-learn's digits.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ebbench import loader
@@ -67,7 +69,7 @@ def task_class() -> Any:
     return loader.load("task", "stackedmnist").cls
 
 
-def part(name: str) -> ModuleType:
+def part_of_task(name: str) -> ModuleType:
     """A module of the task's folder: "task" or "classifier"."""
     return sys.modules[task_class().__module__.rsplit(".", 1)[0] + "." + name]
 
@@ -241,9 +243,23 @@ def images_of(split: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(split[0])[:, None] / 255.0, torch.from_numpy(split[1]).long()
 
 
+def test_the_training_command_writes_weights_that_load(tmp_path: Path) -> None:
+    classifier = part_of_task("classifier")
+    script = classifier.WEIGHTS.parent / "train_classifier.py"
+    command = [sys.executable, str(script), "digits", "--epochs", "2", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    net = classifier.ModeClassifier()
+    net.load_state_dict(load_file(tmp_path / "digits.safetensors"))
+    known = json.loads((tmp_path / "digits.json").read_text())
+    assert known["sha256"] == hashlib.sha256((tmp_path / "digits.safetensors").read_bytes()).hexdigest()
+    assert known["command"].endswith("digits --seed 0 --epochs 2")
+    assert known["quality"]["share of real test images"] == pytest.approx(0.95, abs=0.01)
+
+
 @pytest.mark.parametrize("name", ["mnist", "published", "digits"])
 def test_the_sidecar_belongs_to_the_weights(name: str) -> None:
-    classifier = part("classifier")
+    classifier = part_of_task("classifier")
     path = classifier.WEIGHTS / f"{name}.safetensors"
     known = classifier.record(name)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == known["sha256"]
@@ -257,7 +273,7 @@ def test_the_sidecar_belongs_to_the_weights(name: str) -> None:
 
 
 def test_the_clean_classifier_on_mnists_test_set(mnist: Path) -> None:
-    classifier = part("classifier")
+    classifier = part_of_task("classifier")
     images, labels = images_of(mnist_data.load(Store(mnist), "test"))
     net = classifier.load_clean("mnist", CPU)
     with torch.inference_mode():
@@ -269,7 +285,7 @@ def test_the_clean_classifier_on_mnists_test_set(mnist: Path) -> None:
 
 
 def test_the_published_classifier_on_mnists_test_set(mnist: Path) -> None:
-    classifier = part("classifier")
+    classifier = part_of_task("classifier")
     images, labels = images_of(mnist_data.load(Store(mnist), "test"))
     net = classifier.load_published(CPU)
     with torch.inference_mode():
@@ -280,7 +296,7 @@ def test_the_published_classifier_on_mnists_test_set(mnist: Path) -> None:
 
 
 def test_the_digits_classifier_on_its_test_set() -> None:
-    classifier = part("classifier")
+    classifier = part_of_task("classifier")
     images, labels = images_of(digits_data.load("test"))
     net = classifier.load_clean("digits", CPU)
     with torch.inference_mode():
@@ -314,7 +330,7 @@ def fakes(n: int = 1000) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("source", ["mnist", "digits"])
 def test_noise_cannot_fake_quality(source: str) -> None:
-    net = part("classifier").load_clean(source, CPU)
+    net = part_of_task("classifier").load_clean(source, CPU)
     with torch.inference_mode():
         shares = {name: float(net.judge(x)[1].float().mean()) for name, x in fakes().items()}
     assert len(shares) == 7
@@ -324,7 +340,7 @@ def test_noise_cannot_fake_quality(source: str) -> None:
 def test_calibration_reaches_the_share_asked_for() -> None:
     """On a net that was not trained at all: the thresholds come from the held-out images."""
     torch.manual_seed(0)
-    net = part("classifier").ModeClassifier().eval()
+    net = part_of_task("classifier").ModeClassifier().eval()
     (train, labels), (test, _) = images_of(digits_data.load("train")), images_of(digits_data.load("test"))
     assert bool(net.judge(test)[1].all())
     net.calibrate(train, labels, test, share=0.9)
@@ -333,7 +349,7 @@ def test_calibration_reaches_the_share_asked_for() -> None:
 
 def test_fusing_changes_speed_alone() -> None:
     torch.manual_seed(0)
-    net = part("classifier").ModeClassifier()
+    net = part_of_task("classifier").ModeClassifier()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_()
@@ -404,7 +420,7 @@ def test_the_sheet_shows_every_channel(stacks: int, width: int) -> None:
     for channel in range(stacks):
         pixels[:, channel] = 40 * (channel + 1)
     pixels[17] = 255
-    picture = part("task").sheet(pixels)
+    picture = part_of_task("task").sheet(pixels)
     assert picture.dtype == np.uint8 and picture.shape == (302, width, 3)
     tile = (width - 2) // 10
     shown = {tuple(colour) for colour in picture.reshape(-1, 3).tolist()}

@@ -67,6 +67,14 @@ def test_tensors_and_optimiser_states_come_back_to_the_bit(tmp_path: Path):
     assert (torch.rand(2).tolist(), np.random.rand()) == before
 
 
+def test_the_order_in_memory_is_kept(tmp_path: Path):
+    weight = torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)
+    state.save({"w": weight, "row": weight[:1].clone()}, tmp_path / "s.json")
+    back = state.load(tmp_path / "s.json")
+    assert torch.equal(back["w"], weight)
+    assert back["w"].stride() == weight.stride()
+
+
 def test_only_the_latest_tensor_file_is_kept(tmp_path: Path):
     for value in range(3):
         state.save({"t": torch.full((2,), value)}, tmp_path / "s.json")

@@ -199,13 +199,14 @@ def test_the_next_mirror_is_tried_after_one_that_is_down_or_serves_something_els
     assert Store().path("toy", "first.gz").read_bytes() == PACKED["first.gz"]
 
 
-def test_what_cannot_be_had_says_why_and_what_to_do() -> None:
+def test_what_cannot_be_had_says_why_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataMissing) as error:
         Store().path("toy", "first.gz")
     said = str(error.value)
     assert "no network in tests" in said and "ebbench data import" in said and "cache" in said
     with pytest.raises(DataMissing, match="switched off"):
         Store(offline=True).path("toy", "first.gz")
+    assert capsys.readouterr().err == ""
 
 
 def test_offline_by_the_environment(monkeypatch: pytest.MonkeyPatch, mirror: list[str]) -> None:
