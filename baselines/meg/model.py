@@ -51,9 +51,9 @@ class MEG(Model):
         energy_steps: int = 5
         """Energy steps for each generator step (EnGAN, Algorithm 1: n_phi = 5)."""
         fresh_latents: bool = True
-    """Draw latents of its own for the generator's step (MEG's code); false takes those of the last
-    energy step, and saves a pass of the generator."""
-    z_dim: int = 128
+        """Draw latents of its own for the generator's step (MEG's code); false takes those of the last
+        energy step, and saves a pass of the generator."""
+        z_dim: int = 128
         """Dimension of the latent prior N(0, I) (MEG's code)."""
         width: int = 64
         """Channels of the energy's first layer and before the generator's last (MEG's code)."""
