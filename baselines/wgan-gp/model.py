@@ -25,6 +25,9 @@ class WGANGP(Model):
         """Examples a step of either net (the paper, Algorithm 1)."""
         critic_steps: int = 5
         """Critic steps for each generator step (the paper, Algorithm 1: n_critic)."""
+        fresh_latents: bool = True
+        """Draw latents of its own for the generator's step (the paper); false takes those of the last
+        critic step, and saves a pass of the generator."""
         z_dim: int = 128
         """Dimension of the latent prior N(0, I) (the paper's code)."""
         width: int = 64
@@ -70,10 +73,11 @@ class WGANGP(Model):
 
             # D: Algorithm 1, lines 3 to 9: min E[D(G(z))] - E[D(x)] + lambda E(||grad D|| - 1)^2
             for x in batch.split(c.batch_size):
-                with torch.no_grad():
+                with torch.set_grad_enabled(not c.fresh_latents):
                     fake = self.G(self._z(len(x)))
-                value_real, value_fake = self.critic(torch.cat([x, fake])).split(len(x))
-                penalty = two_sided_penalty(self.critic, x, fake, norm=c.penalty_norm, epsilon=c.epsilon)
+                point = fake.detach()
+                value_real, value_fake = self.critic(torch.cat([x, point])).split(len(x))
+                penalty = two_sided_penalty(self.critic, x, point, norm=c.penalty_norm, epsilon=c.epsilon)
                 wasserstein = value_real.mean() - value_fake.mean()
                 self.opt_D.zero_grad()
                 (c.penalty * penalty - wasserstein).backward()
@@ -81,7 +85,9 @@ class WGANGP(Model):
 
             # G: lines 11 and 12: min -E[D(G(z))]
             self.D.requires_grad_(False)
-            loss = -self.critic(self.G(self._z(c.batch_size))).mean()
+            if c.fresh_latents:
+                fake = self.G(self._z(c.batch_size))
+            loss = -self.critic(fake).mean()
             self.opt_G.zero_grad()
             loss.backward()
             self.D.requires_grad_(True)

@@ -62,8 +62,10 @@ def verify(names: Names = None, data_dir: DataDir = None, as_json: Json = False)
     if wrong:
         raise DataError(
             f"{len(wrong)} of {len(files)} data files are not good",
-            where="; ".join(f"{file.path or file.dataset + '/' + file.file}" for file in wrong),
-            expected="; ".join(file.found or "missing" for file in wrong),
+            where="; ".join(
+                f"{file.path or file.dataset + '/' + file.file}: {file.found or 'missing'}" for file in wrong
+            ),
+            expected="the published files; `ebbench data list --json` gives their sizes and SHA-256",
             fix="remove a bad file, then `ebbench data fetch`, or `ebbench data import PATH`",
         )
 

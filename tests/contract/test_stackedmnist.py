@@ -465,6 +465,17 @@ def test_published_dropout_hangs_on_the_images_and_the_seed_alone(mnist: Path) -
     assert other.metrics["quality"] == whole.metrics["quality"]
 
 
+def test_every_chunk_has_masks_of_its_own() -> None:
+    net = part_of_task("classifier").load_published(CPU)
+    images, _ = images_of(digits_data.load("train"))
+    other = images.clone()
+    other[-1] = 0
+    with torch.inference_mode():
+        first, again, changed = net.digits(images, 0), net.digits(images, 0), net.digits(other, 0)
+    assert torch.equal(first, again)
+    assert (first[:-1] != changed[:-1]).float().mean() > 0.01
+
+
 def test_published_counts_with_the_authors_classifier(mnist: Path) -> None:
     clean, published = mnist_task(mnist, 2), mnist_task(mnist, 2, "published")
     draw = real(clean)
@@ -476,13 +487,6 @@ def test_published_counts_with_the_authors_classifier(mnist: Path) -> None:
     assert 0.01 < changed < 0.3
     assert right.metrics["quality"] == bent.metrics["quality"]
     assert bent.details["classifier"] != right.details["classifier"]
-
-
-def test_published_is_about_mnist() -> None:
-    with pytest.raises(UsageError, match="published"):
-        make(protocol="published")
-    with pytest.raises(DataMissing):
-        make(Store(offline=True), "published")
 
 
 # --- where the digits come from
@@ -508,6 +512,13 @@ def test_without_mnist_the_digits_stand_in_and_one_line_says_so(
     assert made.metrics["modes"] == 10 and len(scoring.pictures) == 1
     make(stacks=1, source="digits")
     assert capsys.readouterr().err == ""
+
+
+def test_published_is_about_mnist(nothing: None) -> None:
+    with pytest.raises(UsageError, match="published"):
+        make(protocol="published")
+    with pytest.raises(DataMissing):
+        make(Store(), "published")
 
 
 def test_mnist_demanded_or_expected_in_a_folder_is_an_error(nothing: None, tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+# Where the data sets lie beside the checkout, they are used; EBBENCH_DATA says otherwise.
+ifneq ($(wildcard ../shared/data),)
+export EBBENCH_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: setup run test check
+
+setup: $(BIN)/.installed
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+run: setup
+	$(BIN)/ebbench run --task stackedmnist --model meg --budget smoke --results build/results
+	$(BIN)/ebbench run --task stackedmnist --model real-data --budget smoke --results build/results --quiet
+	$(BIN)/ebbench table --task stackedmnist --results build/results --all-metrics
+
+test: setup
+	scripts/test
+
+check: setup
+	scripts/check

@@ -1,0 +1,117 @@
+"""Requests: how values are settled, and what the two hashes depend on."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ebbench import spec
+from ebbench.data.store import Store
+from ebbench.errors import PluginError, UsageError
+
+
+def resolve(**words) -> spec.Spec:
+    return spec.resolve(spec.Request(**{"task": "dots", "model": "blob", "budget": "smoke", **words}))
+
+
+def hashes(resolved: spec.Spec, seed: int = 0) -> tuple[str, str]:
+    task = resolved.task.cls(resolved.options, resolved.protocol, Store(offline=True))
+    keys = resolved.training_key(task, seed), resolved.scoring_key(task, seed)
+    return spec.content_hash(keys[0]), spec.content_hash(keys[1])
+
+
+def test_values_come_from_defaults_then_budget_then_variant_then_set(plugins):
+    assert resolve(budget="cpu").config.steps == 400
+    assert resolve().config.steps == 60
+    assert resolve(model="blob:still").config.steps == 0
+    settled = resolve(model="blob:still", set={"steps": 5, "lr": 1, "points": 8})
+    assert (settled.config.steps, settled.config.lr, settled.options.points) == (5, 1.0, 8)
+    assert settled.overrides == {"steps": 5, "lr": 1.0}
+    assert settled.control and not resolve().control
+
+
+def test_what_each_hash_depends_on(plugins):
+    base = hashes(resolve())
+    for words in ({"sampler": "shifted"}, {"protocol": "published"}):
+        training, scoring = hashes(resolve(**words))
+        assert training == base[0] and scoring != base[1]
+    for words in ({"set": {"lr": 0.5}}, {"set": {"points": 8}}, {"model": "blob:still"}, {"budget": "cpu"}):
+        training, scoring = hashes(resolve(**words))
+        assert training != base[0] and scoring != base[1]
+    assert hashes(resolve(), seed=1)[0] != base[0]
+    assert hashes(resolve(set={"lr": 0.01})) == base, "a value set to what it is anyway changes nothing"
+
+
+def test_the_command_gives_the_same_spec_again(plugins):
+    settled = resolve(model="blob:still", sampler="shifted", set={"points": 8, "lr": 0.5, "shifted.by": 0.25})
+    words = settled.command(3).split()
+    pairs = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    values = dict(zip(words[2::2], words[3::2], strict=False))
+    again = spec.resolve(
+        spec.Request(
+            task=values["--task"],
+            model=values["--model"],
+            budget=values["--budget"],
+            protocol=values["--protocol"],
+            sampler=values["--sampler"],
+            set=spec.parse_settings(pairs),
+        )
+    )
+    assert hashes(again) == hashes(settled)
+
+
+def test_a_model_path_may_hold_a_colon(plugins):
+    assert spec._split_variant("C:\\models\\mine") == ("C:\\models\\mine", "", "")
+    assert spec._split_variant("./mine:small") == ("./mine", ":", "small")
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=6))
+def test_seeds_are_read_in_order_without_repeats(numbers):
+    text = ",".join(map(str, numbers))
+    assert spec.parse_seeds(text) == list(dict.fromkeys(numbers))
+
+
+def test_seed_ranges():
+    assert spec.parse_seeds("0-4") == [0, 1, 2, 3, 4]
+    assert spec.parse_seeds("7, 2-3,2") == [7, 2, 3]
+    for bad in ("", "a", "3-1", "-1", "1-", "0-99999999"):
+        with pytest.raises(UsageError):
+            spec.parse_seeds(bad)
+
+
+def test_settings_are_toml_or_bare_words():
+    assert spec.parse_settings(["a=1", "b=0.5", "c=true", "d=mnist", 'e="x y"', "f=[1, 2]", "g=1e-3"]) == {
+        "a": 1,
+        "b": 0.5,
+        "c": True,
+        "d": "mnist",
+        "e": "x y",
+        "f": [1, 2],
+        "g": 0.001,
+    }
+
+
+def test_a_card_with_a_value_of_the_wrong_type_is_named(plugins):
+    card = plugins / "blob" / "card.toml"
+    card.write_text(card.read_text().replace("steps = 60", 'steps = "sixty"'))
+    with pytest.raises(UsageError, match="'steps' cannot be 'sixty'") as caught:
+        resolve()
+    assert "card.toml" in caught.value.where
+
+
+def test_a_knob_that_is_also_an_option_is_refused(plugins):
+    model = plugins / "blob" / "model.py"
+    model.write_text(model.read_text().replace("lr: float", "points: int = 1\n        lr: float"))
+    with pytest.raises(PluginError, match="both an option"):
+        resolve(set={"points": 3})
+
+
+def test_the_run_id_is_a_plain_file_name(plugins):
+    settled = resolve(sampler="shifted", set={"points": 8})
+    task = settled.task.cls(settled.options, settled.protocol, Store(offline=True))
+    name = settled.run_id(task, 3)
+    assert name.startswith("smoke-clean-shifted-dots-s3-")
+    assert dataclasses.asdict(settled.options) == {"points": 8}
