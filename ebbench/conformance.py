@@ -6,9 +6,7 @@ The data are noise of the task's shape and range, so that no data set is needed.
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
 import signal
 import tempfile
 import time
@@ -120,7 +118,7 @@ def _config(plugin: loader.Plugin) -> str:
             raise ContractError(
                 f"Config.{field.name} has no default", where=where, expected="a plain default"
             )
-    missing = [f.name for f in fields if f.name not in field_docs(cls)]
+    missing = [f.name for f in fields if f.name not in contract.field_docs(cls)]
     if missing:
         raise ContractError(
             "no docstring under Config." + ", Config.".join(missing),
@@ -134,26 +132,6 @@ def _config(plugin: loader.Plugin) -> str:
     for name, variant in plugin.card.variants.items():
         spec.build_config(cls, variant.set, f"[variants.{name}] of card.toml")
     return f"{len(fields)} knobs, each with a default and a docstring"
-
-
-def field_docs(cls: type[Any]) -> dict[str, str]:
-    """The docstring under each field of a dataclass, by name, read from its source."""
-    try:
-        tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(cls)))
-    except (OSError, SyntaxError):
-        return {}
-    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    docs = {}
-    for statement, after in zip(body, body[1:], strict=False):
-        if (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(statement.target, ast.Name)
-            and isinstance(after, ast.Expr)
-            and isinstance(after.value, ast.Constant)
-            and isinstance(after.value.value, str)
-        ):
-            docs[statement.target.id] = inspect.cleandoc(after.value.value)
-    return docs
 
 
 def _capabilities(plugin: loader.Plugin) -> str:

@@ -9,7 +9,10 @@ This module imports no torch, so that reading the contract costs nothing.
 
 from __future__ import annotations
 
+import abc
+import ast
 import inspect
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
@@ -185,6 +188,27 @@ def knobs(sampler_method: Callable[..., Tensor]) -> dict[str, Any]:
     }
 
 
+def field_docs(config: type[Any]) -> dict[str, str]:
+    """The string under each field of a dataclass, by name; Python drops it, so it is read from the source."""
+    found: dict[str, str] = {}
+    for cls in reversed(config.__mro__[:-1]):
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+        except (OSError, TypeError, SyntaxError):  # no source file: defined in a session
+            continue
+        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+        for statement, after in zip(body, body[1:], strict=False):
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and isinstance(statement.target, ast.Name)
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+                and isinstance(after.value.value, str)
+            ):
+                found[statement.target.id] = " ".join(after.value.value.split())
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """One number of a task: its name in results, its unit, and which direction is better."""
@@ -223,7 +247,7 @@ class Score:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Task:
+class Task(abc.ABC):
     """A question with a number for an answer: data, protocols, and a score.
 
     `Options` is a frozen dataclass of what a user may set (`--set stacks=4`). `protocols` maps a
@@ -250,21 +274,21 @@ class Task:
         self.protocol = protocol
         self.store = store
 
+    @abc.abstractmethod
     def data_key(self) -> dict[str, Any]:
         """Beside `data_hashes`, all that determines the training data (JSON values).
 
         Two protocols that train on the same data must give the same key: the training is shared.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def spec(self) -> DataSpec:
         """The shape and range of an example; reads no data."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def data(self, device: torch.device) -> Data:
         """The training data, on `device`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def score(self, model: Model, scoring: Scoring) -> Score:
         """Score a trained model: `scoring.samples(...)` draws from it, in chunks that resume."""
-        raise NotImplementedError

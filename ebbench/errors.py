@@ -2,7 +2,8 @@
 
     EbbenchError                 a mistake that the user can mend; the command line prints it, exit code 2
     +-- UsageError               an unknown name, key or value on the command line or in a plan
-    +-- DataError                a data set that is missing, cut short or altered
+    +-- DataError                a data set that is cut short or altered
+    |   +-- DataMissing          a data set that is not here (in ebbench.data.store)
     +-- PluginError              a plug-in folder that cannot be loaded or whose card is wrong
     |   +-- ContractError        a plug-in that loads but breaks the contract (type, shape, range, NaN)
     |   +-- PluginCrash          a plug-in's own code raised

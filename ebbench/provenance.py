@@ -7,6 +7,7 @@ the one text that the user wrote, the command.
 
 from __future__ import annotations
 
+import functools
 import getpass
 import importlib.metadata
 import os
@@ -61,7 +62,7 @@ def collect(
     device = torch.device(device)
     return Provenance(
         ebbench=ebbench.__version__,
-        git=git(),
+        git=running_code(),
         packages=packages(),
         python=platform.python_version(),
         platform=scrub(f"{platform.system()} {platform.release()} {platform.machine()}"),
@@ -85,6 +86,12 @@ def collect(
         code_hash=code_hash,
         command=scrub_command(command),
     )
+
+
+@functools.cache
+def running_code() -> Git | None:
+    """What `git` said when it was first asked: HEAD may move on while a process trains with older code."""
+    return git()
 
 
 def git(root: Path | None = None) -> Git | None:

@@ -86,9 +86,11 @@ def choose_device(name: str) -> torch.device:
 
 def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcome]:
     """Train, score and write each seed in turn; what is done already is only pointed at."""
+    provenance.running_code()
     # Denormal activations make a convolution on a CPU many times slower, and carry no information.
     torch.set_flush_denormal(True)
-    task = spec.task.cls(spec.options, spec.protocol, settings.store)
+    with _plugin_code(spec.task, None, "__init__"):
+        task: contract.Task = spec.task.cls(spec.options, spec.protocol, settings.store)
     folder = settings.results / spec.task.name / spec.model.name
     _check_writable(folder)
     with stop_on_signals() as stop:
@@ -147,7 +149,8 @@ def _trained(
         return model, record
 
     settings.reporter.note(f"seed {seed}: training {spec.model.name} at budget {spec.budget}")
-    data = task.data(settings.device)
+    with _plugin_code(spec.task, place, "data"):
+        data = task.data(settings.device)
     seeds.seed_everything(seeds.derive(seed, "train"))
     run = Run(
         model,
@@ -212,7 +215,8 @@ def _scored(
     )
     began = time.perf_counter()
     with _pinned():
-        score = task.score(model, scoring)
+        with _plugin_code(spec.task, place, "score"):
+            score = task.score(model, scoring)
         scored_on = _provenance(spec, task, seed, settings)
     _check_metrics(score.metrics, spec.task)
     pictures = dict(scoring.pictures)
@@ -231,7 +235,7 @@ def _scored(
                 "version": task.version,
                 "protocol": spec.protocol,
                 "source": task.source,
-                "options": dataclasses.asdict(spec.options),
+                "options": dataclasses.asdict(task.options),
             },
             "model": {
                 "name": spec.model.name,
@@ -299,18 +303,21 @@ def _check_metrics(metrics: Mapping[str, float], task: loader.Plugin) -> None:
 
 
 @contextmanager
-def _plugin_code(plugin: loader.Plugin, place: Path, method: str) -> Iterator[None]:
-    """Turn whatever the plug-in's own code raises into a PluginCrash; the traceback goes to a log."""
+def _plugin_code(plugin: loader.Plugin, place: Path | None, method: str) -> Iterator[None]:
+    """Turn whatever a plug-in's own code raises into a PluginCrash, its traceback in a log in `place`."""
     try:
         yield
     except (EbbenchError, Stopped):
         raise
     except Exception as error:
-        _write(place / "error.log", traceback.format_exc().encode())
+        fix = "mend the line named above"
+        if place is not None:
+            _write(place / "error.log", traceback.format_exc().encode())
+            fix += f"; the whole traceback is in {place / 'error.log'}"
         raise PluginCrash(
-            f"{method}() of model '{plugin.name}' raised {type(error).__name__}: {error}",
+            f"{method}() of {plugin.kind} '{plugin.name}' raised {type(error).__name__}: {error}",
             where=loader.fault(error, plugin.folder),
-            fix=f"the whole traceback is in {place / 'error.log'}",
+            fix=fix,
         ) from error
 
 

@@ -78,7 +78,8 @@ class Spec:
             "training": content_hash(self.training_key(task, seed)),
             "task": self.task.name,
             "version": task.version,
-            "options": dataclasses.asdict(self.options),
+            # As the task settled them: what "auto" stood for, not that it was asked for.
+            "options": dataclasses.asdict(task.options),
             "protocol": self.protocol,
             "sampler": self.sampler,
             "knobs": dict(self.knobs),

@@ -31,6 +31,7 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run store and a data cache in the test's own folder, and no plug-ins from outside."""
     monkeypatch.setenv("EBBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("EBBENCH_PATH", raising=False)
+    monkeypatch.setenv("EBBENCH_OFFLINE", "1")
 
 
 @pytest.fixture

@@ -158,10 +158,12 @@ def _fields(title: str, config: type[Any]) -> None:
     """The fields of a frozen dataclass: name, default, and the string under each."""
     import dataclasses
 
+    from ebbench.contract import field_docs
+
     fields = dataclasses.fields(config)
     if fields:
         typer.echo(f"\n{title}")
-    documented = _docs(config)
+    documented = field_docs(config)
     for field in fields:
         default = "" if field.default is dataclasses.MISSING else f" = {_value(field.default)}"
         typer.echo(f"  {field.name}: {_type(field.type)}{default}")
@@ -174,31 +176,6 @@ def _type(annotation: Any) -> str:
     if isinstance(annotation, type):
         return annotation.__name__
     return str(annotation).replace("typing.", "")
-
-
-def _docs(config: type[Any]) -> dict[str, str]:
-    """The string under each field, which Python throws away, read from the source; bases included."""
-    import ast
-    import inspect
-    import textwrap
-
-    found: dict[str, str] = {}
-    for cls in reversed(config.__mro__[:-1]):
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-        except (OSError, TypeError, SyntaxError):  # no source file: defined in a session
-            continue
-        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-        for field, after in zip(body, body[1:], strict=False):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(field.target, ast.Name)
-                and isinstance(after, ast.Expr)
-                and isinstance(after.value, ast.Constant)
-                and isinstance(after.value.value, str)
-            ):
-                found[field.target.id] = " ".join(after.value.value.split())
-    return found
 
 
 def _pairs(values: Mapping[str, Any]) -> None:

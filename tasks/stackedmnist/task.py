@@ -8,7 +8,7 @@ the protocols and metrics in words.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -194,6 +194,7 @@ class StackedMnist(Task):
                 expected=f"a whole number of 1 to {MOST_STACKS} (the papers report 3 and 4)",
             )
         self.source = _source(options.source, protocol, store)
+        self.options = replace(options, source=self.source)
         if self.source == "mnist":
             hashes = store.hashes("mnist")
             self.data_hashes = {file: hashes[file] for file in mnist.FILES["train"]}
