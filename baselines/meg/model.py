@@ -59,7 +59,7 @@ class MEG(Model):
         """Channels of the energy's first layer and before the generator's last (MEG's code)."""
         mi_width: int = 64
         """The same of the mutual-information net's trunk (MEG's code)."""
-        mi_hidden: int = 256
+        mi_hidden: int = 512
         """Hidden units where it joins x and z (MEG's code)."""
         kernel: int = 5
         """Side of the kernels for 28x28 images (MEG's code)."""

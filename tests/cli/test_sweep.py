@@ -1,0 +1,118 @@
+"""`ebbench sweep`: what is done is skipped, what was cut goes on, a failure does not end the rest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+import toys
+from ebbench import result
+
+PLAN = """
+[[runs]]
+tasks = ["dots"]
+models = ["blob", "blob:still"]
+budgets = ["smoke"]
+samplers = ["generator", "shifted"]
+seeds = "0-1"
+"""
+
+
+def results_of(folder: Path) -> list[result.Result]:
+    return [result.read(path) for path in sorted(folder.rglob("*.json"))]
+
+
+def test_the_product_is_run_once(cli, plugins: Path, tmp_path: Path):
+    (tmp_path / "plan.toml").write_text(PLAN)
+    first = cli("sweep", "plan.toml", "--workers", "2", "--threads", "2")
+    assert first.code == 0, first
+    assert "8 done, 0 done before, 0 failed, 0 left" in first.out
+    found = results_of(tmp_path / "results")
+    assert {(r.model.variant, r.sampler.name, r.seed) for r in found} == {
+        (variant, sampler, seed)
+        for variant in ("", "still")
+        for sampler in ("generator", "shifted")
+        for seed in (0, 1)
+    }
+    # Two workers share two threads.
+    assert {r.provenance.cpu.threads for r in found} == {1}
+    again = cli("sweep", "plan.toml")
+    assert again.code == 0 and "0 done, 8 done before, 0 failed" in again.out
+
+
+def test_a_failure_is_named_and_the_rest_goes_on(cli, plugins: Path, tmp_path: Path):
+    toys.write_model(
+        plugins,
+        "from ebbench import Model\nclass Odd(Model):\n    def sample(self, n):\n        return 1 / 0\n",
+        "odd",
+        'name = "odd"\ntitle = "Odd"\n',
+    )
+    (tmp_path / "plan.toml").write_text(
+        '[[runs]]\ntasks = ["dots"]\nmodels = ["odd", "blob"]\nbudgets = ["smoke"]\nseeds = "0"\n'
+    )
+    ran = cli("sweep", "plan.toml")
+    assert ran.code == 1
+    assert "1 done, 0 done before, 1 failed, 0 left" in ran.out
+    assert "failed: dots odd smoke seed 0" in ran.out and "ZeroDivisionError" in ran.out
+    assert [r.model.name for r in results_of(tmp_path / "results")] == ["blob"]
+
+
+def test_a_stopped_sweep_leaves_no_worker_and_goes_on(cli, command, plugins: Path, tmp_path: Path):
+    model = plugins / "blob" / "model.py"
+    model.write_text(model.read_text().replace("run.log(", "open('begun', 'w').close(); run.log("))
+    (tmp_path / "plan.toml").write_text(
+        '[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nbudgets = ["smoke"]\nseeds = "0-1"\n'
+        "set = { pause = 0.05 }\n"
+    )
+    process = command("sweep", "plan.toml")
+    end = time.monotonic() + 60
+    while not (tmp_path / "begun").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, (out, err)
+    assert "2 left" in out and "goes on" in out
+    (log, *_) = (tmp_path / "home" / "logs").glob("*.log")
+    assert "training saved at step" in log.read_text()
+    ran = cli("sweep", "plan.toml")
+    assert ran.code == 0 and "2 done" in ran.out
+    assert "going on from the checkpoint" in log.read_text()
+    assert os.path.exists(tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[runs]", "cannot be read"),
+        ("", "holds no runs"),
+        ("x = 1", "unknown key 'x'"),
+        ('[[runs]]\ntasks = ["dots"]', "'models'"),
+        ('[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nworkers = 2', "'workers'"),
+        ('[[runs]]\ntasks = ["dots"]\nmodels = ["blop"]', "did you mean 'blob'?"),
+        ('[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nbudgets = ["paper"]', "no budget 'paper'"),
+        ('[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nset = { step = 1 }', "did you mean 'steps'?"),
+        ('[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nseeds = "x"', "cannot read the seeds"),
+    ],
+)
+def test_a_mistake_in_the_plan_shows_before_anything_runs(cli, plugins, tmp_path, text, said):
+    (tmp_path / "plan.toml").write_text(text)
+    ran = cli("sweep", "plan.toml")
+    assert ran.code == 2 and said in ran.err, ran
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_plan_that_is_not_there(cli, tmp_path):
+    assert cli("sweep", "nowhere.toml").code == 2
+
+
+def test_the_committed_plans_can_be_read(mnist):
+    from ebbench import sweeping
+
+    plans = sorted((Path(__file__).parents[2] / "results" / "plans").glob("*.toml"))
+    assert plans
+    for plan in plans:
+        assert sweeping.read_plan(plan)

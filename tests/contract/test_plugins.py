@@ -1,0 +1,91 @@
+"""The contract suite on every built-in plug-in, and on broken ones that it must catch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import toys
+from ebbench import conformance, loader
+from ebbench.contract import DataSpec
+
+SPEC = {"dots": DataSpec(name="dots", shape=(2,), low=0.0, high=1.0)}
+
+
+@pytest.mark.parametrize("name", loader.names("model"))
+def test_built_in_models(cli, name: str):
+    said = cli("test", name)
+    assert said.code == 0, said.out
+    assert "every check passed" in said.out and "trains on stackedmnist" in said.out
+
+
+@pytest.mark.parametrize("name", loader.names("task"))
+def test_built_in_tasks(cli, name: str):
+    said = cli("test", name)
+    assert said.code == 0 and "every check passed" in said.out, said.out
+
+
+@pytest.mark.parametrize("name", ["meg", "wgan-gp"])
+@pytest.mark.parametrize("shape", [(5,), (3, 32, 32)])
+def test_the_gans_fit_other_shapes(name: str, shape):
+    data_spec = DataSpec(name="x", shape=shape, low=-1.0, high=1.0)
+    plugin = loader.load("model", name)
+    # A linear output layer is not held to the range, so vectors are checked without one.
+    if len(shape) == 1:
+        data_spec = DataSpec(name="x", shape=shape)
+    reports = list(conformance.check(plugin, {"stackedmnist": data_spec}))
+    assert all(report.passed for report in reports), [r for r in reports if not r.passed]
+
+
+def failures(folder: Path) -> str:
+    plugin = loader.load("model", str(folder))
+    return "\n".join(f"{r.name}: {r.text}" for r in conformance.check(plugin, SPEC) if not r.passed)
+
+
+def test_the_toys_pass_but_for_their_docs(tmp_path: Path):
+    assert failures(toys.write_model(tmp_path)) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        # The optimiser is in a list, out of the state's reach.
+        (("self.opt", "self.hidden[0]"), "resumes to the bit"),
+        (("return torch.sigmoid(", "return 3 + torch.sigmoid("), "sampler generator"),
+        (("by: float = 0.0", "by: float = 0.0, seed=[0]"), "sampler shifted"),
+        (('        """Learning rate."""\n', ""), "docstring under Config.lr"),
+        (("steps: int = 400", "steps: int"), "Config.steps has no default"),
+        (("@dataclass(frozen=True)", "@dataclass"), "frozen"),
+        (("nn.ReLU()", "nn.BatchNorm1d(16), nn.ReLU()"), ""),
+    ],
+)
+def test_what_breaks_the_contract_is_found(tmp_path: Path, change, said):
+    code = toys.MODEL.replace(*change)
+    assert code != toys.MODEL
+    if "seed=[0]" in code:
+        code = code.replace(
+            "return (self.sample(n) + by).clamp(0, 1)",
+            "seed[0] += 1; return torch.full((n, 2), 1 / seed[0])",
+        )
+    if "hidden" in code:
+        code = code.replace("self.hidden[0] = torch", "self.hidden = [None]; self.hidden[0] = torch")
+    found = failures(toys.write_model(tmp_path, code))
+    assert (said in found) if said else not found, found
+
+
+def test_a_score_that_looks_at_the_batch_is_found(tmp_path: Path):
+    body = "def energy(self, x): return x.sum(1) - x.sum(1).mean()"
+    assert "depends on the others" in failures(toys.write_one_method(tmp_path, body))
+
+
+def test_a_missing_readme_is_found(tmp_path: Path):
+    folder = toys.write_model(tmp_path)
+    (folder / "README.md").unlink()
+    assert "README" in failures(folder)
+
+
+def test_a_broken_card_or_import_ends_the_suite(tmp_path: Path, cli):
+    folder = toys.write_model(tmp_path, "import nothing_here")
+    said = cli("test", str(folder))
+    assert said.code in (1, 2) and "nothing_here" in said.out + said.err
