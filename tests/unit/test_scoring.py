@@ -1,0 +1,129 @@
+"""Scoring: chunks that resume, and samples that are checked before they count."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ebbench.contract import DataSpec, Model
+from ebbench.errors import ContractError, Stopped, StorageError
+from ebbench.progress import Reporter
+from ebbench.scoring import Scoring
+from ebbench.signals import StopRequest
+
+SPEC = DataSpec(name="x", shape=(2,), low=-1.0, high=1.0)
+
+
+def scoring(folder: Path, draw=None, *, seed: int = 0, stop: StopRequest | None = None, spec=SPEC) -> Scoring:
+    return Scoring(
+        Model(spec, None),
+        spec,
+        folder,
+        seed=seed,
+        device=torch.device("cpu"),
+        sampler="generator",
+        draw=draw or (lambda n: torch.rand(n, 2) * 2 - 1),
+        plugin_folder=folder,
+        stop=stop or StopRequest(),
+        reporter=Reporter(),
+    )
+
+
+def keep(x: torch.Tensor) -> dict[str, np.ndarray]:
+    return {"x": x.numpy(), "sum": x.sum(1).numpy()}
+
+
+def test_every_sample_is_drawn_once_in_order(tmp_path: Path):
+    sizes: list[int] = []
+
+    def draw(n: int) -> torch.Tensor:
+        sizes.append(n)
+        return torch.rand(n, 2)
+
+    drawn = scoring(tmp_path, draw).samples(25, keep, chunk=10)
+    assert sizes == [10, 10, 5]
+    assert drawn["x"].shape == (25, 2) and np.allclose(drawn["x"].sum(1), drawn["sum"])
+    assert len(np.unique(drawn["x"])) == 50, "each chunk has random numbers of its own"
+
+
+def test_a_stopped_scoring_goes_on_and_gives_the_same(tmp_path: Path):
+    whole = scoring(tmp_path / "whole").samples(30, keep, chunk=10)
+    stops = 0
+    while True:
+        stop = StopRequest()
+        stop.signal = signal.SIGTERM
+        attempt = scoring(tmp_path / "parts", stop=stop)
+        try:
+            parts = attempt.samples(30, keep, chunk=10)
+        except Stopped as stopped:
+            stops += 1
+            assert "drawn and kept" in str(stopped)
+            continue
+        break
+    assert stops == 3 and attempt.drawn == 0
+    assert (parts["x"] == whole["x"]).all()
+
+
+def test_the_seed_and_the_name_choose_the_samples(tmp_path: Path):
+    def first(folder: str, **words) -> float:
+        seed = words.pop("seed", 0)
+        return float(scoring(tmp_path / folder, seed=seed).samples(4, keep, **words)["x"][0, 0])
+
+    assert first("a") == first("b")
+    assert len({first("c"), first("d", seed=1), first("e", name="other")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda n: torch.zeros(n, 3), r"\(4, 3\)"),
+        (lambda n: torch.zeros(n + 1, 2), r"\(5, 2\)"),
+        (lambda n: np.zeros((n, 2)), "ndarray"),
+        (lambda n: torch.zeros(n, 2, dtype=torch.uint8), "uint8"),
+        (lambda n: torch.full((n, 2), torch.nan), "NaN or infinite"),
+        (lambda n: torch.full((n, 2), torch.inf), "NaN or infinite"),
+        (lambda n: torch.full((n, 2), 1.001), "1.001"),
+        (lambda n: torch.full((n, 2), -2.0), "-2"),
+    ],
+)
+def test_samples_that_break_the_contract_are_named(tmp_path: Path, made, said):
+    with pytest.raises(ContractError, match=said):
+        scoring(tmp_path, made).samples(4, keep)
+
+
+def test_a_rounding_beyond_the_range_is_clamped_and_no_range_is_no_limit(tmp_path: Path):
+    drawn = scoring(tmp_path / "a", lambda n: torch.full((n, 2), 1.0 + 1e-6)).samples(3, keep)
+    assert drawn["x"].max() == 1.0
+    free = DataSpec(name="x", shape=(2,))
+    drawn = scoring(tmp_path / "b", lambda n: torch.full((n, 2), 1e6), spec=free).samples(3, keep)
+    assert drawn["x"].min() == 1e6
+
+
+def test_memory_does_not_grow_with_the_samples(tmp_path: Path):
+    # A megabyte a chunk, of which four bytes are kept; 200 MB would show.
+    import resource
+
+    wide = DataSpec(name="x", shape=(256_000,))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    drawn = scoring(tmp_path, lambda n: torch.zeros(n, 256_000), spec=wide).samples(
+        200, lambda x: {"first": x[:, 0].numpy().copy()}, chunk=1
+    )
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert drawn["first"].shape == (200,) and grown < 60_000
+
+
+def test_a_store_that_refuses_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="could not be written"):
+        scoring(tmp_path / "file" / "scores").samples(3, keep)
+
+
+def test_pictures_are_checked(tmp_path: Path):
+    attempt = scoring(tmp_path)
+    attempt.picture("samples", np.zeros((4, 4, 3), dtype=np.uint8))
+    with pytest.raises(ContractError, match="float64"):
+        attempt.picture("samples", np.zeros((4, 4, 3)))
