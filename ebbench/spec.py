@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -93,8 +94,12 @@ class Spec:
     def run_id(self, task: contract.Task, seed: int) -> str:
         """A file name that a person can read and that differs wherever the run does."""
         digest = content_hash(self.scoring_key(task, seed))[:10]
-        parts = [self.variant, self.budget, self.protocol, self.sampler, task.source, f"s{seed}", digest]
-        return "-".join(part for part in parts if part)
+        options = self.changed_options()
+        # The source has a word of its own already; other options are such as stacks=4 -> stacks4.
+        said = [f"{k}{_as_toml(v)}" for k, v in sorted(options.items()) if v != task.source]
+        parts = [self.variant, self.budget, self.protocol, self.sampler, task.source, *said]
+        name = "-".join(part for part in [*parts, f"s{seed}", digest] if part)
+        return re.sub(r"[^A-Za-z0-9._+=,@-]", "_", name)
 
     def command(self, seed: int) -> str:
         """The command that repeats this run, without what belongs to one machine."""

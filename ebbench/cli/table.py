@@ -131,7 +131,7 @@ def _rich(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
     for title, group in _groups(rows):
         # Text, not str: the "[" of a setting would be read as markup.
         sheet = Table(title=Text(title), title_justify="left", title_style="bold")
-        for name, numeric in _header(metrics):
+        for name, numeric in _header(group, metrics):
             sheet.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
         for row in group:
             cells = [Text(cell) for cell in _cells(row, group, metrics)]
@@ -146,7 +146,7 @@ def _markdown(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
         return "| " + " | ".join(cells) + " |"
 
     for title, group in _groups(rows):
-        header = _header(metrics)
+        header = _header(group, metrics)
         typer.echo(f"### {_markdown_text(title)}\n")
         typer.echo(line([_markdown_text(name) for name, _ in header]))
         typer.echo(line(["---:" if numeric else "---" for _, numeric in header]))
@@ -159,7 +159,7 @@ def _markdown(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
 
 def _latex(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
     for title, group in _groups(rows):
-        header = _header(metrics)
+        header = _header(group, metrics)
         columns = "".join("r" if numeric else "l" for _, numeric in header)
         lines = [f"% {title}", rf"\begin{{tabular}}{{{columns}}}", r"\hline"]
         lines.append(" & ".join(_latex_text(name) for name, _ in header) + r" \\")
@@ -190,12 +190,18 @@ def _groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
         yield ", ".join(part for part in parts if part), group
 
 
-def _header(metrics: Sequence[Metric]) -> list[tuple[str, bool]]:
-    """The columns: a name, and whether it holds numbers."""
+def _has_published(group: Sequence[Row], metric: Metric) -> bool:
+    return any(metric.name in row.published for row in group)
+
+
+def _header(group: Sequence[Row], metrics: Sequence[Metric]) -> list[tuple[str, bool]]:
+    """The columns: a name, and whether it holds numbers; "published" only where something was."""
     columns = [("rank", True), ("model", False), ("sampler", False), ("n", True)]
     for metric in metrics:
         unit = "" if metric.unit in ("", metric.name) else f" ({metric.unit})"
-        columns += [(metric.name + unit, True), ("published", True)]
+        columns.append((metric.name + unit, True))
+        if _has_published(group, metric):
+            columns.append(("published", True))
     return [*columns, ("tier", False)]
 
 
@@ -213,9 +219,10 @@ def _cells(row: Row, group: Sequence[Row], metrics: Sequence[Metric]) -> list[st
     for metric in metrics:
         cell, reference = row.metrics.get(metric.name), row.published.get(metric.name)
         cells.append(_mean(cell.interval.mean, cell.interval.half_width) if cell else "")
-        cells.append(
-            _published(reference.value, reference.plus_minus, reference.confidence) if reference else ""
-        )
+        if _has_published(group, metric):
+            cells.append(
+                _published(reference.value, reference.plus_minus, reference.confidence) if reference else ""
+            )
     return [*cells, row.tier]
 
 

@@ -113,5 +113,5 @@ def test_the_run_id_is_a_plain_file_name(plugins):
     settled = resolve(sampler="shifted", set={"points": 8})
     task = settled.task.cls(settled.options, settled.protocol, Store(offline=True))
     name = settled.run_id(task, 3)
-    assert name.startswith("smoke-clean-shifted-dots-s3-")
+    assert name.startswith("smoke-clean-shifted-dots-points8-s3-")
     assert dataclasses.asdict(settled.options) == {"points": 8}
