@@ -9,6 +9,7 @@ paper's first version, whose Algorithm 1 and equation numbers are meant.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,13 +20,14 @@ from torch.nn.functional import softplus
 from ebbench.contract import Data, DataSpec, Model, sampler, score
 from ebbench.nn.average import averaged, refresh_batch_norm, update_average
 from ebbench.nn.langevin import metropolis_adjusted_langevin
+from ebbench.nn.mlp import mlp
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.penalty import squared_gradient_norm
 from ebbench.training import Run
 
 
 class MutualInformation(nn.Module):
-    """H(x, z): the logit that x and z belong together, (n, ...) and (n, z_dim) -> (n,)."""
+    """H(x, z) for images: the logit that x and z belong together, (n, ...) and (n, z_dim) -> (n,)."""
 
     def __init__(self, features: nn.Module, n_features: int, z_dim: int, hidden: int) -> None:
         super().__init__()
@@ -41,11 +43,27 @@ class MutualInformation(nn.Module):
         return together, apart
 
 
+class MutualInformationOfVectors(nn.Module):
+    """H(x, z) for vectors: one perceptron takes x and z side by side (MEG's code)."""
+
+    def __init__(self, size: int, z_dim: int, layers: Sequence[int]) -> None:
+        super().__init__()
+        self.join = mlp([size + z_dim, *layers, 1], nn.LeakyReLU(0.2))
+
+    def forward(self, x: Tensor, z: Tensor, z_shuffled: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits of the pairs (x, z) and of (x, z_shuffled)."""
+        pairs = torch.cat([torch.cat([x, z], 1), torch.cat([x, z_shuffled], 1)])
+        together, apart = self.join(pairs).squeeze(1).chunk(2)
+        return together, apart
+
+
 class MEG(Model):
     @dataclass(frozen=True)
     class Config:
         steps: int = 100_000
         """Generator steps (MEG's code: 100,000 iterations)."""
+        epochs: int = 0
+        """Passes over the data, in place of `steps`; 0 counts steps."""
         batch_size: int = 64
         """Examples a step of either net (MEG's code)."""
         energy_steps: int = 5
@@ -64,7 +82,9 @@ class MEG(Model):
         kernel: int = 5
         """Side of the kernels for 28x28 images (MEG's code)."""
         layers: tuple[int, ...] = (512, 512, 512)
-        """Hidden sizes of every net where the data are vectors (MEG's toy script)."""
+        """Hidden sizes of the energy and the mutual-information net for vectors (MEG's toy script)."""
+        generator_layers: tuple[int, ...] = (512, 512, 512)
+        """Hidden sizes of the generator for vectors (MEG's toy script)."""
         init: float = 0.02
         """Standard deviation of the convolutions' weights (MEG's code); 0 draws by He et al. 2015."""
         penalty: float = 10.0
@@ -89,17 +109,25 @@ class MEG(Model):
         c = config
         features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
         self.E = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
-        features, n = trunk(data, width=c.mi_width, kernel=c.kernel, layers=c.layers)
-        self.H = initialise(MutualInformation(features, n, c.z_dim, c.mi_hidden), c.init)
-        self.G = initialise(generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.layers), c.init)
+        self.H = initialise(self._mutual_information(data), c.init)
+        made = generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.generator_layers)
+        self.G = initialise(made, c.init)
         self.G_average = averaged(self.G)
+
+    def _mutual_information(self, data: DataSpec) -> nn.Module:
+        c = self.config
+        if len(data.shape) == 1:
+            return MutualInformationOfVectors(data.shape[0], c.z_dim, c.layers)
+        features, n = trunk(data, width=c.mi_width, kernel=c.kernel, layers=c.layers)
+        return MutualInformation(features, n, c.z_dim, c.mi_hidden)
 
     def train(self, data: Data, run: Run) -> None:
         c = self.config
         betas = (c.beta1, c.beta2)
         self.opt_E = torch.optim.Adam(self.E.parameters(), c.lr, betas, fused=True)
         self.opt_GH = torch.optim.Adam([*self.G.parameters(), *self.H.parameters()], c.lr, betas, fused=True)
-        for batch in run.batches(data, size=c.batch_size * c.energy_steps, steps=c.steps):
+        length = {"epochs": c.epochs} if c.epochs else {"steps": c.steps}
+        for batch in run.batches(data, size=c.batch_size * c.energy_steps, **length):
             self._schedule(run.progress)
             weight = c.penalty * (c.penalty_end / c.penalty) ** run.progress
 

@@ -21,6 +21,8 @@ class WGANGP(Model):
     class Config:
         steps: int = 200_000
         """Generator steps (the paper's gan_mnist.py and gan_cifar.py: 200,000 iterations)."""
+        epochs: int = 0
+        """Passes over the data, in place of `steps`; 0 counts steps."""
         batch_size: int = 64
         """Examples a step of either net (the paper, Algorithm 1)."""
         critic_steps: int = 5
@@ -35,7 +37,9 @@ class WGANGP(Model):
         kernel: int = 5
         """Side of the kernels for 28x28 images (the paper's code)."""
         layers: tuple[int, ...] = (512, 512, 512)
-        """Hidden sizes of both nets where the data are vectors (the paper's gan_toy.py)."""
+        """Hidden sizes of the critic for vectors (the paper's gan_toy.py)."""
+        generator_layers: tuple[int, ...] = (512, 512, 512)
+        """Hidden sizes of the generator for vectors (the paper's gan_toy.py)."""
         init: float = 0.02
         """Standard deviation of the convolutions' weights (DCGAN); 0 draws by He et al. 2015."""
         penalty: float = 10.0
@@ -60,7 +64,8 @@ class WGANGP(Model):
         c = config
         features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
         self.D = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
-        self.G = initialise(generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.layers), c.init)
+        made = generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.generator_layers)
+        self.G = initialise(made, c.init)
         self.G_average = averaged(self.G)
 
     def train(self, data: Data, run: Run) -> None:
@@ -68,7 +73,8 @@ class WGANGP(Model):
         betas = (c.beta1, c.beta2)
         self.opt_D = torch.optim.Adam(self.D.parameters(), c.lr, betas, fused=True)
         self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas, fused=True)
-        for batch in run.batches(data, size=c.batch_size * c.critic_steps, steps=c.steps):
+        length = {"epochs": c.epochs} if c.epochs else {"steps": c.steps}
+        for batch in run.batches(data, size=c.batch_size * c.critic_steps, **length):
             self._schedule(run.progress)
 
             # D: Algorithm 1, lines 3 to 9: min E[D(G(z))] - E[D(x)] + lambda E(||grad D|| - 1)^2

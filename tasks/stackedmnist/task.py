@@ -82,9 +82,10 @@ class StackedMnist(Task):
         source: Literal["auto", "mnist", "digits"] = "auto"
         """The digits: MNIST, scikit-learn's bundled ones, or MNIST if it can be had."""
 
-    version = 1
+    # 2: a clean classifier that names rough digits without a favourite.
+    version = 2
     protocols = {
-        "clean": "modes by a classifier of at least 99.4 % in eval mode",
+        "clean": "modes by a classifier that reads rough digits too, of 99.5 % on the test set, in eval mode",
         "published": "modes by the classifier of MEG's authors, its dropout left on, as their code ran it",
     }
     needs = "sample"

@@ -102,7 +102,7 @@ def score(task: Any, draw: Callable[[int, int], Tensor], **options: Any) -> tupl
 
 def test_what_the_task_declares() -> None:
     cls = task_class()
-    assert issubclass(cls, Task) and cls.version == 1 and cls.needs == "sample"
+    assert issubclass(cls, Task) and cls.version == 2 and cls.needs == "sample"
     assert list(cls.protocols) == ["clean", "published"]
     assert [metric.name for metric in cls.metrics if metric.primary] == ["modes", "kl"]
     assert {metric.name for metric in cls.metrics if metric.better == "neither"} == {
@@ -282,6 +282,37 @@ def test_the_clean_classifier_on_mnists_test_set(mnist: Path) -> None:
     assert accuracy >= 0.994
     assert accuracy == pytest.approx(classifier.record("mnist")["test_accuracy"], abs=2e-4)
     assert float(good.float().mean()) == pytest.approx(0.95, abs=0.002)
+
+
+def spoiled(images: Tensor) -> dict[str, Tensor]:
+    """Test images, hurt in ways that the training did not use."""
+    generator = torch.Generator().manual_seed(0)
+    chance = torch.rand(images.shape, generator=generator)
+    blocks = images.reshape(-1, 14, 2, 14, 2).transpose(2, 3).reshape(-1, 14, 14, 4)
+    order = torch.rand(blocks.shape, generator=generator).argsort(-1)
+    shuffled = blocks.gather(-1, order).reshape(-1, 14, 14, 2, 2).transpose(2, 3)
+    smeared = torch.nn.functional.conv2d(images, torch.eye(5)[None, None] / 5, padding=2)
+    return {
+        "impulses": torch.where(chance < 0.05, 1.0, torch.where(chance < 0.15, 0.0, images)),
+        "missing pixels": images * (chance > 0.3),
+        "pixels shuffled in blocks of four": shuffled.reshape(-1, 1, 28, 28),
+        "grains": torch.poisson(images * 3, generator=generator).div(3).clamp(0, 1),
+        "thin strokes": torch.nn.functional.pad(-torch.nn.functional.max_pool2d(-images, 2, 1), (0, 1, 0, 1)),
+        "motion": smeared,
+    }
+
+
+def test_the_clean_classifier_names_rough_digits_without_a_favourite(mnist: Path) -> None:
+    """Half-trained generators give rough digits. A first classifier, trained on clean ones to 99.5 %, called
+    51 % of the images under "impulses" a three, and the KL measured that leaning, not the generator."""
+    images, labels = images_of(mnist_data.load(Store(mnist), "test"))
+    net = part_of_task("classifier").load_clean("mnist", CPU)
+    for name, rough in spoiled(images).items():
+        with torch.inference_mode():
+            digit, _ = net.judge(rough)
+        shares = torch.bincount(digit, minlength=10) / len(digit)
+        assert float((digit == labels).float().mean()) > 0.9, name
+        assert 0.06 < float(shares.min()) and float(shares.max()) < 0.16, (name, shares)
 
 
 def test_the_published_classifier_on_mnists_test_set(mnist: Path) -> None:
