@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 # The capabilities by which a task can score a model.
-CAPABILITIES = ("sample", "energy", "log_likelihood_bound")
+BOUND = "log_likelihood_bound"
+CAPABILITIES = ("sample", "energy", BOUND)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +156,7 @@ def samplers(model: type[Model]) -> dict[str, Callable[..., Tensor]]:
 
 def scores(model: type[Model]) -> dict[str, Callable[..., Tensor]]:
     """The scores of a model class by name, `energy` and `log_likelihood_bound` among them."""
-    plain = {"energy": "energy", "log_likelihood_bound": "log_likelihood_bound"}
+    plain = {"energy": "energy", BOUND: BOUND}
     return _marked(model, "_ebbench_score", plain)
 
 
@@ -173,8 +174,8 @@ def capabilities(model: type[Model]) -> tuple[str, ...]:
     """Which of `CAPABILITIES` a model class offers."""
     able = {
         "sample": bool(samplers(model)),
-        "energy": bool(set(scores(model)) - {"log_likelihood_bound"}),
-        "log_likelihood_bound": hasattr(model, "log_likelihood_bound"),
+        "energy": bool(scores(model)),
+        BOUND: BOUND in scores(model),
     }
     return tuple(name for name in CAPABILITIES if able[name])
 
@@ -291,4 +292,29 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def score(self, model: Model, scoring: Scoring) -> Score:
-        """Score a trained model: `scoring.samples(...)` draws from it, in chunks that resume."""
+        """Score a trained model: `scoring.samples(...)` draws from it, in chunks that resume.
+
+        `scoring.scores(x)` gives every named score of the examples `x`; `scoring.declared` is the one
+        that the model's card declares for this task.
+        """
+
+    def evaluate(self, model: Model, scoring: Scoring) -> Mapping[str, float]:
+        """Numbers taken along training: of the untrained model and after each epoch.
+
+        A task that wants them overrides this; they come back as `scoring.evaluations`, a curve a
+        name. Each is taken when it is due and never again, so they belong to the training.
+        """
+        return {}
+
+    def parts(self, seed: int) -> Mapping[str, Task]:
+        """The trainings that make one score: a task a part, by name. By default the task itself.
+
+        Each part is trained and scored as a task of its own, under the same seed. A task whose data
+        depend on the seed (a random split) gives a copy of itself that knows it.
+        """
+        return {"": self}
+
+    def combine(self, scores: Mapping[str, Score]) -> Score:
+        """One score from those of the parts, by name. By default the only part's."""
+        (only,) = scores.values()
+        return only

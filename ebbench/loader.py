@@ -39,11 +39,15 @@ class _Strict(BaseModel):
 
 
 class Variant(_Strict):
-    """A named configuration of a model: `set` is laid over the values of whichever budget is run."""
+    """A named configuration of a model: `set` is laid over the values of whichever budget is run.
+
+    `score` is its declared score, where that is not the model's.
+    """
 
     summary: str
     set: dict[str, Any] = Field(default_factory=dict)
     control: bool = False
+    score: str = ""
 
 
 class Card(_Strict):
@@ -67,14 +71,15 @@ class ModelCard(Card):
 
     `budgets[budget][task or "default"]` are values of `Config`, and `minutes`, the wall-clock limit of
     the training. `samplers[sampler][protocol]` are a sampler's knobs under that protocol. `score` is the
-    declared score for tasks that ask for an energy.
+    declared score for tasks that ask for an energy, `scores[task][protocol]` one for a protocol alone.
     """
 
     kind: Literal["model", "control"] = "model"
     budgets: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     variants: dict[str, Variant] = Field(default_factory=dict)
     samplers: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
-    score: str = "energy"
+    score: str = ""
+    scores: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

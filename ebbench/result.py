@@ -33,7 +33,7 @@ from pydantic import (
 from ebbench.errors import ResultError, StorageError
 from ebbench.files import write_atomically
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Tier = Literal["claimed", "recomputed", "reproduced"]
 
@@ -203,6 +203,9 @@ class Training(_Part):
     stopped_by: Literal["steps", "time", "none"]
     parameters: Annotated[int, Field(ge=0, description="the number of trainable parameters")]
     curves: Curves = Field(default_factory=Curves)
+    evaluations: Annotated[
+        Curves, Field(description="what the task measured on the untrained model and after each epoch")
+    ] = Field(default_factory=Curves)
     provenance: Annotated[
         Provenance | None, Field(description="where it was trained, if that is known; else as the result's")
     ] = None
@@ -217,6 +220,16 @@ class ScoringPart(_Part):
     samples: Count | None = None
 
 
+class PartOfResult(_Part):
+    """One of several trainings that a task makes one score of: a held-out digit, a dimension."""
+
+    name: Name
+    metrics: dict[str, float]
+    details: Json = Field(default_factory=dict)
+    training: Training
+    scoring: ScoringPart
+
+
 class Verification(_Part):
     """How far the maintainers confirmed the numbers, when, and what they found."""
 
@@ -228,20 +241,22 @@ class Verification(_Part):
 class Result(_Part):
     """One scored run: one model, one task, one sampler, one seed."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     run_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=,@-]*$")]
     created: Annotated[Time, Field(description="UTC, in whole seconds")]
     task: TaskPart
     model: ModelPart
     sampler: SamplerPart | None = None
+    score: Annotated[str, Field(description="the model's declared score, where the task asks for one")] = ""
     budget: Name
     config: Json = Field(default_factory=dict, description="every knob of the model, as resolved")
     overrides: Json = Field(default_factory=dict, description="the knobs that --set changed")
     seed: int
     metrics: dict[str, float]
     details: Json = Field(default_factory=dict)
-    training: Training
+    training: Annotated[Training, Field(description="of all parts together where there are several")]
     scoring: ScoringPart
+    parts: list[PartOfResult] = Field(default_factory=list)
     pictures: Annotated[dict[str, FileName], Field(description="name to file beside this one")] = Field(
         default_factory=dict
     )
@@ -257,7 +272,8 @@ class Result(_Part):
         """What makes one row of a table: results that differ only in their seed share it.
 
         Canonical JSON of the task (name, version, options, protocol, source), the model (name,
-        variant), the overrides (of the model's and the sampler's knobs), the sampler and the budget.
+        variant), the overrides (of the model's and the sampler's knobs), the sampler, the declared
+        score and the budget.
         """
         return canonical(
             {
@@ -265,6 +281,7 @@ class Result(_Part):
                 "model": [self.model.name, self.model.variant],
                 "overrides": self.overrides,
                 "sampler": self.sampler.name if self.sampler else None,
+                "score": self.score,
                 "budget": self.budget,
             }
         )
@@ -314,9 +331,13 @@ def _explain(error: ValidationError, most: int = 5) -> str:
     return "; ".join(lines)
 
 
-# From a version to the next: a function that takes and gives the parsed JSON object. Version 1 is
-# the first, so there is none yet.
-MIGRATIONS: dict[int, Callable[[Raw], Raw]] = {}
+def _from_1(raw: Raw) -> Raw:
+    """Version 2 has parts, a declared score and evaluations along training: of each none before."""
+    return {**raw, "score": "", "parts": []}
+
+
+# From a version to the next: a function that takes and gives the parsed JSON object.
+MIGRATIONS: dict[int, Callable[[Raw], Raw]] = {1: _from_1}
 
 
 def migrate(

@@ -7,6 +7,7 @@ The run store, under `ebbench.files.home()`, has one folder a training:
     runs/<training hash>/checkpoint.json   while it trains (and its tensors beside it)
     runs/<training hash>/state.json        the trained state, once it is there
     runs/<training hash>/scores/<hash>/    chunks of a scoring that is not done yet
+    runs/<training hash>/evaluations/<step>/  the same of one along training
     runs/<training hash>/error.log         the traceback of a plug-in that raised
 """
 
@@ -42,8 +43,8 @@ from ebbench.files import home, write_atomically
 from ebbench.progress import Reporter
 from ebbench.scoring import Scoring
 from ebbench.signals import StopRequest, stop_on_signals
-from ebbench.spec import Spec, content_hash
-from ebbench.training import CHECKPOINT_SECONDS, Run
+from ebbench.spec import Spec, content_hash, evaluates
+from ebbench.training import CHECKPOINT_SECONDS, CURVE_POINTS, Curves, Run
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,17 @@ class Settings:
     force: bool = False
     reporter: Reporter = dataclasses.field(default_factory=Reporter)
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scored:
+    """One part of a task, trained and scored."""
+
+    score: contract.Score
+    training: dict[str, Any]
+    scoring: dict[str, Any]
+    pictures: Mapping[str, np.ndarray]
+    chunks: Path
 
 
 def choose_device(name: str) -> torch.device:
@@ -104,23 +116,34 @@ def _run_seed(
     path = folder / f"{spec.run_id(task, seed)}.json"
     if path.exists() and not settings.force:
         return Outcome(result.read(path), path, existed=True)
-    key = spec.training_key(task, seed)
-    training_hash = content_hash(key)
-    place = home() / "runs" / training_hash
-    with _locked(place, settings.reporter):
-        # Another process may have finished while this one waited.
-        if path.exists() and not settings.force:
-            return Outcome(result.read(path), path, existed=True)
-        if settings.force:
-            _forget(place)
-        # Left by a process that was killed while it wrote; nobody else writes here now.
-        for half in place.rglob(".*.tmp"):
-            half.unlink()
-        _write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
-        model, training = _trained(spec, task, seed, place, settings, stop)
-        training["hash"] = training_hash
-        made = _scored(spec, task, seed, place, model, training, settings, stop, path)
-    return Outcome(made, path, existed=False)
+    with _plugin_code(spec.task, None, "parts"):
+        tasks = dict(task.parts(seed))
+    made: dict[str, _Scored] = {}
+    for name, part in tasks.items():
+        if name:
+            settings.reporter.note(f"part {len(made) + 1} of {len(tasks)}: {name}")
+        key = spec.training_key(part, seed)
+        place = home() / "runs" / content_hash(key)
+        with _locked(place, settings.reporter):
+            # Another process may have finished while this one waited.
+            if path.exists() and not settings.force:
+                return Outcome(result.read(path), path, existed=True)
+            if settings.force:
+                _forget(place)
+            # Left by a process that was killed while it wrote; nobody else writes here now.
+            for half in place.rglob(".*.tmp"):
+                half.unlink()
+            _write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
+            model, training = _trained(spec, part, seed, place, settings, stop, len(tasks))
+            training["hash"] = content_hash(key)
+            made[name] = _scored(spec, part, seed, place, model, training, settings, stop)
+    with _plugin_code(spec.task, None, "combine"):
+        score = task.combine({name: scored.score for name, scored in made.items()})
+    _check_metrics(score.metrics, spec.task)
+    whole = _assembled(spec, task, seed, score, made, settings, path)
+    for scored in made.values():
+        shutil.rmtree(scored.chunks, ignore_errors=True)
+    return Outcome(whole, path, existed=False)
 
 
 def _trained(
@@ -130,8 +153,9 @@ def _trained(
     place: Path,
     settings: Settings,
     stop: StopRequest,
+    parts: int,
 ) -> tuple[contract.Model, dict[str, Any]]:
-    """The model in its trained state, and the record of its training."""
+    """The model in its trained state, and the record of its training, one of `parts` of a result."""
     seeds.seed_everything(seeds.derive(seed, "model"))
     with _plugin_code(spec.model, place, "__init__"):
         model: contract.Model = spec.model.cls(task.spec(), spec.config)
@@ -151,6 +175,22 @@ def _trained(
     settings.reporter.note(f"seed {seed}: training {spec.model.name} at budget {spec.budget}")
     with _plugin_code(spec.task, place, "data"):
         data = task.data(settings.device)
+
+    def evaluate(step: int) -> Mapping[str, float]:
+        """The task's numbers along training; nothing of the model changes by it."""
+        nets = _modules(model).values()
+        modes = {module: module.training for net in nets for module in net.modules()}
+        for net in nets:
+            net.eval()
+        seeds.seed_everything(seeds.derive(seed, "evaluate", step))
+        folder = place / "evaluations" / str(step)
+        scoring = _scoring(spec, task, seed, model, folder, settings, stop)
+        with _pinned(), _plugin_code(spec.task, place, "evaluate"):
+            values = task.evaluate(model, scoring)
+        for module, mode in modes.items():
+            module.training = mode
+        return values
+
     seeds.seed_everything(seeds.derive(seed, "train"))
     run = Run(
         model,
@@ -161,9 +201,12 @@ def _trained(
         reporter=settings.reporter,
         minutes=spec.minutes,
         checkpoint_seconds=settings.checkpoint_seconds,
+        curve_points=max(20, CURVE_POINTS // parts),
+        evaluate=evaluate if evaluates(task) else None,
     )
     with _plugin_code(spec.model, place, "train"):
         model.train(data, run)
+    run.finish()
     record = {
         "steps": run.steps,
         "seconds": round(run.seconds, 3),
@@ -171,6 +214,7 @@ def _trained(
         "stopped_by": run.stopped_by,
         "parameters": _parameters(model),
         "curves": dataclasses.asdict(run.curves),
+        "evaluations": dataclasses.asdict(run.evaluations),
         "provenance": _provenance(spec, task, seed, settings).model_dump(mode="json"),
     }
     if model.keeps_state:
@@ -179,6 +223,7 @@ def _trained(
         state.save({"model": final, "training": record}, stored)
     for leftover in place.glob("checkpoint*"):
         leftover.unlink()
+    shutil.rmtree(place / "evaluations", ignore_errors=True)
     return model, record
 
 
@@ -191,41 +236,84 @@ def _scored(
     training: dict[str, Any],
     settings: Settings,
     stop: StopRequest,
-    path: Path,
-) -> result.Result:
-    """Score the model, write the pictures and then the result."""
+) -> _Scored:
+    """Score the model; its chunks stay where they are until the result is written."""
     scoring_hash = content_hash(spec.scoring_key(task, seed))
-    chunks = place / "scores" / scoring_hash
     for module in _modules(model).values():
         module.eval()
+    scoring = _scoring(spec, task, seed, model, place / "scores" / scoring_hash, settings, stop)
+    scoring.evaluations = Curves(**training["evaluations"])
+    began = time.perf_counter()
+    with _pinned(), _plugin_code(spec.task, place, "score"):
+        score = task.score(model, scoring)
+    return _Scored(
+        score=score,
+        training=training,
+        scoring={
+            "hash": scoring_hash,
+            "seconds": round(time.perf_counter() - began, 3),
+            "samples_per_second": (
+                round(scoring.drawn / scoring.drawing_seconds, 1) if scoring.drawn else None
+            ),
+            "samples": scoring.asked or None,
+        },
+        pictures=scoring.pictures,
+        chunks=place / "scores" / scoring_hash,
+    )
+
+
+def _scoring(
+    spec: Spec,
+    task: contract.Task,
+    seed: int,
+    model: contract.Model,
+    folder: Path,
+    settings: Settings,
+    stop: StopRequest,
+) -> Scoring:
     draw = None
     if spec.sampler:
         draw = partial(contract.samplers(spec.model.cls)[spec.sampler], model, **spec.knobs)
-    scoring = Scoring(
+    return Scoring(
         model,
         task.spec(),
-        chunks,
+        folder,
         seed=seed,
         device=settings.device,
         sampler=spec.sampler,
         draw=draw,
+        declared=spec.score,
         plugin_folder=spec.model.folder,
         stop=stop,
         reporter=settings.reporter,
     )
-    began = time.perf_counter()
+
+
+def _assembled(
+    spec: Spec,
+    task: contract.Task,
+    seed: int,
+    score: contract.Score,
+    made: Mapping[str, _Scored],
+    settings: Settings,
+    path: Path,
+) -> result.Result:
+    """Write the pictures and then the result."""
     with _pinned():
-        with _plugin_code(spec.task, place, "score"):
-            score = task.score(model, scoring)
         scored_on = _provenance(spec, task, seed, settings)
-    _check_metrics(score.metrics, spec.task)
-    pictures = dict(scoring.pictures)
-    if training["curves"]["step"]:
-        pictures["curves"] = curves.draw(training["curves"], f"{spec.model.name}, seed {seed}")
+    pictures = {
+        f"{part}-{name}".strip("-").replace(" ", "-"): pixels
+        for part, scored in made.items()
+        for name, pixels in scored.pictures.items()
+    }
+    alone = len(made) == 1
+    first = next(iter(made.values()))
+    if alone and first.training["curves"]["step"]:
+        pictures["curves"] = curves.draw(first.training["curves"], f"{spec.model.name}, seed {seed}")
     names = {name: f"{path.stem}.{name}.png" for name in pictures}
     for name, pixels in pictures.items():
         _write(path.with_name(names[name]), curves.png(pixels))
-    made = result.build(
+    whole = result.build(
         {
             "schema_version": result.SCHEMA_VERSION,
             "run_id": path.stem,
@@ -245,30 +333,61 @@ def _scored(
                 "code_hash": spec.model.code_hash,
             },
             "sampler": {"name": spec.sampler, "knobs": dict(spec.knobs)} if spec.sampler else None,
+            "score": spec.score,
             "budget": spec.budget,
             "config": dataclasses.asdict(spec.config),
             "overrides": dict(spec.overrides),
             "seed": seed,
             "metrics": {name: float(value) for name, value in score.metrics.items()},
             "details": dict(score.details),
-            "training": training,
-            "scoring": {
-                "hash": scoring_hash,
-                "seconds": round(time.perf_counter() - began, 3),
-                "samples_per_second": (
-                    round(scoring.drawn / scoring.drawing_seconds, 1) if scoring.drawn else None
-                ),
-                "samples": scoring.asked or None,
-            },
+            "training": first.training if alone else _total_training(made),
+            "scoring": first.scoring if alone else _total_scoring(spec, task, seed, made),
+            "parts": []
+            if alone
+            else [
+                {
+                    "name": name,
+                    "metrics": {key: float(value) for key, value in part.score.metrics.items()},
+                    "details": dict(part.score.details),
+                    "training": part.training,
+                    "scoring": part.scoring,
+                }
+                for name, part in made.items()
+            ],
             "pictures": names,
             "provenance": scored_on.model_dump(mode="json"),
             "verification": None,
         },
         where=path.name,
     )
-    result.write(made, path)
-    shutil.rmtree(chunks, ignore_errors=True)
-    return made
+    result.write(whole, path)
+    return whole
+
+
+def _total_training(made: Mapping[str, _Scored]) -> dict[str, Any]:
+    """What the trainings of all parts cost together; each part keeps its own record."""
+    records = [part.training for part in made.values()]
+    steps, seconds = sum(r["steps"] for r in records), sum(r["seconds"] for r in records)
+    stopped = {r["stopped_by"] for r in records}
+    return {
+        "hash": content_hash({name: part.training["hash"] for name, part in made.items()}),
+        "steps": steps,
+        "seconds": round(seconds, 3),
+        "steps_per_second": round(steps / seconds, 4) if steps else None,
+        # One part that ran out of time is what a reader has to know.
+        "stopped_by": "time" if "time" in stopped else records[0]["stopped_by"],
+        "parameters": max(r["parameters"] for r in records),
+        "provenance": records[0]["provenance"],
+    }
+
+
+def _total_scoring(spec: Spec, task: contract.Task, seed: int, made: Mapping[str, _Scored]) -> dict[str, Any]:
+    records = [part.scoring for part in made.values()]
+    return {
+        "hash": content_hash(spec.scoring_key(task, seed)),
+        "seconds": round(sum(r["seconds"] for r in records), 3),
+        "samples": sum(r["samples"] or 0 for r in records) or None,
+    }
 
 
 def _provenance(spec: Spec, task: contract.Task, seed: int, settings: Settings) -> result.Provenance:

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebbench import seeds
-from ebbench.errors import ContractError, PluginCrash, StorageError
+from ebbench import contract, seeds
+from ebbench.errors import ContractError, EbbenchError, PluginCrash, StorageError
 from ebbench.files import write_atomically
 from ebbench.loader import fault
 from ebbench.progress import Reporter
 from ebbench.signals import StopRequest
+from ebbench.training import Curves
 
 if TYPE_CHECKING:
     from ebbench.contract import DataSpec, Model
@@ -48,14 +49,19 @@ class Scoring:
         plugin_folder: Path,
         stop: StopRequest,
         reporter: Reporter,
+        declared: str = "",
+        evaluations: Curves | None = None,
     ) -> None:
         self.seed = seed
         self.device = device
         self.sampler = sampler
+        self.declared = declared
+        self.evaluations = evaluations or Curves()
         self.pictures: dict[str, np.ndarray] = {}
         self.asked = 0
         self.drawn = 0
         self.drawing_seconds = 0.0
+        self.scoring_seconds = 0.0
         self._model, self._spec, self._folder = model, spec, folder
         self._draw, self._plugin_folder = draw, plugin_folder
         self._stop, self._reporter = stop, reporter
@@ -99,6 +105,21 @@ class Scoring:
             self._reporter.end()
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
+    def scores(self, x: Tensor, *, chunk: int = 4096) -> dict[str, np.ndarray]:
+        """Every named score of the examples `x`, (n, *spec.shape): float64 (n,), lower is more typical.
+
+        `x` may lie anywhere; `chunk` examples at a time go to the device. A lower bound of the
+        log-likelihood comes with its sign turned. Raises ContractError for scores that are not one
+        finite number an example.
+        """
+        began = time.perf_counter()
+        made = {
+            name: np.concatenate([self._scores_of(name, method, part) for part in torch.split(x, chunk)])
+            for name, method in contract.scores(type(self._model)).items()
+        }
+        self.scoring_seconds += time.perf_counter() - began
+        return made
+
     def picture(self, name: str, pixels: np.ndarray) -> None:
         """Keep a picture, (height, width, 3) uint8, to be written beside the result as `name`.png."""
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
@@ -124,6 +145,38 @@ class Scoring:
         self.drawing_seconds += time.perf_counter() - began
         self.drawn += count
         return {key: np.asarray(value) for key, value in reduce(checked).items()}
+
+    def _scores_of(self, name: str, method: Callable[..., Tensor], x: Tensor) -> np.ndarray:
+        where = f"score '{name}' of {self._plugin_folder.name}"
+        expected = f"a floating-point tensor ({len(x)},), one finite number an example"
+        try:
+            values = method(self._model, x.to(self.device))
+        except EbbenchError:
+            raise
+        except Exception as error:
+            raise PluginCrash(
+                f"score '{name}' raised {type(error).__name__}: {error}",
+                where=fault(error, self._plugin_folder),
+                expected=expected,
+                fix="mend the line named above; the trained state is kept",
+            ) from error
+        if not isinstance(values, Tensor) or not values.is_floating_point():
+            found = f"{values.dtype} tensor" if isinstance(values, Tensor) else type(values).__name__
+            raise ContractError(f"the scores are a {found}", where=where, expected=expected)
+        if tuple(values.shape) != (len(x),):
+            raise ContractError(
+                f"the scores have shape {tuple(values.shape)}", where=where, expected=expected
+            )
+        scores: np.ndarray = values.detach().double().cpu().numpy()
+        if not np.isfinite(scores).all():
+            bad = int((~np.isfinite(scores)).sum())
+            raise ContractError(
+                f"{bad} of {len(scores)} scores are NaN or infinite",
+                where=where,
+                expected=expected,
+                fix="look at the curves: the training may have diverged",
+            )
+        return -scores if name == contract.BOUND else scores
 
     def _check(self, drawn: Any, count: int) -> Tensor:
         where = f"sampler '{self.sampler}' of {self._plugin_folder.name}"

@@ -45,7 +45,8 @@ class Spec:
     """A request resolved against the plug-ins: every value that a run of it uses, but for the seed.
 
     `overrides` are the values that `--set` changed, by key, and part of a row's identity.
-    `sampler` is "" for a model without one, `knobs` the sampler's values under this protocol.
+    `sampler` is "" for a model without one, `knobs` the sampler's values under this protocol. `score` is
+    the declared score where the task asks for one, else "".
     """
 
     task: loader.Plugin
@@ -59,11 +60,12 @@ class Spec:
     minutes: float | None
     sampler: str
     knobs: Mapping[str, Any]
+    score: str
     overrides: Mapping[str, Any]
 
     def training_key(self, task: contract.Task, seed: int) -> dict[str, Any]:
         """All that determines the trained state, as JSON values."""
-        return {
+        key: dict[str, Any] = {
             "data": {"source": task.source, "files": dict(task.data_hashes), "key": task.data_key()},
             "model": self.model.name,
             "code": self.model.code_hash,
@@ -72,10 +74,15 @@ class Spec:
             "minutes": self.minutes,
             "seed": seed,
         }
+        if evaluates(task):
+            # What is taken along a training cannot be taken again from its end.
+            taken = {"task": self.task.name, "version": task.version, "protocol": self.protocol}
+            key["evaluations"] = taken | {"options": dataclasses.asdict(task.options)}
+        return key
 
     def scoring_key(self, task: contract.Task, seed: int) -> dict[str, Any]:
         """All that determines the score, as JSON values."""
-        return {
+        key = {
             "training": content_hash(self.training_key(task, seed)),
             "task": self.task.name,
             "version": task.version,
@@ -85,6 +92,7 @@ class Spec:
             "sampler": self.sampler,
             "knobs": dict(self.knobs),
         }
+        return key | ({"score": self.score} if self.score else {})
 
     def changed_options(self) -> dict[str, Any]:
         """The task's options that differ from their defaults."""
@@ -97,7 +105,7 @@ class Spec:
         options = self.changed_options()
         # The source has a word of its own already; other options are such as stacks=4 -> stacks4.
         said = [f"{k}{_as_toml(v)}" for k, v in sorted(options.items()) if v != task.source]
-        parts = [self.variant, self.budget, self.protocol, self.sampler, task.source, *said]
+        parts = [self.variant, self.budget, self.protocol, self.sampler or self.score, task.source, *said]
         name = "-".join(part for part in [*parts, f"s{seed}", digest] if part)
         return re.sub(r"[^A-Za-z0-9._+=,@-]", "_", name)
 
@@ -109,6 +117,11 @@ class Spec:
         set_values = self.changed_options() | dict(self.overrides)
         words += [f"--set {key}={_as_toml(value)}" for key, value in sorted(set_values.items())]
         return " ".join(word for word in [*words, f"--seeds {seed}"] if word)
+
+
+def evaluates(task: contract.Task) -> bool:
+    """Whether the task takes numbers along training."""
+    return type(task).evaluate is not contract.Task.evaluate
 
 
 def resolve(request: Request) -> Spec:
@@ -134,6 +147,7 @@ def resolve(request: Request) -> Spec:
             "`ebbench list` shows which",
         )
     sampler = _choose_sampler(task, model, request.sampler)
+    score = _declared_score(task, model, variant, protocol)
     defaults = contract.knobs(contract.samplers(model.cls)[sampler]) if sampler else {}
     chosen = _sort_settings(request.set, task, model, sampler, defaults)
 
@@ -160,6 +174,7 @@ def resolve(request: Request) -> Spec:
         minutes=None if minutes is None else float(minutes),
         sampler=sampler,
         knobs=knobs,
+        score=score,
         overrides=overrides,
     )
 
@@ -221,6 +236,27 @@ def _choose_sampler(task: loader.Plugin, model: loader.Plugin, asked: str) -> st
     if asked or task.cls.needs != "sample":
         return asked
     return "generator" if "generator" in known else next(iter(known))
+
+
+def _declared_score(task: loader.Plugin, model: loader.Plugin, variant: str, protocol: str) -> str:
+    """The score that the card declares: the variant's, the protocol's, the model's, else the energy."""
+    if task.cls.needs != "energy":
+        return ""
+    card: loader.ModelCard = model.card
+    known = contract.scores(model.cls)
+    chosen = card.variants[variant].score if variant else ""
+    chosen = chosen or card.scores.get(task.name, {}).get(protocol, "") or card.score
+    chosen = chosen or ("energy" if "energy" in known else next(iter(known)) if len(known) == 1 else "")
+    if chosen not in known:
+        raise ContractError(
+            f"the declared score '{chosen}' is none that the model has"
+            if chosen
+            else "the model has several scores and declares none",
+            where=f"card.toml of '{model.name}'",
+            expected="one of " + ", ".join(sorted(known)),
+            fix='name it there: score = "..."',
+        )
+    return chosen
 
 
 def _sort_settings(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,8 @@ class Run:
     """One training in progress. Methods use `batches`, `log`, `device` and `progress`; no more.
 
     `most_steps` cuts every loop short: the contract suite wants a training that is real but brief.
+    `evaluate(step)` is called on the untrained model, after each epoch and at the end; it must leave
+    no trace in the model, and its time and random numbers are none of the training's.
     """
 
     def __init__(
@@ -66,9 +68,12 @@ class Run:
         minutes: float | None = None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         most_steps: int | None = None,
+        curve_points: int = CURVE_POINTS,
+        evaluate: Callable[[int], Mapping[str, float]] | None = None,
     ) -> None:
         self.device = device
         self.curves = Curves()
+        self.evaluations = Curves()
         self.steps = 0  # over all loops
         self.stopped_by = "none"
         self.examples = 0
@@ -78,6 +83,8 @@ class Run:
         self._checkpoint = folder / "checkpoint.json"
         self._checkpoint_seconds = checkpoint_seconds
         self._most_steps = most_steps
+        self._curve_points = curve_points
+        self._evaluate = evaluate
         self._loop = 0
         self._position = 0
         self._total = 0
@@ -122,7 +129,7 @@ class Run:
         self._position = 0
         if self._saved is not None and not self._resume(loop):
             return
-        window = max(1, self._total // CURVE_POINTS)
+        window = max(1, self._total // self._curve_points)
         last_save = time.perf_counter()
         pause = self._checkpoint_seconds
         generator = torch.Generator(device=data.device)
@@ -141,6 +148,8 @@ class Run:
                         generator.manual_seed(seeds.derive(self._seed, "epoch", loop, epoch))
                         order = torch.randperm(len(data), generator=generator, device=data.device)
                     index = order[within * size : (within + 1) * size]
+                if self._position % max(1, per_epoch) == 0:
+                    self._take_evaluation()
                 yield data[index]
                 self._position += 1
                 self.steps += 1
@@ -158,8 +167,10 @@ class Run:
                     raise self._stop.stopped(f"training saved at step {self._position} of {self._total}")
                 if out_of_time:
                     self.stopped_by = "time"
-                    return
-            self.stopped_by = "steps"
+                    break
+            else:
+                self.stopped_by = "steps"
+            self._take_evaluation()
         finally:
             self._stop.safe_points = False
             self._reporter.end()
@@ -169,6 +180,19 @@ class Run:
         for name, value in scalars.items():
             kept = value.detach() if isinstance(value, Tensor) else float(value)
             self._window.setdefault(name, []).append(kept)
+
+    def finish(self) -> None:
+        """The engine's last word: the trained model is evaluated too, whatever trained it."""
+        self._take_evaluation()
+
+    def _take_evaluation(self) -> None:
+        if self._evaluate is None or self.evaluations.step[-1:] == [self.steps]:
+            return
+        seconds, random = self.seconds, seeds.capture()
+        values = self._evaluate(self.steps)
+        seeds.restore(random)
+        self._seconds_before, self._began = seconds, time.perf_counter()
+        self.evaluations.add(self.steps, seconds, values)
 
     def _close_window(self) -> None:
         means = {name: _mean(values) for name, values in self._window.items()}
@@ -197,6 +221,7 @@ class Run:
                 "examples": self.examples,
                 "seconds": self.seconds,
                 "curves": vars(self.curves),
+                "evaluations": vars(self.evaluations),
                 "window": window,
             },
             self._checkpoint,
@@ -215,6 +240,7 @@ class Run:
         self._position, self.steps, self.examples = saved["position"], saved["steps"], saved["examples"]
         self._seconds_before, self._began = saved["seconds"], time.perf_counter()
         self.curves = Curves(**saved["curves"])
+        self.evaluations = Curves(**saved["evaluations"])
         self._window = {name: list(values) for name, values in saved["window"].items()}
         seeds.restore(saved["random"])
         self._saved = None

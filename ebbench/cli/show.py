@@ -107,6 +107,7 @@ def _result(result: Result) -> None:
             "model": f"{variant} ({model.kind})",
             "overrides": _settings(result.overrides),
             "sampler": result.sampler.name if result.sampler else "",
+            "score": result.score,
             "budget": result.budget,
             "seed": result.seed,
             "created": result.created,
@@ -114,6 +115,8 @@ def _result(result: Result) -> None:
         }
     )
     _section("metrics", {name: f"{value:.6g}" for name, value in sorted(result.metrics.items())})
+    for part in result.parts:
+        _section(f"part {part.name}", {name: f"{value:.6g}" for name, value in sorted(part.metrics.items())})
     rate = f", {training.steps_per_second:g} steps/s" if training.steps_per_second else ""
     drawn = f", {scoring.samples:,} samples" if scoring.samples else ""
     _section(

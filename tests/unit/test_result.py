@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ebbench import result
 from ebbench.errors import ResultError, StorageError
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "result-v1.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
 SCHEMA = Path(result.__file__).with_name("result.schema.json")
 
 
@@ -40,7 +40,10 @@ json_values = st.recursive(
 objects = st.dictionaries(text, json_values, max_size=4)
 
 
-def test_golden_v1_still_loads(whole):
+def test_golden_v1_still_loads():
+    whole = result.read(GOLDEN.with_name("result-v1.json"))
+    assert (whole.schema_version, whole.score, whole.parts) == (2, "", [])
+    assert whole.training.evaluations.step == []
     assert whole.run_id == "cpu-clean-mala-mnist-s3-0123456789"
     assert whole.metrics == {"modes": 1000.0, "kl": 0.0313}
     assert whole.config["note"] == "Größe ≤ 1"
@@ -48,7 +51,14 @@ def test_golden_v1_still_loads(whole):
     assert whole.tier == "recomputed"
 
 
-def test_golden_v1_is_canonical(whole, tmp_path):
+def test_golden_v2_has_parts_a_score_and_evaluations(whole):
+    assert whole.score == "energy"
+    (part,) = whole.parts
+    assert (part.name, part.metrics) == ("digit 3", {"modes": 999.0})
+    assert part.training.evaluations.series == {"energy.f1": [0.1, 0.9]}
+
+
+def test_golden_v2_is_canonical(whole, tmp_path):
     result.write(whole, tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == GOLDEN.read_bytes()
 
@@ -173,6 +183,7 @@ def changed(raw, path, value):
         ("overrides", {"width": 25}),
         ("sampler", None),
         ("sampler.name", "generator"),
+        ("score", "gradient_norm"),
         ("budget", "paper"),
     ],
 )
@@ -188,12 +199,12 @@ def test_row_key_joins(raw, whole, path, value):
     assert changed(raw, path, value).row_key() == whole.row_key()
 
 
-@pytest.mark.parametrize("version", [2, 99])
+@pytest.mark.parametrize("version", [3, 99])
 def test_a_future_version_names_found_and_expected(raw, version):
     with pytest.raises(ResultError) as error:
         result.migrate({**raw, "schema_version": version})
     assert f"schema_version {version}" in str(error.value)
-    assert "schema_version 1" in error.value.expected
+    assert "schema_version 2" in error.value.expected
 
 
 @pytest.mark.parametrize("version", ["1", None, True, 1.0])
@@ -216,7 +227,7 @@ def test_migrations_go_one_version_at_a_time(raw):
     old = {**raw, "schema_version": 0, "id": raw["run_id"]}
     del old["run_id"]
     before = copy.deepcopy(old)
-    assert result.build(result.migrate(old, {0: from_0})) == result.build(raw)
+    assert result.build(result.migrate(old, {0: from_0, 1: dict})) == result.build(raw)
     assert old == before
 
     table = {0: from_0, 1: lambda r: {**r, "trail": [1]}, 2: lambda r: {**r, "trail": r["trail"] + [2]}}
@@ -239,7 +250,7 @@ def test_a_version_without_a_way_up_is_an_error(raw):
         (b"[" * 200_000, "no JSON"),
         (b"[1]", "JSON list"),
         (b"{}", "no schema_version"),
-        (b'{"schema_version": 1}', "Field required"),
+        (b'{"schema_version": 2}', "Field required"),
     ],
 )
 def test_what_is_no_result_says_why(tmp_path, content, message):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from ebbench.contract import DataSpec, Model
-from ebbench.errors import ContractError, Stopped, StorageError
+from ebbench.contract import DataSpec, Model, score
+from ebbench.errors import ContractError, PluginCrash, Stopped, StorageError
 from ebbench.progress import Reporter
 from ebbench.scoring import Scoring
 from ebbench.signals import StopRequest
@@ -127,3 +127,61 @@ def test_pictures_are_checked(tmp_path: Path):
     attempt.picture("samples", np.zeros((4, 4, 3), dtype=np.uint8))
     with pytest.raises(ContractError, match="float64"):
         attempt.picture("samples", np.zeros((4, 4, 3)))
+
+
+class Scored(Model):
+    def energy(self, x):
+        return x.sum(1)
+
+    @score("gradient_norm")
+    def norm(self, x):
+        return x.square().sum(1)
+
+    def log_likelihood_bound(self, x):
+        return -x.sum(1)
+
+
+def scored(folder: Path, model: Model) -> Scoring:
+    made = scoring(folder)
+    made._model = model
+    return made
+
+
+def test_every_score_is_evaluated_in_parts_and_the_bound_is_turned(tmp_path: Path):
+    x = torch.rand(25, 2)
+    made = scored(tmp_path, Scored(SPEC, None)).scores(x, chunk=10)
+    assert set(made) == {"energy", "gradient_norm", "log_likelihood_bound"}
+    assert made["energy"].dtype == np.float64
+    assert np.allclose(made["energy"], x.sum(1))
+    assert np.allclose(made["gradient_norm"], x.square().sum(1))
+    assert np.allclose(made["log_likelihood_bound"], x.sum(1)), "lower is more typical"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda x: x.sum(1)[:-1], r"shape \(9,\)"),
+        (lambda x: x, r"shape \(10, 2\)"),
+        (lambda x: x.sum(1) / 0, "10 of 10 scores are NaN or infinite"),
+        (lambda x: x.sum(1) > 1, "bool tensor"),
+        (lambda x: [0.0] * len(x), "the scores are a list"),
+    ],
+    ids=["too few", "too many axes", "infinite", "no floats", "no tensor"],
+)
+def test_scores_that_are_none_are_refused_by_name(tmp_path: Path, wrong, message):
+    class Wrong(Scored):
+        def energy(self, x):
+            return wrong(x)
+
+    with pytest.raises(ContractError, match=message) as error:
+        scored(tmp_path, Wrong(SPEC, None)).scores(torch.rand(10, 2))
+    assert "score 'energy'" in error.value.where and "(10,)" in error.value.expected
+
+
+def test_a_score_that_raises_is_named(tmp_path: Path):
+    class Wrong(Scored):
+        def energy(self, x):
+            raise ValueError("no")
+
+    with pytest.raises(PluginCrash, match="score 'energy' raised ValueError: no"):
+        scored(tmp_path, Wrong(SPEC, None)).scores(torch.rand(10, 2))

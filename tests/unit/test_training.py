@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,71 @@ def test_a_call_that_makes_no_sense_is_refused(tmp_path: Path, words):
 
     with pytest.raises(ContractError, match="run.batches"):
         start(Odd([]), tmp_path)
+
+
+def noisy_evaluation(model: Recorder):
+    """Numbers of the state alone, taken while the global random numbers are used up."""
+
+    def evaluate(step: int) -> dict[str, float]:
+        torch.rand(100)
+        return {"weight": float(model.net.weight.detach().sum()), "step": float(step)}
+
+    return evaluate
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        ([{"epochs": 2}], [0, 64, 128]),
+        ([{"steps": 100}], [0, 64, 100]),
+        ([{"epochs": 1}, {"steps": 3}], [0, 64, 67]),
+        ([{"epochs": 0}], [0]),
+        ([], [0]),
+    ],
+    ids=["epochs", "steps", "two loops", "no epoch", "no loop"],
+)
+def test_evaluations_are_taken_at_each_epoch_and_leave_no_trace(tmp_path: Path, plan, expected):
+    plain = Recorder(plan)
+    start(plain, tmp_path / "plain").finish()
+    looked = Recorder(plan)
+    run = start(looked, tmp_path / "looked", evaluate=noisy_evaluation(looked))
+    run.finish()
+    assert run.evaluations.step == run.evaluations.series["step"] == expected
+    assert all(
+        torch.equal(a, b) for a, b in zip(plain.net.parameters(), looked.net.parameters(), strict=True)
+    )
+    assert run.evaluations.series["weight"][-1] == float(looked.net.weight.detach().sum())
+
+
+def test_evaluations_survive_interruptions_and_are_taken_once(tmp_path: Path):
+    plan = [{"epochs": 2}, {"steps": 3}]
+    whole = Recorder(plan)
+    expected = start(whole, tmp_path / "whole", evaluate=noisy_evaluation(whole))
+    taken: list[int] = []
+    while True:
+        again = Recorder(plan)
+        look = noisy_evaluation(again)
+
+        def evaluate(step: int, look=look) -> dict[str, float]:
+            taken.append(step)
+            return look(step)
+
+        stop = StopRequest()
+        stop.signal = signal.SIGTERM
+        try:
+            resumed = start(again, tmp_path / "parts", stop, evaluate=evaluate)
+        except Stopped:
+            continue
+        break
+    assert resumed.evaluations.series == expected.evaluations.series
+    # (The one of the untrained model is saved with the first step.)
+    assert taken == [0, 64, 128, 131]
+
+
+def test_evaluations_cost_the_training_no_time(tmp_path: Path):
+    def slow(step: int) -> dict[str, float]:
+        time.sleep(0.2)
+        return {}
+
+    run = start(Recorder([{"steps": 3}]), tmp_path, evaluate=slow, minutes=0.005)
+    assert run.stopped_by == "steps" and run.seconds < 0.2

@@ -1,0 +1,46 @@
+"""Training data that fit in memory: one tensor on the device, indexed there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ebbench.contract import DataSpec
+
+
+class Pool:
+    """Examples, and others of the same kind that are not trained on.
+
+    Both are (n, *spec.shape), float32 as they are, or uint8 of 0 to 255, which are brought to the range
+    of `spec` when they are taken.
+    """
+
+    def __init__(self, examples: Tensor, held_out: Tensor, spec: DataSpec, device: torch.device) -> None:
+        self.spec = spec
+        self._examples = examples.to(device)
+        self._held_out = held_out
+
+    @property
+    def device(self) -> torch.device:
+        """The device that holds the examples."""
+        return self._examples.device
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """The examples at `index` (int64, (n,)): float32, (n, *spec.shape)."""
+        return in_range(self._examples[index], self.spec)
+
+    def fresh(self, n: int, generator: torch.Generator) -> Tensor:
+        """`n` of the held-out examples, drawn with replacement."""
+        index = torch.randint(len(self._held_out), (n,), generator=generator, device=generator.device)
+        return in_range(self._held_out[index.to(self._held_out.device)].to(self.device), self.spec)
+
+
+def in_range(values: Tensor, spec: DataSpec) -> Tensor:
+    """uint8 values of 0 to 255 as float32 from spec.low to spec.high; floats as they are."""
+    if values.dtype != torch.uint8:
+        return values
+    assert spec.low is not None and spec.high is not None
+    return values.float().mul_((spec.high - spec.low) / 255).add_(spec.low)

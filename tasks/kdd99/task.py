@@ -1,0 +1,259 @@
+"""KDD99: find the normal connections among attacks, having been trained on attacks alone.
+
+Set up by Zong et al., DAGMM (2018), and run so by Zenati et al. (2018) and Kumar et al., MEG (2019).
+"Normal." is the anomaly: it is the smaller class of the file, a fifth. README.md says the protocols.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task
+from ebbench.data import kdd99
+from ebbench.data.pool import Pool
+from ebbench.data.store import Store
+from ebbench.metrics import detection
+
+if TYPE_CHECKING:
+    from ebbench.scoring import Scoring
+
+TRAIN_SHARE = 0.5
+# The share of the test set that is flagged: the attacks that DAGMM's authors took for granted.
+FLAGGED = 0.2
+PUBLISHED_SPLIT = 42
+LAST = 10
+# Columns where the vocabulary is the whole file's, as in the papers' code.
+COLUMNS = 121
+
+EN_GAN = "Kumar et al., EnGAN (ICLR 2019 submission, first version of MEG), KDD99 table"
+DAGMM = "Zong et al., DAGMM (ICLR 2018), Table 2"
+
+
+def _published(
+    label: str,
+    precision: float,
+    recall: float,
+    f1: float,
+    source: str,
+    confidence: Literal["verbatim", "quoted", "recalled"] = "verbatim",
+    *,
+    model: str = "",
+) -> Published:
+    metrics = {"precision": (precision, None), "recall": (recall, None), "f1": (f1, None)}
+    return Published(label=label, metrics=metrics, source=source, confidence=confidence, model=model)
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """One split, encoded: float32 (n, columns), and which test rows are anomalies."""
+
+    train: NDArray[np.float32]
+    test: NDArray[np.float32]
+    anomalous: NDArray[np.bool_]
+
+
+class Kdd99(Task):
+    version = 1
+    protocols = {
+        "clean": "split by the run's seed, categories and min-max scaling of the training attacks, "
+        "exactly a fifth of the test set flagged",
+        "published": "as MEG's and Zenati's code ran it: one split (seed 42), 121 columns, not scaled, "
+        "every score from the 80th percentile on flagged, scores before each epoch",
+    }
+    needs = "energy"
+    metrics = (
+        Metric(
+            name="f1",
+            unit="share",
+            better="higher",
+            primary=True,
+            doc="F1 of the declared score after training, normal connections being the positives",
+        ),
+        Metric(
+            name="f1_last10",
+            unit="share",
+            better="higher",
+            primary=True,
+            doc="the same, averaged over the last ten evaluations along training (MEG's statistic)",
+        ),
+        Metric(name="precision", unit="share", better="higher", doc="normal among the flagged"),
+        Metric(name="recall", unit="share", better="higher", doc="flagged among the normal"),
+        Metric(
+            name="average_precision",
+            unit="share",
+            better="higher",
+            doc="precision averaged over the recall, at every threshold",
+        ),
+        Metric(
+            name="auroc",
+            unit="share",
+            better="higher",
+            doc="the chance that a normal connection has a higher score than an attack",
+        ),
+        Metric(
+            name="prevalence",
+            unit="share",
+            better="neither",
+            doc="normal connections in the test set: the average precision of chance",
+        ),
+        Metric(
+            name="ceiling",
+            unit="share",
+            better="neither",
+            doc="f1 of a perfect ranking, since more is flagged than is normal",
+        ),
+    )
+    published = (
+        Published(
+            label="MEG, mean of the last 10 epochs, 5 runs",
+            metrics={
+                "precision": (0.9307, 0.0146),
+                "recall": (0.9472, 0.0153),
+                "f1": (0.9389, 0.0148),
+                "f1_last10": (0.9389, 0.0148),
+            },
+            source=EN_GAN,
+            confidence="verbatim",
+            model="meg",
+        ),
+        _published("DAGMM, 20 runs", 0.9297, 0.9442, 0.9369, f"{DAGMM}, and {EN_GAN}", model="dagmm"),
+        _published("DSEBM-e", 0.8619, 0.6446, 0.7399, f"{DAGMM}, and {EN_GAN}", model="dsebm"),
+        _published("DSEBM-r", 0.8521, 0.6472, 0.7328, DAGMM, model="dsebm:reconstruction"),
+        _published("OC-SVM", 0.7457, 0.8523, 0.7954, f"{DAGMM}, and {EN_GAN}", model="oc-svm"),
+        _published("Kernel PCA", 0.8627, 0.6319, 0.7352, EN_GAN, model="kernel-pca"),
+        _published(
+            "BiGAN (Zenati et al.)",
+            0.9200,
+            0.9582,
+            0.9372,
+            "Zenati et al., Efficient GAN-Based Anomaly Detection (2018), as quoted in its issue 7",
+            "quoted",
+            model="bigan",
+        ),
+        _published("DCN", 0.7696, 0.7829, 0.7762, DAGMM),
+        _published("GMM-EN", 0.1932, 0.1967, 0.1949, DAGMM),
+        _published("PAE", 0.7276, 0.7397, 0.7336, DAGMM),
+        _published("E2E-AE", 0.0024, 0.0025, 0.0024, DAGMM),
+        _published("PAE-GMM", 0.7251, 0.7384, 0.7317, DAGMM),
+        _published("DAGMM-p", 0.7579, 0.7710, 0.7644, DAGMM),
+    )
+
+    def __init__(self, options: Any, protocol: str, store: Store) -> None:
+        super().__init__(options, protocol, store)
+        self.source = "kdd99"
+        self.data_hashes = store.hashes("kdd99")
+        self.split: int | None = None if protocol == "clean" else PUBLISHED_SPLIT
+
+    def parts(self, seed: int) -> Mapping[str, Task]:
+        """The task with its split: of the seed under `clean`, always the same one under `published`."""
+        return {"": self if self.protocol == "published" else self.with_split(seed)}
+
+    def with_split(self, split: int) -> Self:
+        """This task on the split of that number. The file is read once for all splits."""
+        _ = self._records
+        part = copy.copy(self)
+        part.split = split
+        part.__dict__.pop("_arrays", None)
+        return part
+
+    def data_key(self) -> dict[str, Any]:
+        """The split and how it is encoded."""
+        return {"split": self.split, "encoding": self.protocol}
+
+    def spec(self) -> DataSpec:
+        """Vectors, unbounded. Under `clean` a split's own vocabulary settles their length."""
+        known = self.split is not None and self.protocol == "clean"
+        size = self._arrays.train.shape[1] if known else COLUMNS
+        return DataSpec(name="kdd99", shape=(size,))
+
+    def data(self, device: torch.device) -> Data:
+        """The attacks of the training half."""
+        arrays = self._arrays
+        held_out = arrays.test[~arrays.anomalous]
+        return Pool(torch.from_numpy(arrays.train), torch.from_numpy(held_out), self.spec(), device)
+
+    def evaluate(self, model: Model, scoring: Scoring) -> Mapping[str, float]:
+        """F1, average precision and AUROC of each score."""
+        return {
+            f"{name}.{metric}": value
+            for name, measured in self._measured(scoring.scores(self._test)).items()
+            for metric, value in measured.items()
+            if metric in ("f1", "average_precision", "auroc")
+        }
+
+    def score(self, model: Model, scoring: Scoring) -> Score:
+        """Score the test half by every score of the model; the metrics are the declared one's."""
+        arrays, made = self._arrays, scoring.scores(self._test)
+        measured = self._measured(made)
+        f1_along = scoring.evaluations.series[f"{scoring.declared}.f1"]
+        # The authors' last look was before the last epoch.
+        looked = f1_along[:-1] if self.protocol == "published" and len(f1_along) > 1 else f1_along
+        n, positives = len(arrays.anomalous), int(arrays.anomalous.sum())
+        declared = dict(measured[scoring.declared])
+        del declared["auprc"]
+        return Score(
+            metrics=declared
+            | {
+                "f1_last10": float(np.mean(looked[-LAST:])),
+                "prevalence": positives / n,
+                "ceiling": detection.ceiling(n, positives, FLAGGED),
+            },
+            details={
+                "columns": arrays.train.shape[1],
+                "trained_on": len(arrays.train),
+                "tested_on": n,
+                "scores": measured,
+                "drawn": {name: detection.drawn(values, arrays.anomalous) for name, values in made.items()},
+            },
+        )
+
+    def _measured(self, made: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:
+        anomalous = self._arrays.anomalous
+        return {
+            name: (
+                detection.flagged_share(values, anomalous, FLAGGED)
+                if self.protocol == "clean"
+                else detection.flagged_at_percentile(values, anomalous, 100 * (1 - FLAGGED))
+            )
+            | detection.areas(values, anomalous)
+            for name, values in made.items()
+        }
+
+    @cached_property
+    def _records(self) -> Any:
+        return kdd99.load(self.store)
+
+    @cached_property
+    def _arrays(self) -> _Arrays:
+        return self._encode()
+
+    @property
+    def _test(self) -> Tensor:
+        return torch.from_numpy(self._arrays.test)
+
+    def _encode(self) -> _Arrays:
+        from sklearn.preprocessing import MinMaxScaler
+
+        records = self._records
+        # As the papers' code draws it, pandas' sample; what is left over is the test half.
+        drawn = records.sample(frac=TRAIN_SHARE, random_state=self.split).index.to_numpy()
+        in_train = np.zeros(len(records), bool)
+        in_train[drawn] = True
+        anomalous = (records[kdd99.LABEL] == kdd99.NORMAL).to_numpy()
+        train = records.iloc[drawn[~anomalous[drawn]]]
+        test = records[~in_train]
+        encoding = kdd99.fit(train if self.protocol == "clean" else records)
+        x_train, x_test = encoding.encode(train), encoding.encode(test)
+        if self.protocol == "clean":
+            scaler = MinMaxScaler().fit(x_train)
+            x_train, x_test = scaler.transform(x_train), scaler.transform(x_test)
+        return _Arrays(x_train, x_test, anomalous[~in_train])

@@ -1,0 +1,116 @@
+"""A task that asks for an energy, in several parts, with numbers taken along training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import toys
+from ebbench import result
+
+TASK = toys.TASK.replace('needs = "sample"', 'needs = "energy"').replace(
+    "    def score(self, model, scoring):",
+    """    def parts(self, seed):
+        points = self.options.points
+        return {f"{n} points": DotsTask(self.Options(n), self.protocol, self.store) for n in (points, 64)}
+
+    def combine(self, scores):
+        return Score({"error": sum(s.metrics["error"] for s in scores.values()) / 2, "spread": 0.0})
+
+    def evaluate(self, model, scoring):
+        made = scoring.scores(torch.full((5, 2), 0.5))
+        return {f"{name}.mean": values.mean() for name, values in made.items()}
+
+    def score(self, model, scoring):
+        values = scoring.scores(torch.full((5, 2), 0.5))[scoring.declared]
+        assert scoring.evaluations.series[f"{scoring.declared}.mean"][-1] == values.mean()
+        return Score({"error": values.mean(), "spread": 0.0}, {"declared": scoring.declared})
+
+    def unused(self, model, scoring):""",
+)
+MODEL = (
+    toys.MODEL.replace("import Model, sampler", "import Model, sampler, score")
+    + """
+    def energy(self, x):
+        return self.net(torch.cat([x, x[:, :1]], 1)).sum(1).detach()
+
+    @score("square")
+    def square(self, x):
+        return self.energy(x).square()
+"""
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "plugins"
+    toys.write_task(folder, TASK)
+    toys.write_model(folder, MODEL)
+    monkeypatch.setenv("EBBENCH_PATH", str(folder))
+    return folder
+
+
+def test_parts_are_trained_scored_and_combined(cli, folder: Path, tmp_path: Path):
+    ran = cli("run", "--task", "dots", "--model", "blob", "--budget", "smoke")
+    assert ran.code == 0, ran.err
+    assert "part 2 of 2: 64 points" in ran.err
+    (path,) = (tmp_path / "results").rglob("*.json")
+    made = result.read(path)
+    assert [part.name for part in made.parts] == ["256 points", "64 points"]
+    assert made.metrics["error"] == sum(part.metrics["error"] for part in made.parts) / 2
+    assert made.score == "energy" == made.parts[0].details["declared"] and "-energy-" in made.run_id
+    assert made.training.steps == sum(part.training.steps for part in made.parts) == 120
+    assert len({part.training.hash for part in made.parts} | {made.training.hash}) == 3
+    first = made.parts[0].training.evaluations
+    assert first.step[0] == 0 and first.step[-1] == 60 and set(first.series) == {"energy.mean", "square.mean"}
+    shown = cli("show", made.run_id)
+    assert shown.code == 0 and "part 64 points" in shown.out
+
+
+def test_a_part_alone_takes_the_training_of_the_whole(cli, folder: Path, tmp_path: Path):
+    """What a part is trained on is settled by its own data key; the task's code may ask for it alone."""
+    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke")
+    assert cli(*words).code == 0
+    again = cli(*words, "--force")
+    assert again.code == 0
+    task = folder / "dots" / "task.py"
+    task.write_text(task.read_text().replace("(points, 64)", "(64,)").replace("values()) / 2", "values())"))
+    alone = cli(*words, "--results", str(tmp_path / "alone"))
+    assert alone.code == 0 and "taken from the store" in alone.err
+    (path,) = (tmp_path / "alone").rglob("*.json")
+    assert result.read(path).parts == []
+
+
+def test_the_card_declares_the_score_by_variant_protocol_and_model(cli, folder: Path, tmp_path: Path):
+    card = folder / "blob" / "card.toml"
+    words = ("run", "--task", "dots", "--budget", "smoke", "--json", "--quiet")
+
+    def declared(*more: str) -> str:
+        said = cli(*words, *more)
+        assert said.code == 0, said.err
+        return json.loads(said.out)[0]["result"]["score"]
+
+    assert declared("--model", "blob") == "energy"
+    text = 'score = "square"\n' + card.read_text()
+    card.write_text(text)
+    assert declared("--model", "blob") == "square"
+    card.write_text(text + '\n[scores.dots]\npublished = "energy"\n')
+    assert declared("--model", "blob", "--protocol", "published") == "energy"
+    assert declared("--model", "blob") == "square"
+    card.write_text(text.replace('summary = "Not trained."', 'summary = "Not trained."\nscore = "energy"'))
+    assert declared("--model", "blob:still") == "energy"
+
+
+def test_a_declared_score_that_is_not_there_is_refused(cli, folder: Path):
+    card = folder / "blob" / "card.toml"
+    card.write_text('score = "squire"\n' + card.read_text())
+    said = cli("run", "--task", "dots", "--model", "blob", "--budget", "smoke")
+    assert said.code == 2 and "'squire'" in said.err and "energy, square" in said.err
+
+
+def test_a_model_without_an_energy_is_refused(cli, folder: Path):
+    toys.write_model(folder, name="mute")
+    said = cli("run", "--task", "dots", "--model", "mute", "--budget", "smoke")
+    assert said.code == 2 and "capability 'energy'" in said.err
