@@ -19,7 +19,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -119,12 +119,14 @@ def _run_seed(
     with _plugin_code(spec.task, None, "parts"):
         tasks = dict(task.parts(seed))
     made: dict[str, _Scored] = {}
-    for name, part in tasks.items():
-        if name:
-            settings.reporter.note(f"part {len(made) + 1} of {len(tasks)}: {name}")
-        key = spec.training_key(part, seed)
-        place = home() / "runs" / content_hash(key)
-        with _locked(place, settings.reporter):
+    # Every part stays locked until the result is there: who waited for one must find it.
+    with ExitStack() as locks:
+        for name, part in tasks.items():
+            if name:
+                settings.reporter.note(f"part {len(made) + 1} of {len(tasks)}: {name}")
+            key = spec.training_key(part, seed)
+            place = home() / "runs" / content_hash(key)
+            locks.enter_context(_locked(place, settings.reporter))
             # Another process may have finished while this one waited.
             if path.exists() and not settings.force:
                 return Outcome(result.read(path), path, existed=True)
@@ -137,12 +139,12 @@ def _run_seed(
             model, training = _trained(spec, part, seed, place, settings, stop, len(tasks))
             training["hash"] = content_hash(key)
             made[name] = _scored(spec, part, seed, place, model, training, settings, stop)
-    with _plugin_code(spec.task, None, "combine"):
-        score = task.combine({name: scored.score for name, scored in made.items()})
-    _check_metrics(score.metrics, spec.task)
-    whole = _assembled(spec, task, seed, score, made, settings, path)
-    for scored in made.values():
-        shutil.rmtree(scored.chunks, ignore_errors=True)
+        with _plugin_code(spec.task, None, "combine"):
+            score = task.combine({name: scored.score for name, scored in made.items()})
+        _check_metrics(score.metrics, spec.task)
+        whole = _assembled(spec, task, seed, score, made, settings, path)
+        for scored in made.values():
+            shutil.rmtree(scored.chunks, ignore_errors=True)
     return Outcome(whole, path, existed=False)
 
 

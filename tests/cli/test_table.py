@@ -11,7 +11,7 @@ import pytest
 import toys
 from ebbench import result
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "result-v1.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
 PUBLISHED = """version = 1
     published = (
         Published(label="Blob", metrics={"error": (0.125, 0.01)}, source="A & B (2019), 50 %",

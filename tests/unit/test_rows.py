@@ -10,7 +10,7 @@ import scipy.stats
 from ebbench import result, table
 from ebbench.contract import Metric, Published
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "result-v1.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "table.md"
 FIXED_KEYS = {
     "task",
