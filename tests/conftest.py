@@ -7,10 +7,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import toys
+
+if TYPE_CHECKING:
+    import pandas
 
 ROOT = Path(__file__).resolve().parent.parent
 # The real data sets where the checkout has them beside it; tests that need them say so when skipped.
@@ -84,3 +88,22 @@ def mnist() -> Path:
     if not (DATA / "mnist").is_dir():
         pytest.skip("needs MNIST: set EBBENCH_DATA or put shared/data beside the checkout")
     return DATA
+
+
+@pytest.fixture
+def kdd99() -> Path:
+    """The folder of the data sets, where KDD99 is at hand."""
+    if not (DATA / "kdd99").is_dir():
+        pytest.skip("needs KDD99: set EBBENCH_DATA or put shared/data beside the checkout")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def kdd99_records() -> pandas.DataFrame:
+    """The records of KDD99, read once."""
+    if not (DATA / "kdd99").is_dir():
+        pytest.skip("needs KDD99: set EBBENCH_DATA or put shared/data beside the checkout")
+    from ebbench.data import kdd99
+    from ebbench.data.store import Store
+
+    return kdd99.load(Store(DATA))

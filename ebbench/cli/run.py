@@ -72,8 +72,11 @@ def _print(outcome, metrics) -> None:  # type: ignore[no-untyped-def]
     result = outcome.result
     said = "done before, nothing was run (--force repeats it)" if outcome.existed else "done"
     typer.echo(f"seed {result.seed}: {said}  [source={result.task.source}]")
-    for metric in metrics:
+    # A task may leave out what its options do not ask for.
+    scored = [metric for metric in metrics if metric.name in result.metrics]
+    width = max(len(metric.name) for metric in scored)
+    for metric in scored:
         unit = f" {metric.unit}" if metric.unit else ""
         star = "*" if metric.primary else " "
-        typer.echo(f"  {star} {metric.name:<14} {result.metrics[metric.name]:.6g}{unit}")
+        typer.echo(f"  {star} {metric.name:<{width}} {result.metrics[metric.name]:.6g}{unit}")
     typer.echo(f"  {outcome.path}")

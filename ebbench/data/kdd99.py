@@ -156,7 +156,7 @@ def load(store: Store) -> pd.DataFrame:
 def read(path: Path) -> pd.DataFrame:
     """The records in a KDD99 file, packed or not: 41 columns and "label", one row a connection.
 
-    Columns that can be a category are pandas categories of strings, the others float64; the label
+    The columns of `CATEGORICAL` and the label are pandas categories, the others float64; the label
     keeps its full stop ("normal."). Raises `DataError` for a file cut short, a row with a field too
     few or too many, a number that is none and a label that is not one of the 23.
     """

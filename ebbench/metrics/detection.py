@@ -85,7 +85,8 @@ def drawn(scores: Scores, anomalous: Labels, points: int = 100, bins: int = 50) 
         edges = np.array([edges[0] - 0.5, edges[0] + 0.5])
     return {
         "recall": _short(at),
-        "precision": _short(best[np.searchsorted(recall[::-1], at)]),
+        # A recall that is met but for rounding counts as met.
+        "precision": _short(best[np.searchsorted(recall[::-1], at - 1e-9)]),
         "edges": _short(edges),
         "normal": np.histogram(scores[~anomalous], edges)[0].tolist(),
         "anomalous": np.histogram(scores[anomalous], edges)[0].tolist(),

@@ -1,0 +1,16 @@
+"""Control: the same energy for every example."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ebbench.contract import Model
+
+
+class Constant(Model):
+    keeps_state = False
+
+    def energy(self, x: Tensor) -> Tensor:
+        """Zero."""
+        return torch.zeros(len(x), dtype=torch.float64)

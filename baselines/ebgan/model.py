@@ -1,0 +1,171 @@
+"""EBGAN: energy-based generative adversarial networks (Zhao, Mathieu, LeCun 2017).
+
+The energy is the reconstruction error of an autoencoder, held down on data and pushed up on samples as
+far as a margin. EBGAN-PT adds a pulling-away term, which keeps the codes of a batch of samples apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ebbench.contract import Data, DataSpec, Model, sampler, score
+from ebbench.nn.dcgan import Generator28, Trunk28
+from ebbench.nn.penalty import squared_gradient_norm
+from ebbench.training import Run
+
+
+def pulling_away(codes: Tensor) -> Tensor:
+    """f_PT of codes (n, m), a scalar: the mean squared cosine between different examples (section 2.4)."""
+    unit = nn.functional.normalize(codes, dim=1)
+    squares = (unit @ unit.T).square()
+    n = len(codes)
+    return (squares.sum() - squares.diagonal().sum()) / (n * (n - 1))
+
+
+class EBGAN(Model):
+    @dataclass(frozen=True)
+    class Config:
+        steps: int = 100_000
+        """Steps of both nets (our choice: the paper gives no length for MNIST)."""
+        epochs: int = 0
+        """Passes over the data, in place of `steps`; 0 counts steps."""
+        batch_size: int = 64
+        """Examples a step (our choice: the paper gives none for MNIST)."""
+        nets: Literal["dense", "conv"] = "dense"
+        """Fully connected nets (the paper, section 4.1) or convolutional ones for 28x28 images."""
+        margin: float = 10.0
+        """m, up to which the energy of samples is raised (the paper's best on MNIST)."""
+        pulling: float = 0.0
+        """Weight of the pulling-away term; 0.1 is EBGAN-PT (the paper, appendix)."""
+        z_dim: int = 100
+        """Dimension of the latent prior, uniform on [-1, 1] (DCGAN, whose set-up the paper takes)."""
+        generator_layers: tuple[int, ...] = (800, 800, 800, 800)
+        """Hidden sizes of the dense generator: 5 layers of 800 (the paper's best on MNIST, recalled)."""
+        encoder_layers: tuple[int, ...] = (1024, 1024)
+        """Hidden sizes of the dense encoder: 2 layers of 1024 (the same); the decoder is one layer."""
+        width: int = 64
+        """Channels of the first convolution where `nets` is "conv" (DCGAN)."""
+        code: int = 64
+        """Size of the code where `nets` is "conv" (our choice)."""
+        batch_norm: bool = True
+        """Batch norm between dense layers (the paper, appendix)."""
+        lr: float = 1e-3
+        """Learning rate of Adam for both nets (the paper's best on MNIST, recalled)."""
+        beta1: float = 0.5
+        """Adam's first decay (DCGAN)."""
+        beta2: float = 0.999
+        """Adam's second decay (DCGAN)."""
+
+    def __init__(self, data: DataSpec, config: Config) -> None:
+        super().__init__(data, config)
+        c = config
+        bounded = data.low is not None
+        if c.nets == "conv":
+            channels = data.shape[0]
+            trunk = Trunk28(channels, c.width, kernel=4)
+            self.encoder: nn.Module = nn.Sequential(
+                trunk.to(memory_format=torch.channels_last), nn.Linear(trunk.features, c.code)
+            )
+            self.decoder: nn.Module = Generator28(c.code, channels, c.width, kernel=4)
+            self.G: nn.Module = Generator28(c.z_dim, channels, c.width, kernel=4)
+        else:
+            size = prod(data.shape)
+            encoder = _dense([size, *c.encoder_layers], batch_norm=c.batch_norm)
+            self.encoder = nn.Sequential(nn.Flatten(), *encoder)
+            self.decoder = _shaped([nn.Linear(c.encoder_layers[-1], size)], data, bounded)
+            hidden = _dense([c.z_dim, *c.generator_layers], batch_norm=c.batch_norm)
+            self.G = _shaped([*hidden, nn.Linear(c.generator_layers[-1], size)], data, bounded)
+        for net, std in ((self.encoder, 0.002), (self.decoder, 0.002), (self.G, 0.02)):
+            # The paper's appendix; its Gaussian weights suit the depth of nets with batch norm alone.
+            if c.nets == "dense" and c.batch_norm:
+                _initialise(net, std)
+
+    def train(self, data: Data, run: Run) -> None:
+        c = self.config
+        betas = (c.beta1, c.beta2)
+        D = [*self.encoder.parameters(), *self.decoder.parameters()]
+        self.opt_D = torch.optim.Adam(D, c.lr, betas, fused=True)
+        self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas, fused=True)
+        length = {"epochs": c.epochs} if c.epochs else {"steps": c.steps}
+        for x in run.batches(data, size=c.batch_size, **length):
+            fake = self.G(self._z(len(x)))
+
+            # D (section 2.1): min D(x) + [m - D(G(z))]^+
+            real_energy, fake_energy = self.energy_of(x).mean(), self.energy_of(fake.detach())
+            loss = real_energy + (c.margin - fake_energy).clamp_min(0).mean()
+            self.opt_D.zero_grad()
+            loss.backward()
+            self.opt_D.step()
+
+            # G (section 2.1): min D(G(z)), with the pulling-away term of its codes
+            _require_grad(D, False)
+            codes = self.encoder(fake)
+            descent = self._error(fake, self.decoder(codes)).mean()
+            pull = pulling_away(codes.flatten(1))
+            self.opt_G.zero_grad()
+            (descent + c.pulling * pull).backward()
+            _require_grad(D, True)
+            self.opt_G.step()
+
+            run.log(
+                energy_real=real_energy, energy_fake=fake_energy.mean(), energy_generated=descent, pull=pull
+            )
+
+    def _z(self, n: int) -> Tensor:
+        return torch.rand(n, self.config.z_dim, device=self.device) * 2 - 1
+
+    def _error(self, x: Tensor, decoded: Tensor) -> Tensor:
+        # The Euclidean norm, not its square: the margin is on its scale.
+        return (decoded - x).flatten(1).square().sum(1).clamp_min(1e-12).sqrt()
+
+    def energy_of(self, x: Tensor) -> Tensor:
+        """D(x) = ||Dec(Enc(x)) - x||, (n,), with its graph (section 2.3)."""
+        return self._error(x, self.decoder(self.encoder(x)))
+
+    @sampler("generator")
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """G(z), z uniform on [-1, 1]."""
+        samples: Tensor = self.G(self._z(n))
+        return samples
+
+    @torch.no_grad()
+    def energy(self, x: Tensor) -> Tensor:
+        """The reconstruction error."""
+        return self.energy_of(x)
+
+    @score("gradient_norm")
+    def gradient_norm(self, x: Tensor) -> Tensor:
+        """||grad D(x)||^2."""
+        _, squares = squared_gradient_norm(self.energy_of, x)
+        return squares.detach()
+
+
+def _dense(sizes: Sequence[int], *, batch_norm: bool) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for narrow, wide in pairwise(sizes):
+        layers += [nn.Linear(narrow, wide), *([nn.BatchNorm1d(wide)] if batch_norm else []), nn.ReLU()]
+    return layers
+
+
+def _shaped(layers: list[nn.Module], data: DataSpec, bounded: bool) -> nn.Module:
+    return nn.Sequential(*layers, *([nn.Tanh()] if bounded else []), nn.Unflatten(1, data.shape))
+
+
+def _initialise(net: nn.Module, std: float) -> None:
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0.0, std)
+            nn.init.zeros_(module.bias)
+
+
+def _require_grad(parameters: Iterable[Tensor], wanted: bool) -> None:
+    for parameter in parameters:
+        parameter.requires_grad_(wanted)

@@ -1,0 +1,61 @@
+"""Kernel PCA for novelty detection (Hoffmann 2007), fitted to a subsample of the training data.
+
+The energy is the squared distance, in the feature space of an RBF kernel, between an example and the span
+of the principal components.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ebbench.contract import Data, Model
+from ebbench.training import Run
+
+# Examples at once, so that the kernel matrix stays small.
+CHUNK = 4096
+
+
+class KernelPCA(Model):
+    @dataclass(frozen=True)
+    class Config:
+        subsample: int = 2000
+        """Training examples that are fitted (our choice: the cost grows with the cube)."""
+        components: int = 30
+        """Principal components (our choice)."""
+        gamma: float = 0.0
+        """The kernel's exp(-gamma ||x - y||^2); 0 takes 1 / (columns * variance), as scikit-learn does."""
+
+    keeps_state = False
+
+    def train(self, data: Data, run: Run) -> None:
+        from sklearn.decomposition import KernelPCA as Estimator
+        from sklearn.metrics.pairwise import rbf_kernel
+
+        c = self.config
+        chosen = torch.randperm(len(data))[: c.subsample].to(data.device)
+        self.fitted_on = data[chosen].flatten(1).double().cpu().numpy()
+        self.gamma = c.gamma or 1 / (self.fitted_on.shape[1] * self.fitted_on.var())
+        self.fitted = Estimator(c.components, kernel="rbf", gamma=self.gamma, eigen_solver="dense").fit(
+            self.fitted_on
+        )
+        self.mean_kernel = float(rbf_kernel(self.fitted_on, gamma=self.gamma).mean())
+
+    def energy(self, x: Tensor) -> Tensor:
+        """The reconstruction error in feature space (Hoffmann 2007, section 3)."""
+        flat = x.flatten(1).double().cpu().numpy()
+        parts = [self._errors(part) for part in np.array_split(flat, max(1, len(flat) // CHUNK))]
+        return torch.from_numpy(np.concatenate(parts))
+
+    def _errors(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        from sklearn.metrics.pairwise import rbf_kernel
+
+        # The squared length of phi(x) less the mean of phi: k(x, x) is 1 for this kernel.
+        kernel = rbf_kernel(x, self.fitted_on, gamma=self.gamma)
+        length = 1 - 2 * kernel.mean(1) + self.mean_kernel
+        errors: NDArray[np.float64] = length - (self.fitted.transform(x) ** 2).sum(1)
+        return errors

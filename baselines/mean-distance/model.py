@@ -1,0 +1,22 @@
+"""Control: the distance to the mean of the training data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ebbench.contract import Data, Model
+from ebbench.training import Run
+
+
+class MeanDistance(Model):
+    keeps_state = False
+
+    def train(self, data: Data, run: Run) -> None:
+        parts = torch.arange(len(data), device=data.device).split(8192)
+        total = sum(data[part].double().sum(0) for part in parts)
+        self.mean = total / len(data)
+
+    def energy(self, x: Tensor) -> Tensor:
+        """||x - mean||."""
+        return (x.double() - self.mean).flatten(1).norm(dim=1)

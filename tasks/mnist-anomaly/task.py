@@ -1,0 +1,253 @@
+"""MNIST with a digit held out: a model is trained on the other nine, and the tenth is the anomaly.
+
+Set up by Zenati et al. (2018) and run so by Kumar et al., MEG (2019). README.md says the protocols.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task
+from ebbench.data import mnist
+from ebbench.data.pool import Pool, in_range
+from ebbench.data.store import Store
+from ebbench.errors import UsageError
+from ebbench.metrics import detection
+
+if TYPE_CHECKING:
+    from ebbench.scoring import Scoring
+
+DIGITS = range(10)
+TRAIN_SHARE = 0.8
+PUBLISHED_SPLIT = 42
+LAST = 10
+
+EN_GAN = "Kumar et al., EnGAN (ICLR 2019 submission, first version of MEG), MNIST anomaly table"
+JEBM = "the table of a joint latent-space energy-based model paper"
+
+
+def _published(
+    label: str,
+    values: Mapping[int, tuple[float, float | None]],
+    source: str,
+    confidence: Literal["verbatim", "quoted", "recalled"] = "verbatim",
+    *,
+    model: str = "",
+) -> Published:
+    metrics = {f"auprc_{digit}": value for digit, value in values.items()}
+    return Published(label=label, metrics=metrics, source=source, confidence=confidence, model=model)
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Indices into the 70,000 images: what is trained on, what is tested, and which of that is anomalous."""
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+    anomalous: NDArray[np.bool_]
+
+
+class MnistAnomaly(Task):
+    @dataclass(frozen=True)
+    class Options:
+        digit: int | Literal["all"] = "all"
+        """The digit that is held out, 0 to 9; "all" trains ten times, each digit held out once."""
+
+    version = 1
+    protocols = {
+        "clean": "four fifths of the other digits are trained on, a fifth and the digit tested, "
+        "split by the run's seed",
+        "published": "the released code's split, in which four fifths of the tested normal images were "
+        "trained on; scores before each epoch",
+    }
+    needs = "energy"
+    metrics = (
+        Metric(
+            name="auprc",
+            unit="share",
+            better="higher",
+            primary=True,
+            doc="area under precision and recall by trapezoids, the held-out digit being the positives; "
+            "mean over the digits",
+        ),
+        Metric(
+            name="auprc_last10",
+            unit="share",
+            better="higher",
+            doc="the same, averaged over the last ten evaluations along training (MEG's statistic)",
+        ),
+        Metric(
+            name="average_precision",
+            unit="share",
+            better="higher",
+            doc="precision averaged over the recall, at every threshold; mean over the digits",
+        ),
+        Metric(
+            name="auroc",
+            unit="share",
+            better="higher",
+            doc="the chance that an image of the digit has a higher score than another; mean over the digits",
+        ),
+        Metric(
+            name="prevalence",
+            unit="share",
+            better="neither",
+            doc="images of the digit in the test set: the average precision of chance; mean over the digits",
+        ),
+        *(
+            Metric(name=f"auprc_{digit}", unit="share", better="higher", doc=f"auprc with {digit} held out")
+            for digit in DIGITS
+        ),
+    )
+    published = (
+        _published(
+            "MEG, mean of the last 10 epochs",
+            {1: (0.281, 0.035), 4: (0.401, 0.061), 5: (0.402, 0.062), 7: (0.290, 0.040), 9: (0.342, 0.034)},
+            EN_GAN,
+            model="meg",
+        ),
+        _published(
+            "BiGAN (Zenati et al.)",
+            {1: (0.287, 0.023), 4: (0.443, 0.029), 5: (0.514, 0.029), 7: (0.347, 0.017), 9: (0.307, 0.028)},
+            f"{EN_GAN}, from Zenati et al. (2018)",
+            model="bigan",
+        ),
+        _published(
+            "VAE (Zenati et al.)",
+            {1: (0.063, None), 4: (0.337, None), 5: (0.325, None), 7: (0.148, None), 9: (0.104, None)},
+            f"{EN_GAN}, from Zenati et al. (2018)",
+            model="vae",
+        ),
+        _published(
+            "Latent EBM",
+            {1: (0.336, None), 4: (0.630, None), 5: (0.619, None), 7: (0.463, None), 9: (0.413, None)},
+            JEBM,
+            "quoted",
+        ),
+        _published(
+            "HVAE",
+            {1: (0.494, None), 4: (0.920, None), 5: (0.913, None), 7: (0.680, None), 9: (0.791, None)},
+            JEBM,
+            "quoted",
+        ),
+    )
+
+    def __init__(self, options: Options, protocol: str, store: Store) -> None:
+        super().__init__(options, protocol, store)
+        if options.digit != "all" and (isinstance(options.digit, bool) or options.digit not in DIGITS):
+            raise UsageError(
+                f"digit={options.digit}",
+                where="option 'digit' of task mnist-anomaly",
+                expected='a digit of 0 to 9, or "all"',
+            )
+        self.source = "mnist"
+        self.data_hashes = store.hashes("mnist")
+        self.split = PUBLISHED_SPLIT
+
+    def parts(self, seed: int) -> Mapping[str, Task]:
+        """One training a digit, on the split of the seed (`clean`) or of the released code."""
+        split = seed if self.protocol == "clean" else PUBLISHED_SPLIT
+        if self.options.digit != "all":
+            return {"": self.part(self.options.digit, split)}
+        return {f"digit {digit}": self.part(digit, split) for digit in DIGITS}
+
+    def part(self, digit: int, split: int) -> Self:
+        """This task with one digit held out. The files are read once for all."""
+        _ = self._pool
+        part = copy.copy(self)
+        part.options, part.split = replace(self.options, digit=digit), split
+        part.__dict__.pop("_indices", None)
+        return part
+
+    def data_key(self) -> dict[str, Any]:
+        """The digit and the split."""
+        return {"digit": self.options.digit, "split": self.split, "protocol": self.protocol}
+
+    def spec(self) -> DataSpec:
+        """Images (1, 28, 28) with values in [-1, 1]."""
+        return DataSpec(name="mnist-anomaly", shape=(1, 28, 28), low=-1.0, high=1.0)
+
+    def data(self, device: torch.device) -> Data:
+        """The training images of the nine digits."""
+        images, split = self._pool[0], self._indices
+        return Pool(images[split.train], images[split.test[~split.anomalous]], self.spec(), device)
+
+    def evaluate(self, model: Model, scoring: Scoring) -> Mapping[str, float]:
+        """The areas of each score."""
+        return {
+            f"{name}.{metric}": value
+            for name, values in scoring.scores(self._test).items()
+            for metric, value in detection.areas(values, self._indices.anomalous).items()
+        }
+
+    def score(self, model: Model, scoring: Scoring) -> Score:
+        """Score the test images by every score of the model; the metrics are the declared one's."""
+        split, made = self._indices, scoring.scores(self._test)
+        measured = {name: detection.areas(values, split.anomalous) for name, values in made.items()}
+        along = scoring.evaluations.series[f"{scoring.declared}.auprc"]
+        # The authors' last look was before the last epoch.
+        looked = along[:-1] if self.protocol == "published" and len(along) > 1 else along
+        declared = measured[scoring.declared]
+        return Score(
+            metrics=declared
+            | {
+                "auprc_last10": float(np.mean(looked[-LAST:])),
+                "prevalence": float(split.anomalous.mean()),
+                f"auprc_{self.options.digit}": declared["auprc"],
+            },
+            details={
+                "trained_on": len(split.train),
+                "tested_on": len(split.test),
+                "tested_normals_trained_on": self.leak(),
+                "scores": measured,
+                "drawn": {name: detection.drawn(values, split.anomalous) for name, values in made.items()},
+            },
+        )
+
+    def combine(self, scores: Mapping[str, Score]) -> Score:
+        """The mean over the digits, and each digit's area."""
+        means = ("auprc", "auprc_last10", "average_precision", "auroc", "prevalence")
+        together = {name: float(np.mean([s.metrics[name] for s in scores.values()])) for name in means}
+        for score in scores.values():
+            together |= {name: value for name, value in score.metrics.items() if name not in means}
+        if len(scores) > 1:
+            return Score(together)
+        (only,) = scores.values()
+        return Score(together, only.details)
+
+    def leak(self) -> float:
+        """The share of the tested images of the nine digits that are trained on."""
+        split = self._indices
+        return float(np.isin(split.test[~split.anomalous], split.train).mean())
+
+    @cached_property
+    def _pool(self) -> tuple[Tensor, NDArray[np.uint8]]:
+        """All 70,000 images, uint8 (70000, 1, 28, 28), the training set first, and their labels."""
+        images, labels = zip(*(mnist.load(self.store, name) for name in ("train", "test")), strict=True)
+        return torch.from_numpy(np.concatenate(images))[:, None], np.concatenate(labels)
+
+    @cached_property
+    def _indices(self) -> _Split:
+        labels = self._pool[1]
+        held_out = np.flatnonzero(labels == self.options.digit)
+        normal = np.flatnonzero(labels != self.options.digit)
+        random = np.random.RandomState(self.split)
+        order = random.permutation(normal)
+        # The slip: the code shuffles anew for the test set, so its last fifth is another fifth.
+        again = order if self.protocol == "clean" else random.permutation(normal)
+        cut = int(TRAIN_SHARE * len(normal))
+        test = np.concatenate([again[cut:], held_out])
+        return _Split(order[:cut], test, np.arange(len(test)) >= len(normal) - cut)
+
+    @property
+    def _test(self) -> Tensor:
+        return in_range(self._pool[0][self._indices.test], self.spec())

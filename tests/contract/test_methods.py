@@ -1,0 +1,191 @@
+"""The formulas of the built-in methods, against another way to the same number."""
+
+from __future__ import annotations
+
+import math
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from ebbench import loader
+from ebbench.contract import DataSpec
+
+SPEC = DataSpec(name="x", shape=(5,))
+
+
+def module(name: str) -> ModuleType:
+    return sys.modules[loader.load("model", name).cls.__module__]
+
+
+def build(name: str, data_spec: DataSpec = SPEC, **config: Any) -> Any:
+    torch.manual_seed(0)
+    cls = loader.load("model", name).cls
+    made = cls(data_spec, cls.Config(**config))
+    made.device = torch.device("cpu")
+    for part in vars(made).values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()
+    return made
+
+
+def test_the_pulling_away_term_is_the_double_loop():
+    codes = torch.randn(6, 4)
+    total = 0.0
+    for i in range(6):
+        for j in range(6):
+            if i != j:
+                cosine = codes[i] @ codes[j] / (codes[i].norm() * codes[j].norm())
+                total += float(cosine) ** 2
+    assert float(module("ebgan").pulling_away(codes)) == pytest.approx(total / (6 * 5), rel=1e-5)
+
+
+def test_ebgan_s_energy_is_the_distance_to_the_reconstruction():
+    model = build("ebgan", encoder_layers=(8, 3), generator_layers=(8,), z_dim=2)
+    x = torch.randn(7, 5)
+    expected = (model.decoder(model.encoder(x)) - x).norm(dim=1)
+    assert torch.allclose(model.energy(x), expected)
+
+
+def test_dagmm_s_energy_is_the_mixture_s_density():
+    random = np.random.default_rng(0)
+    factors = random.normal(size=(3, 2, 2))
+    covariances = factors @ factors.transpose(0, 2, 1) + np.eye(2)
+    means, shares = random.normal(size=(3, 2)), np.array([0.2, 0.5, 0.3])
+    x = random.normal(size=(10, 2))
+    density = sum(
+        share * multivariate_normal(mean, covariance).pdf(x)
+        for share, mean, covariance in zip(shares, means, covariances, strict=True)
+    )
+    tensors = [torch.from_numpy(a) for a in (x, shares, means, covariances)]
+    energy = module("dagmm").mixture_energy(*tensors, 0.0)
+    assert np.allclose(energy, -np.log(density))
+
+
+def test_dagmm_s_moments_are_weighted_means():
+    features = torch.randn(50, 3, dtype=torch.float64)
+    membership = torch.rand(50, 2, dtype=torch.float64).softmax(1)
+    shares, means, covariances = module("dagmm").moments(features, membership)
+    for k in range(2):
+        weights = membership[:, k].numpy()
+        assert float(shares[k]) == pytest.approx(weights.mean())
+        assert np.allclose(means[k], np.average(features, axis=0, weights=weights))
+        assert np.allclose(covariances[k], np.cov(features.T, aweights=weights, ddof=0))
+
+
+def test_dsebm_s_energy_and_its_gradient_by_hand():
+    """One layer: grad E = (x - b') - W^T sigmoid(W x + c), whose square is DSEBM-r's score."""
+    model = build("dsebm", layers=(4,))
+    with torch.no_grad():
+        model.E.centre.normal_()
+    x = torch.randn(6, 5)
+    layer = model.E.h[0]
+    hidden = x @ layer.weight.T + layer.bias
+    energy = ((x - model.E.centre) ** 2).sum(1) / 2 - torch.log1p(hidden.exp()).sum(1)
+    assert torch.allclose(model.energy(x), energy, atol=1e-5)
+    gradient = x - model.E.centre - hidden.sigmoid() @ layer.weight
+    assert torch.allclose(model.reconstruction(x), gradient.square().sum(1), atol=1e-5)
+
+
+def test_the_vae_s_bound_is_under_the_likelihood_and_by_its_kl():
+    """In one dimension, log p(x) by integration over z; the gap is KL(q(z|x) || p(z|x)), integrated too."""
+    one = DataSpec(name="x", shape=(1,))
+    model = build("vae", one, z_dim=1, layers=(6,), draws=20_000)
+    x = torch.tensor([[-1.0], [0.3], [2.0]])
+    z = torch.linspace(-12, 12, 20_001, dtype=torch.float64)[:, None]
+    step = float(z[1] - z[0])
+    with torch.no_grad():
+        decoded, variance = model.decoder(z.float()).double(), float(model.variance())
+        mean, log_variance = model._posterior(x)
+    bound = model.log_likelihood_bound(x)
+    for i in range(3):
+        log_joint = -((float(x[i]) - decoded) ** 2 / variance + math.log(2 * math.pi * variance)) / 2
+        log_joint += -(z**2 + math.log(2 * math.pi)) / 2
+        evidence = float(torch.logsumexp(log_joint, 0)) + math.log(step)
+        log_q = -((z - mean[i]) ** 2 / log_variance[i].exp() + log_variance[i] + math.log(2 * math.pi)) / 2
+        gap = float((log_q.exp() * (log_q - log_joint + evidence)).sum()) * step
+        assert gap > 0
+        assert float(bound[i]) == pytest.approx(evidence - gap, abs=0.03)
+
+
+def test_bigan_s_score_weighs_reconstruction_and_belief():
+    model = build("bigan", z_dim=3, hidden=8)
+    x = torch.randn(6, 5)
+    with torch.no_grad():
+        code = model.E(x)
+        believed = torch.sigmoid(model.D(x, code))
+        error = (x - model.G(code)).abs().sum(1)
+    assert torch.allclose(model.energy(x), 0.9 * error - 0.1 * believed.log(), atol=1e-5)
+    assert torch.allclose(model.reconstruction(x), error, atol=1e-5)
+
+
+class Rows:
+    """Training data of the contract, from an array."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self.values, self.device = values, torch.device("cpu")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: torch.Tensor) -> torch.Tensor:
+        return self.values[index]
+
+
+@pytest.fixture
+def rows() -> Rows:
+    torch.manual_seed(1)
+    return Rows(torch.randn(400, 5) @ torch.randn(5, 5))
+
+
+def test_mahalanobis_is_the_formula(rows: Rows):
+    model = build("mahalanobis", ridge=0.1)
+    model.train(rows, None)
+    x = rows.values.double().numpy()
+    covariance = np.cov(x.T, ddof=0)
+    widened = covariance + 0.1 * np.trace(covariance) / 5 * np.eye(5)
+    centred = x - x.mean(0)
+    expected = np.einsum("ni,ij,nj->n", centred, np.linalg.inv(widened), centred)
+    # scikit-learn shrinks instead of adding, which scales all distances alike.
+    assert np.allclose(model.energy(rows.values) / 1.1, expected)
+
+
+def test_kernel_pca_with_a_wide_kernel_is_pca(rows: Rows):
+    """As the kernel widens, its feature space turns linear: the errors become PCA's, but for a factor."""
+    kernel = build("kernel-pca", subsample=400, components=2, gamma=1e-7)
+    linear = build("pca", components=2)
+    kernel.train(rows, None)
+    linear.train(rows, None)
+    ratio = (kernel.energy(rows.values) / linear.energy(rows.values)).numpy()
+    assert np.allclose(ratio, 2e-7, rtol=0.02)
+
+
+def test_kernel_pca_gives_its_own_examples_back_with_all_components(rows: Rows):
+    model = build("kernel-pca", subsample=400, components=399, gamma=0.05)
+    model.train(rows, None)
+    assert np.allclose(model.energy(rows.values), 0, atol=1e-6)
+    assert (model.energy(rows.values + 100) > 0.9).all()
+
+
+def test_mean_distance_and_constant(rows: Rows):
+    model = build_control("mean-distance")
+    model.train(rows, None)
+    assert np.allclose(model.energy(rows.values), (rows.values - rows.values.mean(0)).norm(dim=1), atol=1e-4)
+    assert build_control("constant").energy(rows.values).unique().tolist() == [0.0]
+
+
+def build_control(name: str) -> Any:
+    cls = loader.load("model", name).cls
+    return cls(SPEC, cls.Config())
+
+
+@pytest.mark.parametrize("name", ["oc-svm", "isolation-forest"])
+def test_far_away_is_anomalous(rows: Rows, name: str):
+    model = build(name)
+    torch.manual_seed(0)
+    model.train(rows, None)
+    assert float(model.energy(rows.values + 50).min()) > float(model.energy(rows.values).quantile(0.9))
