@@ -28,7 +28,8 @@ from ebbench.training import Run
 
 # Training steps of the check: enough for a state of the optimiser, few enough for a wide net.
 STEPS = 4
-EXAMPLES = 512
+# More than a large batch, since an epoch needs a whole one.
+EXAMPLES = 2048
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,13 @@ class Report:
 class NoiseData:
     """Uniform noise in a spec's range (normal where it has none), in place of a data set."""
 
-    def __init__(self, data_spec: contract.DataSpec) -> None:
+    def __init__(self, data_spec: contract.DataSpec, examples: int = 512) -> None:
         self.spec = data_spec
         self.device = torch.device("cpu")
-        self._values = self.fresh(EXAMPLES, torch.Generator().manual_seed(0))
+        self._values = self.fresh(examples, torch.Generator().manual_seed(0))
 
     def __len__(self) -> int:
-        return EXAMPLES
+        return len(self._values)
 
     def __getitem__(self, index: Tensor) -> Tensor:
         return self._values[index]
@@ -145,9 +146,8 @@ def _capabilities(plugin: loader.Plugin) -> str:
     for name in plugin.card.samplers:
         if name not in contract.samplers(plugin.cls):
             raise ContractError(f"the card speaks of a sampler '{name}' that is not there", where="card.toml")
-    return ", ".join(
-        [*able, "samplers " + "/".join(contract.samplers(plugin.cls)) if "sample" in able else ""]
-    )
+    named = ["samplers " + "/".join(contract.samplers(plugin.cls))] if "sample" in able else []
+    return ", ".join([*able, *named])
 
 
 def _task_declarations(plugin: loader.Plugin) -> str:
@@ -187,7 +187,7 @@ def _budget_for(plugin: loader.Plugin, task_name: str) -> str | None:
 def _check_on(
     plugin: loader.Plugin, task_name: str, data_spec: contract.DataSpec, budget: str
 ) -> Iterator[Report]:
-    data = NoiseData(data_spec)
+    data = NoiseData(data_spec, EXAMPLES)
     values = spec.budget_values(plugin, budget, task_name) if budget else {}
     values.pop(spec.MINUTES, None)
     config = spec.build_config(plugin.cls.Config, values, "card.toml")
