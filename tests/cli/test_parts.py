@@ -114,3 +114,24 @@ def test_a_model_without_an_energy_is_refused(cli, folder: Path):
     toys.write_model(folder, name="mute")
     said = cli("run", "--task", "dots", "--model", "mute", "--budget", "smoke")
     assert said.code == 2 and "capability 'energy'" in said.err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("return self.net(torch.cat([x, x[:, :1]], 1)).sum(1).detach() / 0", "NaN or infinite"),
+        ("return torch.zeros(len(x) + 1)", "shape (6,)"),
+        ("return torch.tensor('no')", "score 'energy' raised"),
+    ],
+    ids=["infinite", "a wrong length", "raises"],
+)
+def test_a_score_that_is_none_ends_with_code_2(cli, tmp_path: Path, monkeypatch, wrong: str, said: str):
+    folder = tmp_path / "plugins"
+    toys.write_task(folder, TASK)
+    right = "return self.net(torch.cat([x, x[:, :1]], 1)).sum(1).detach()"
+    assert right in MODEL
+    toys.write_model(folder, MODEL.replace(right, wrong))
+    monkeypatch.setenv("EBBENCH_PATH", str(folder))
+    ran = cli("run", "--task", "dots", "--model", "blob", "--budget", "smoke")
+    assert ran.code == 2 and said in ran.err and "Traceback" not in ran.err
+    assert not list((tmp_path / "results").rglob("*.json"))

@@ -154,3 +154,14 @@ def test_one_digit_from_the_command_line(cli, mnist: Path, monkeypatch: pytest.M
     table = json.loads(cli("table", "--task", "mnist-anomaly", "--format", "json").out)
     assert table[0]["options"] == {"digit": 1}
     assert cli(*words, "--model", "pca", "--set", "digit=10").code == 2
+
+
+def test_an_altered_kdd99_file_is_named_and_not_used(cli, kdd99: Path, tmp_path: Path):
+    folder = tmp_path / "data" / "kdd99"
+    folder.mkdir(parents=True)
+    whole = (kdd99 / "kdd99" / "kddcup.data_10_percent.gz").read_bytes()
+    (folder / "kddcup.data_10_percent.gz").write_bytes(whole[:-1000])
+    words = ("run", "--task", "kdd99", "--model", "pca", "--budget", "smoke")
+    said = cli(*words, "--data-dir", str(tmp_path / "data"))
+    assert said.code == 2 and "kddcup.data_10_percent.gz" in said.err and "expected" in said.err
+    assert (folder / "kddcup.data_10_percent.gz").stat().st_size == len(whole) - 1000, "left as it was"
