@@ -1,6 +1,6 @@
 """An epoch of MEG on KDD99: ours, and the same step over a plain DataLoader, and their ratio.
 
-    python benchmarks/kdd_epoch.py [--steps 300] [--repeats 3] [--data-dir DIR]
+    python benchmarks/kdd_epoch.py [--repeats 3] [--data-dir DIR]
 
 The plain one is what a first implementation looks like: a `TensorDataset` in a shuffling `DataLoader` (once
 without worker processes, once with two), the same model code, Adam and all. The three take turns, so that a
@@ -33,16 +33,14 @@ class PlainRun:
 
     progress = 0.0
 
-    def __init__(self, data: Data, steps: int, workers: int) -> None:
-        self.steps, self.workers = steps, workers
+    def __init__(self, data: Data, workers: int) -> None:
+        self.workers = workers
         self.examples = TensorDataset(data[torch.arange(len(data))])
 
     def batches(self, data: Data, *, size: int, epochs: int) -> Iterator[torch.Tensor]:
-        """Shuffled batches, for as many steps as are wanted."""
+        """The shuffled batches of one epoch."""
         loaded = DataLoader(self.examples, size, shuffle=True, drop_last=True, num_workers=self.workers)
-        for number, (x,) in enumerate(loaded):
-            if number == self.steps:
-                return
+        for (x,) in loaded:
             yield x
 
     def log(self, **scalars: torch.Tensor) -> None:
@@ -65,7 +63,6 @@ def seconds(config: Any, data: Data, make_run: Callable[[Any, Path], Any]) -> fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--data-dir", type=Path)
     arguments = parser.parse_args()
@@ -79,6 +76,7 @@ def main() -> None:
 
     values = spec.budget_values(loader.load("model", "meg"), "paper", "kdd99")
     config = spec.build_config(loader.load("model", "meg").cls.Config, values, "card.toml")
+    epoch = len(data) // config.batch_size
     ours: Callable[[Any, Path], Any] = lambda model, folder: Run(  # noqa: E731
         model,
         folder,
@@ -86,22 +84,20 @@ def main() -> None:
         device=data.device,
         stop=StopRequest(),
         reporter=Reporter(),
-        most_steps=arguments.steps,
+        most_steps=epoch,
     )
     ways = {
         "ours": ours,
-        "DataLoader": lambda model, folder: PlainRun(data, arguments.steps, 0),
-        "DataLoader, 2 workers": lambda model, folder: PlainRun(data, arguments.steps, 2),
+        "DataLoader": lambda model, folder: PlainRun(data, 0),
+        "DataLoader, 2 workers": lambda model, folder: PlainRun(data, 2),
     }
     fastest = dict.fromkeys(ways, float("inf"))
     for _ in range(arguments.repeats):
         for name, way in ways.items():
             fastest[name] = min(fastest[name], seconds(config, data, way))
-    epoch = len(data) // config.batch_size
     for name, taken in fastest.items():
         print(
-            f"{name:<22} {taken / arguments.steps * epoch:6.1f} s an epoch of {epoch} steps, "
-            f"{taken / fastest['ours']:.2f} times ours"
+            f"{name:<22} {taken:6.1f} s an epoch of {epoch} steps, {taken / fastest['ours']:.2f} times ours"
         )
     print(f"threads: {torch.get_num_threads()}")
 

@@ -284,7 +284,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def spec(self) -> DataSpec:
-        """The shape and range of an example; reads no data."""
+        """The shape and range of an example; reads no data, unless a part's own data settle the shape."""
 
     @abc.abstractmethod
     def data(self, device: torch.device) -> Data:

@@ -99,15 +99,18 @@ def choose_device(name: str) -> torch.device:
 def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcome]:
     """Train, score and write each seed in turn; what is done already is only pointed at."""
     provenance.running_code()
-    # Denormal activations make a convolution on a CPU many times slower, and carry no information.
-    torch.set_flush_denormal(True)
     with _plugin_code(spec.task, None, "__init__"):
         task: contract.Task = spec.task.cls(spec.options, spec.protocol, settings.store)
     folder = settings.results / spec.task.name / spec.model.name
     _check_writable(folder)
-    with stop_on_signals() as stop:
-        for seed in run_seeds:
-            yield _run_seed(spec, task, seed, folder, settings, stop)
+    # Denormal activations make a convolution on a CPU many times slower, and carry no information.
+    torch.set_flush_denormal(True)
+    try:
+        with stop_on_signals() as stop:
+            for seed in run_seeds:
+                yield _run_seed(spec, task, seed, folder, settings, stop)
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _run_seed(
@@ -483,7 +486,8 @@ def _locked(place: Path, reporter: Reporter) -> Iterator[None]:
 def _forget(place: Path) -> None:
     for path in [*place.glob("state*"), *place.glob("checkpoint*")]:
         path.unlink()
-    shutil.rmtree(place / "scores", ignore_errors=True)
+    for folder in ("scores", "evaluations"):
+        shutil.rmtree(place / folder, ignore_errors=True)
 
 
 def _check_writable(folder: Path) -> None:

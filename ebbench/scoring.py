@@ -86,7 +86,8 @@ class Scoring:
         chunks = range(0, n, chunk)
         done = sum(self._chunk_path(name, i).exists() for i in range(len(chunks)))
         self._reporter.begin("sampling", n, min(n, done * chunk))
-        self._stop.safe_points = True
+        # A scoring along a training must not end the training's own safe points.
+        before, self._stop.safe_points = self._stop.safe_points, True
         try:
             for number, begin in enumerate(chunks):
                 path = self._chunk_path(name, number)
@@ -101,7 +102,7 @@ class Scoring:
                 if self._stop.signal is not None:
                     raise self._stop.stopped(f"{begin + count} of {n} samples are drawn and kept")
         finally:
-            self._stop.safe_points = False
+            self._stop.safe_points = before
             self._reporter.end()
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 

@@ -49,7 +49,7 @@ class Curves:
 
 
 class Run:
-    """One training in progress. Methods use `batches`, `log`, `device` and `progress`; no more.
+    """One training in progress. Methods use `batches`, `log`, `device`, `progress`, `epoch_ends`; no more.
 
     `most_steps` cuts every loop short: the contract suite wants a training that is real but brief.
     `evaluate(step)` is called on the untrained model, after each epoch and at the end; it must leave
@@ -88,6 +88,7 @@ class Run:
         self._loop = 0
         self._position = 0
         self._total = 0
+        self._per_epoch = 1
         self._window: dict[str, list[Tensor | float]] = {}
         self._seconds_before = 0.0
         self._began = time.perf_counter()
@@ -104,6 +105,11 @@ class Run:
     def progress(self) -> float:
         """How much of the present loop is done, from 0 to 1: for schedules."""
         return self._position / self._total if self._total else 0.0
+
+    @property
+    def epoch_ends(self) -> bool:
+        """Whether the present step is the last of a pass over the data or of its loop."""
+        return (self._position + 1) % self._per_epoch == 0 or self._position + 1 == self._total
 
     def batches(
         self, data: Data, *, size: int, steps: int | None = None, epochs: int | None = None
@@ -123,6 +129,7 @@ class Run:
                 fix="change the call in the model's train()",
             )
         loop, self._loop = self._loop, self._loop + 1
+        self._per_epoch = max(1, per_epoch)
         self._total = steps if steps is not None else (epochs or 0) * per_epoch
         if self._most_steps is not None:
             self._total = min(self._total, self._most_steps)
@@ -148,7 +155,7 @@ class Run:
                         generator.manual_seed(seeds.derive(self._seed, "epoch", loop, epoch))
                         order = torch.randperm(len(data), generator=generator, device=data.device)
                     index = order[within * size : (within + 1) * size]
-                if self._position % max(1, per_epoch) == 0:
+                if self._position % self._per_epoch == 0:
                     self._take_evaluation()
                 yield data[index]
                 self._position += 1

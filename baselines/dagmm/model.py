@@ -24,7 +24,10 @@ CHUNK = 8192
 
 
 class Mixture(nn.Module):
-    """A Gaussian mixture in d dimensions by its moments: shares (K,), means (K, d), covariances (K, d, d)."""
+    """A Gaussian mixture by its moments: shares (K,), means (K, d), covariances (K, d, d), float64.
+
+    In float32 covariances of features that go together are soon singular.
+    """
 
     shares: Tensor
     means: Tensor
@@ -32,15 +35,15 @@ class Mixture(nn.Module):
 
     def __init__(self, components: int, size: int) -> None:
         super().__init__()
-        self.register_buffer("shares", torch.full((components,), 1 / components))
-        self.register_buffer("means", torch.zeros(components, size))
-        self.register_buffer("covariances", torch.eye(size).repeat(components, 1, 1))
+        self.register_buffer("shares", torch.full((components,), 1 / components, dtype=torch.double))
+        self.register_buffer("means", torch.zeros(components, size, dtype=torch.double))
+        self.register_buffer("covariances", torch.eye(size, dtype=torch.double).repeat(components, 1, 1))
 
-    def set(self, shares: Tensor, means: Tensor, covariances: Tensor, rate: float = 1.0) -> None:
-        """Move by `rate` towards these moments; their graph is dropped."""
-        self.shares.lerp_(shares.detach().to(self.shares), rate)
-        self.means.lerp_(means.detach().to(self.means), rate)
-        self.covariances.lerp_(covariances.detach().to(self.covariances), rate)
+    def set(self, shares: Tensor, means: Tensor, covariances: Tensor) -> None:
+        """Take these moments."""
+        self.shares.copy_(shares)
+        self.means.copy_(means)
+        self.covariances.copy_(covariances)
 
 
 def moments(features: Tensor, membership: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -126,10 +129,9 @@ class DAGMM(Model):
             self.opt.zero_grad()
             loss.backward()
             self.opt.step()
-            # Between epochs the mixture is a running one; it is measured anew at the end.
-            self.mixture.set(shares, means, covariances, rate=0.05)
+            if run.epoch_ends:
+                self._measure_mixture(data)
             run.log(reconstruction=reconstruction, energy=energy, singularity=singular)
-        self._measure_mixture(data)
 
     def _features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The estimation net's input (n, code + 2), and the squared errors (n,) (section 3.2)."""
@@ -161,9 +163,7 @@ class DAGMM(Model):
         """E of equation 6 under the mixture of the training set, in float64."""
         m = self.mixture
         features, _ = self._features(x)
-        return mixture_energy(
-            features.double(), m.shares.double(), m.means.double(), m.covariances.double(), self.config.jitter
-        )
+        return mixture_energy(features.double(), m.shares, m.means, m.covariances, self.config.jitter)
 
     @score("reconstruction")
     @torch.no_grad()

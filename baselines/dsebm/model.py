@@ -39,16 +39,16 @@ class DSEBM(Model):
         """Training steps (our choice)."""
         epochs: int = 0
         """Passes over the data, in place of `steps`; 0 counts steps."""
-        batch_size: int = 512
-        """Examples a step (Zenati et al.'s code, recalled)."""
+        batch_size: int = 100
+        """Examples a step (ALAD's code for KDD99)."""
         layers: tuple[int, ...] = (128, 512)
-        """Hidden sizes (Zenati et al.'s code, recalled)."""
+        """Hidden sizes (ALAD's code for KDD99, which then goes back down through the same weights)."""
         noise: float = 1.0
-        """Standard deviation of the noise, in the data's units (Zenati et al.'s code, recalled)."""
+        """Standard deviation of the noise, in the data's units (ALAD's code for KDD99)."""
         lr: float = 1e-4
-        """Learning rate of Adam (Zenati et al.'s code, recalled)."""
-        beta1: float = 0.5
-        """Adam's first decay (Zenati et al.'s code, recalled)."""
+        """Learning rate of Adam (ALAD's code for KDD99)."""
+        beta1: float = 0.9
+        """Adam's first decay (ALAD's code for KDD99)."""
         beta2: float = 0.999
         """Adam's second decay (Kingma and Ba 2015)."""
 

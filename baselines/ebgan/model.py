@@ -6,7 +6,7 @@ far as a margin. EBGAN-PT adds a pulling-away term, which keeps the codes of a b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -41,15 +41,15 @@ class EBGAN(Model):
         nets: Literal["dense", "conv"] = "dense"
         """Fully connected nets (the paper, section 4.1) or convolutional ones for 28x28 images."""
         margin: float = 10.0
-        """m, up to which the energy of samples is raised (the paper's best on MNIST)."""
+        """m, up to which the energy of samples is raised (the paper, section 4.1)."""
         pulling: float = 0.0
-        """Weight of the pulling-away term; 0.1 is EBGAN-PT (the paper, appendix)."""
+        """Weight of the pulling-away term; 0.1 is EBGAN-PT (the paper, section 2.4)."""
         z_dim: int = 100
         """Dimension of the latent prior, uniform on [-1, 1] (DCGAN, whose set-up the paper takes)."""
         generator_layers: tuple[int, ...] = (800, 800, 800, 800)
         """Hidden sizes of the dense generator: 5 layers of 800 (the paper's best on MNIST, recalled)."""
-        encoder_layers: tuple[int, ...] = (1024, 1024)
-        """Hidden sizes of the dense encoder: 2 layers of 1024 (the same); the decoder is one layer."""
+        encoder_layers: tuple[int, ...] = (1024,)
+        """Hidden sizes of the dense encoder: one layer of 1024, and one of the decoder (the same)."""
         width: int = 64
         """Channels of the first convolution where `nets` is "conv" (DCGAN)."""
         code: int = 64
@@ -57,7 +57,7 @@ class EBGAN(Model):
         batch_norm: bool = True
         """Batch norm between dense layers (the paper, appendix)."""
         lr: float = 1e-3
-        """Learning rate of Adam for both nets (the paper's best on MNIST, recalled)."""
+        """Learning rate of Adam for both nets (the paper, section 4.1)."""
         beta1: float = 0.5
         """Adam's first decay (DCGAN)."""
         beta2: float = 0.999
@@ -98,21 +98,26 @@ class EBGAN(Model):
             fake = self.G(self._z(len(x)))
 
             # D (section 2.1): min D(x) + [m - D(G(z))]^+
-            real_energy, fake_energy = self.energy_of(x).mean(), self.energy_of(fake.detach())
+            real_energy = self.energy_of(x).mean()
+            _track_batches(self.encoder, self.decoder, on=False)
+            fake_energy = self.energy_of(fake.detach())
             loss = real_energy + (c.margin - fake_energy).clamp_min(0).mean()
             self.opt_D.zero_grad()
             loss.backward()
             self.opt_D.step()
 
             # G (section 2.1): min D(G(z)), with the pulling-away term of its codes
-            _require_grad(D, False)
+            self.encoder.requires_grad_(False)
+            self.decoder.requires_grad_(False)
             codes = self.encoder(fake)
             descent = self._error(fake, self.decoder(codes)).mean()
             pull = pulling_away(codes.flatten(1))
             self.opt_G.zero_grad()
             (descent + c.pulling * pull).backward()
-            _require_grad(D, True)
+            self.encoder.requires_grad_(True)
+            self.decoder.requires_grad_(True)
             self.opt_G.step()
+            _track_batches(self.encoder, self.decoder, on=True)
 
             run.log(
                 energy_real=real_energy, energy_fake=fake_energy.mean(), energy_generated=descent, pull=pull
@@ -166,6 +171,12 @@ def _initialise(net: nn.Module, std: float) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _require_grad(parameters: Iterable[Tensor], wanted: bool) -> None:
-    for parameter in parameters:
-        parameter.requires_grad_(wanted)
+def _track_batches(*nets: nn.Module, on: bool) -> None:
+    """Whether batch norm takes its running statistics from what passes: from data alone, not from samples.
+
+    The energy is asked for on data, so the statistics that it is asked with must be those of data.
+    """
+    for net in nets:
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.momentum = 0.1 if on else 0.0

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ebbench.contract import Data, Model
 from ebbench.training import Run
-
-# Examples at once, so that the kernel matrix stays small.
-CHUNK = 4096
 
 
 class KernelPCA(Model):
@@ -47,15 +42,10 @@ class KernelPCA(Model):
 
     def energy(self, x: Tensor) -> Tensor:
         """The reconstruction error in feature space (Hoffmann 2007, section 3)."""
-        flat = x.flatten(1).double().cpu().numpy()
-        parts = [self._errors(part) for part in np.array_split(flat, max(1, len(flat) // CHUNK))]
-        return torch.from_numpy(np.concatenate(parts))
-
-    def _errors(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         from sklearn.metrics.pairwise import rbf_kernel
 
+        flat = x.flatten(1).double().cpu().numpy()
         # The squared length of phi(x) less the mean of phi: k(x, x) is 1 for this kernel.
-        kernel = rbf_kernel(x, self.fitted_on, gamma=self.gamma)
+        kernel = rbf_kernel(flat, self.fitted_on, gamma=self.gamma)
         length = 1 - 2 * kernel.mean(1) + self.mean_kernel
-        errors: NDArray[np.float64] = length - (self.fitted.transform(x) ** 2).sum(1)
-        return errors
+        return torch.from_numpy(length - (self.fitted.transform(flat) ** 2).sum(1))

@@ -23,7 +23,7 @@ class PCA(Model):
     def train(self, data: Data, run: Run) -> None:
         from sklearn.decomposition import PCA as Estimator
 
-        x = data[torch.arange(len(data), device=data.device)].flatten(1).cpu().numpy()
+        x = data[torch.arange(len(data), device=data.device)].flatten(1).double().cpu().numpy()
         # The solver is named, since "auto" draws random numbers for some shapes.
         self.fitted = Estimator(self.config.components, svd_solver="covariance_eigh").fit(x)
 

@@ -6,6 +6,7 @@ present. Energies are such scores as they are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,16 @@ def areas(scores: Scores, anomalous: Labels) -> dict[str, float]:
         "average_precision": float(average_precision_score(anomalous, scores)),
         "auroc": float(roc_auc_score(anomalous, scores)),
     }
+
+
+def mean_of_last_ten(along: Sequence[float | None], *, final: bool) -> float | None:
+    """MEG's statistic of a metric taken along training, the untrained net first; None for want of ten.
+
+    The mean over the last ten evaluations of a net that was trained at all. Without `final` the one
+    after the last epoch is left out, at which the authors did not look.
+    """
+    trained = [value for value in (along[1:] if final else along[1:-1]) if value is not None]
+    return float(np.mean(trained[-10:])) if len(trained) >= 10 else None
 
 
 def ceiling(n: int, positives: int, share: float) -> float:

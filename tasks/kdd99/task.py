@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from ebbench.scoring import Scoring
 
 TRAIN_SHARE = 0.5
-# The share of the test set that is flagged: the attacks that DAGMM's authors took for granted.
+# The share of the test set that is flagged: the anomalies that DAGMM's authors took for granted.
 FLAGGED = 0.2
 PUBLISHED_SPLIT = 42
-LAST = 10
 # Columns where the vocabulary is the whole file's, as in the papers' code.
 COLUMNS = 121
 
@@ -82,8 +81,8 @@ class Kdd99(Task):
             name="f1_last10",
             unit="share",
             better="higher",
-            primary=True,
-            doc="the same, averaged over the last ten evaluations along training (MEG's statistic)",
+            doc="the same, averaged over the last ten evaluations along training (MEG's statistic); for "
+            "want of ten it is left out",
         ),
         Metric(name="precision", unit="share", better="higher", doc="normal among the flagged"),
         Metric(name="recall", unit="share", better="higher", doc="flagged among the normal"),
@@ -115,12 +114,8 @@ class Kdd99(Task):
     published = (
         Published(
             label="MEG, mean of the last 10 epochs, 5 runs",
-            metrics={
-                "precision": (0.9307, 0.0146),
-                "recall": (0.9472, 0.0153),
-                "f1": (0.9389, 0.0148),
-                "f1_last10": (0.9389, 0.0148),
-            },
+            # Its precision .9307 +- .0146 and recall .9472 +- .0153 are such means as well.
+            metrics={"f1_last10": (0.9389, 0.0148)},
             source=EN_GAN,
             confidence="verbatim",
             model="meg",
@@ -195,15 +190,14 @@ class Kdd99(Task):
         arrays, made = self._arrays, scoring.scores(self._test)
         measured = self._measured(made)
         f1_along = scoring.evaluations.series[f"{scoring.declared}.f1"]
-        # The authors' last look was before the last epoch.
-        looked = f1_along[:-1] if self.protocol == "published" and len(f1_along) > 1 else f1_along
+        last_ten = detection.mean_of_last_ten(f1_along, final=self.protocol == "clean")
         n, positives = len(arrays.anomalous), int(arrays.anomalous.sum())
         declared = dict(measured[scoring.declared])
         del declared["auprc"]
         return Score(
             metrics=declared
+            | ({} if last_ten is None else {"f1_last10": last_ten})
             | {
-                "f1_last10": float(np.mean(looked[-LAST:])),
                 "prevalence": positives / n,
                 "ceiling": detection.ceiling(n, positives, FLAGGED),
             },

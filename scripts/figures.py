@@ -1,0 +1,161 @@
+"""Draw the figures of docs/findings.md from the committed results.
+
+    python scripts/figures.py [--results results] [--out docs/figures]
+
+Every point is a metric of a result file; nothing is computed here but means.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from ebbench import loader
+from ebbench.result import Result, load_all
+
+# The same bytes for the same results.
+plt.rcParams["svg.hashsalt"] = "ebbench"
+plt.rcParams["font.size"] = 9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--out", type=Path, default=Path("docs/figures"))
+    arguments = parser.parse_args()
+    results, _ = load_all(arguments.results)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    figures: dict[str, Callable[[list[Result]], plt.Figure | None]] = {
+        "kdd99-methods": lambda all_: methods([r for r in all_ if r.task.name == "kdd99"], "f1"),
+        "kdd99-epochs": lambda all_: epochs([r for r in all_ if r.task.name == "kdd99"], "f1"),
+        "mnist-anomaly-digits": lambda all_: digits([r for r in all_ if r.task.name == "mnist-anomaly"]),
+    }
+    for name, draw in figures.items():
+        figure = draw([r for r in results if r.budget == "cpu"])
+        if figure is None:
+            print(f"{name}: no results")
+            continue
+        path = arguments.out / f"{name}.svg"
+        figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
+        plt.close(figure)
+        print(path)
+
+
+def called(result: Result) -> str:
+    """A result's model and variant, as they are asked for."""
+    model = result.model
+    return f"{model.name}:{model.variant}" if model.variant else model.name
+
+
+def methods(results: list[Result], metric: str) -> plt.Figure | None:
+    """One line a method: each seed's value, their mean, and the published value where there is one."""
+    if not results:
+        return None
+    protocols = sorted({r.task.protocol for r in results})
+    figure, panels = plt.subplots(
+        1, len(protocols), figsize=(5 * len(protocols), 6), squeeze=False, layout="constrained"
+    )
+    published = {
+        row.model: row.metrics[metric][0]
+        for row in loader.load("task", results[0].task.name).cls.published
+        if row.model and metric in row.metrics
+    }
+    for panel, protocol in zip(panels[0], protocols, strict=True):
+        _methods(panel, [r for r in results if r.task.protocol == protocol], metric, published)
+        panel.set_title(f"protocol {protocol}")
+    return figure
+
+
+def _methods(panel: Axes, results: list[Result], metric: str, published: dict[str, float]) -> None:
+    values: dict[str, list[float]] = defaultdict(list)
+    for result in results:
+        values[called(result)].append(result.metrics[metric])
+    order = sorted(values, key=lambda name: sum(values[name]) / len(values[name]))
+    controls = {called(r) for r in results if r.model.kind == "control"}
+    for height, name in enumerate(order):
+        colour = "0.6" if name in controls else "C0"
+        panel.plot(values[name], [height] * len(values[name]), "o", color=colour, markersize=4, alpha=0.6)
+        panel.plot(sum(values[name]) / len(values[name]), height, "|", color=colour, markersize=14)
+        if name in published:
+            panel.plot(published[name], height, "x", color="C3", markersize=6)
+    panel.set_yticks(range(len(order)), order)
+    panel.set_xlim(0, 1)
+    panel.set_xlabel(f"{metric}: seeds, their mean (bar), published (cross); controls grey")
+    panel.grid(axis="x", alpha=0.3)
+
+
+def epochs(results: list[Result], metric: str) -> plt.Figure | None:
+    """MEG along training: each seed a line, one panel a protocol and score."""
+    followed = [r for r in results if called(r) == "meg" and len(r.training.evaluations.step) > 1]
+    if not followed:
+        return None
+    panels = sorted(
+        {
+            (r.task.protocol, name.removesuffix(f".{metric}"))
+            for r in followed
+            for name in r.training.evaluations.series
+            if name.endswith(f".{metric}")
+        }
+    )
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(3 * len(panels), 3), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, (protocol, score) in zip(axes[0], panels, strict=True):
+        for result in followed:
+            if result.task.protocol == protocol:
+                series = result.training.evaluations.series[f"{score}.{metric}"]
+                axis.plot(range(len(series)), series, ".-", linewidth=1, label=f"seed {result.seed}")
+        axis.set_title(f"{protocol}, {score}")
+        axis.set_xlabel("epochs trained")
+        axis.set_ylim(0, 1)
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel(metric)
+    axes[0][-1].legend(fontsize=7)
+    return figure
+
+
+def digits(results: list[Result]) -> plt.Figure | None:
+    """The area under precision and recall by held-out digit: seeds, and the published value."""
+    whole = [r for r in results if r.parts]
+    if not whole:
+        return None
+    published = {row.model: row.metrics for row in loader.load("task", "mnist-anomaly").cls.published}
+    names = sorted({called(r) for r in whole if r.model.kind == "model"})
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(2.6 * len(names), 3), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, name in zip(axes[0], names, strict=True):
+        for shift, protocol in ((-0.15, "clean"), (0.15, "published")):
+            for mark, points in _by_digit(whole, name, protocol):
+                axis.plot([d + shift for d, _ in points], [v for _, v in points], mark, markersize=3)
+        for metric, (value, _) in published.get(name, {}).items():
+            axis.plot(int(metric.rpartition("_")[2]), value, "x", color="C3")
+        axis.set_title(name)
+        axis.set_xticks(range(10))
+        axis.set_ylim(0, 1)
+        axis.grid(axis="y", alpha=0.3)
+    axes[0][0].set_ylabel("auprc (blue clean, orange published, cross the paper)")
+    return figure
+
+
+def _by_digit(
+    results: Iterable[Result], name: str, protocol: str
+) -> Iterable[tuple[str, list[tuple[int, float]]]]:
+    colour = {"clean": "C0", "published": "C1"}[protocol]
+    for result in results:
+        if called(result) == name and result.task.protocol == protocol:
+            points = [(d, result.metrics[f"auprc_{d}"]) for d in range(10)]
+            yield f"{colour}o", points
+
+
+if __name__ == "__main__":
+    main()
