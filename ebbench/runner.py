@@ -174,7 +174,8 @@ def _trained(
         with _plugin_code(spec.model, place, "load_state_dict"):
             model.load_state_dict(saved["model"])
         settings.reporter.note(f"seed {seed}: trained before, taken from the store")
-        record: dict[str, Any] = saved["training"]
+        # A training of an earlier version knows no evaluations.
+        record: dict[str, Any] = {"evaluations": dataclasses.asdict(Curves())} | saved["training"]
         return model, record
 
     settings.reporter.note(f"seed {seed}: training {spec.model.name} at budget {spec.budget}")

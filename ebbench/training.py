@@ -247,7 +247,7 @@ class Run:
         self._position, self.steps, self.examples = saved["position"], saved["steps"], saved["examples"]
         self._seconds_before, self._began = saved["seconds"], time.perf_counter()
         self.curves = Curves(**saved["curves"])
-        self.evaluations = Curves(**saved["evaluations"])
+        self.evaluations = Curves(**saved.get("evaluations", {}))
         self._window = {name: list(values) for name, values in saved["window"].items()}
         seeds.restore(saved["random"])
         self._saved = None
