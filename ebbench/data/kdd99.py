@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import io
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ebbench.data.packed import broken, read_packed
 from ebbench.data.store import Store
-from ebbench.errors import DataError, StorageError
+from ebbench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,15 +161,7 @@ def read(path: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"cannot read a data file: {error.strerror}", where=str(path)) from error
-    if raw[:2] == b"\x1f\x8b":
-        try:
-            raw = gzip.decompress(raw)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise _broken(path, f"the gzip data is broken: {error}", "a whole gzip file") from error
+    raw = read_packed(path, what="KDD99", dataset="kdd99")
     lines = raw.split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -209,10 +200,5 @@ def read(path: Path) -> pd.DataFrame:
     return records
 
 
-def _broken(path: Path, what: str, expected: str) -> DataError:
-    return DataError(
-        f"{path.name} is no good KDD99 file: {what}",
-        where=str(path),
-        expected=expected,
-        fix="fetch the file again: `ebbench data fetch kdd99`",
-    )
+def _broken(path: Path, found: str, expected: str) -> DataError:
+    return broken(path, found, expected, "KDD99", "kdd99")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ebbench.data.packed import broken, read_packed
 from ebbench.data.store import Store
-from ebbench.errors import DataError, StorageError
+from ebbench.errors import DataError
 
 Split = Literal["train", "test"]
 
@@ -47,15 +46,7 @@ def read_idx(path: Path, shape: tuple[int, ...] | None = None) -> NDArray[np.uin
     file must have just that. Raises `DataError` where a file breaks the format, by a byte too few
     or too many as well.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"cannot read a data file: {error.strerror}", where=str(path)) from error
-    if raw[:2] == b"\x1f\x8b":
-        try:
-            raw = gzip.decompress(raw)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise _broken(path, f"the gzip data is broken: {error}", "a whole gzip file") from error
+    raw = read_packed(path, what="idx", dataset="mnist")
     if len(raw) < 4:
         raise _broken(path, f"the file holds {len(raw)} bytes", "an idx header of at least 4 bytes")
     zero, kind, dimensions = struct.unpack(">HBB", raw[:4])
@@ -73,10 +64,5 @@ def read_idx(path: Path, shape: tuple[int, ...] | None = None) -> NDArray[np.uin
     return np.frombuffer(raw, dtype=np.uint8, offset=begin).reshape(lengths).copy()
 
 
-def _broken(path: Path, what: str, expected: str) -> DataError:
-    return DataError(
-        f"{path.name} is no good idx file: {what}",
-        where=str(path),
-        expected=expected,
-        fix="fetch the file again: `ebbench data fetch mnist`",
-    )
+def _broken(path: Path, found: str, expected: str) -> DataError:
+    return broken(path, found, expected, "idx", "mnist")

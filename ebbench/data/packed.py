@@ -1,0 +1,37 @@
+"""Files that may be packed with gzip."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+from ebbench.errors import DataError, StorageError
+
+
+def read_packed(path: Path, *, what: str, dataset: str) -> bytes:
+    """The content of a file, unpacked if it is gzip.
+
+    `what` names its format and `dataset` the data set to fetch it with, for the messages. Raises
+    `DataError` where the gzip data are cut short or altered, `StorageError` where it cannot be read.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read a data file: {error.strerror}", where=str(path)) from error
+    if raw[:2] != b"\x1f\x8b":
+        return raw
+    try:
+        return gzip.decompress(raw)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise broken(path, f"the gzip data is broken: {error}", "a whole gzip file", what, dataset) from error
+
+
+def broken(path: Path, found: str, expected: str, what: str, dataset: str) -> DataError:
+    """The error for a data file that is no good: what it should be, and how to get it anew."""
+    return DataError(
+        f"{path.name} is no good {what} file: {found}",
+        where=str(path),
+        expected=expected,
+        fix=f"fetch the file again: `ebbench data fetch {dataset}`",
+    )
