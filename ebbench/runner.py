@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -136,7 +137,7 @@ def _run_seed(
             if settings.force:
                 _forget(place)
             # Left by a process that was killed while it wrote; nobody else writes here now.
-            for half in place.rglob(".*.tmp"):
+            for half in [*place.rglob(".*.tmp"), *folder.glob(f".{path.stem}.*.tmp")]:
                 half.unlink()
             _write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
             model, training = _trained(spec, part, seed, place, settings, stop, len(tasks))
@@ -493,18 +494,26 @@ def _forget(place: Path) -> None:
 
 def _check_writable(folder: Path) -> None:
     """Before hours of training: can the result be written at all?"""
-    probe = folder / ".probe"
-    _write(probe, b"")
-    probe.unlink()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Without a name of its own, it is gone with the process, whenever that is killed.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable("the result", folder, error) from error
 
 
 def _write(path: Path, content: bytes) -> None:
     try:
         write_atomically(path, content)
     except OSError as error:
-        raise StorageError(
-            f"'{path.name}' cannot be written: {error.strerror or error}",
-            where=str(path.parent),
-            expected="a folder that can be written, with room in it",
-            fix="choose another with --results, or EBBENCH_HOME for the run store; what was saved is kept",
-        ) from error
+        raise _unwritable(f"'{path.name}'", path.parent, error) from error
+
+
+def _unwritable(what: str, folder: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{what} cannot be written: {error.strerror or error}",
+        where=str(folder),
+        expected="a folder that can be written, with room in it",
+        fix="choose another with --results, or EBBENCH_HOME for the run store; what was saved is kept",
+    )

@@ -149,8 +149,8 @@ class EBGAN(Model):
     @score("gradient_norm")
     def gradient_norm(self, x: Tensor) -> Tensor:
         """||grad D(x)||^2."""
-        _, squares = squared_gradient_norm(self.energy_of, x)
-        return squares.detach()
+        _, squares = squared_gradient_norm(self.energy_of, x, backward=False)
+        return squares
 
 
 def _dense(sizes: Sequence[int], *, batch_norm: bool) -> list[nn.Module]:

@@ -79,6 +79,8 @@ class MEG(Model):
         """The same of the mutual-information net's trunk (MEG's code)."""
         mi_hidden: int = 512
         """Hidden units where it joins x and z (MEG's code)."""
+        generator_maps: tuple[int, ...] = ()
+        """Channels of the generator's four hidden maps for 28x28 images; empty: 8, 4, 2, 1 times `width`."""
         kernel: int = 5
         """Side of the kernels for 28x28 images (MEG's code)."""
         layers: tuple[int, ...] = (512, 512, 512)
@@ -89,8 +91,8 @@ class MEG(Model):
         """Standard deviation of the convolutions' weights (MEG's code); 0 draws by He et al. 2015."""
         penalty: float = 10.0
         """Weight of the zero-centred gradient penalty at the data (MEG's code)."""
-        penalty_end: float = 10.0
-        """Its weight at the end, reached geometrically; equal to `penalty`, it is constant (MEG's code)."""
+        penalty_end: float = 0.0
+        """Its weight at the end, reached geometrically; 0 keeps `penalty` throughout (MEG's code)."""
         penalty_norm: Literal["full", "channelwise"] = "channelwise"
         """"channelwise" is what MEG's code computes on images: the full squared norm over the pixels."""
         lr: float = 1e-4
@@ -110,7 +112,14 @@ class MEG(Model):
         features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
         self.E = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
         self.H = initialise(self._mutual_information(data), c.init)
-        made = generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.generator_layers)
+        made = generator(
+            data,
+            c.z_dim,
+            width=c.width,
+            kernel=c.kernel,
+            layers=c.generator_layers,
+            maps=c.generator_maps,
+        )
         self.G = initialise(made, c.init)
         self.G_average = averaged(self.G)
 
@@ -129,7 +138,7 @@ class MEG(Model):
         length = {"epochs": c.epochs} if c.epochs else {"steps": c.steps}
         for batch in run.batches(data, size=c.batch_size * c.energy_steps, **length):
             self._schedule(run.progress)
-            weight = c.penalty * (c.penalty_end / c.penalty) ** run.progress
+            weight = c.penalty ** (1 - run.progress) * (c.penalty_end or c.penalty) ** run.progress
 
             # E: Algorithm 1, equation 4: min E[E(x)] - E[E(G(z))] + lambda E||grad E(x)||^2
             for x in batch.split(c.batch_size):
@@ -226,5 +235,5 @@ class MEG(Model):
     @score("gradient_norm")
     def gradient_norm(self, x: Tensor) -> Tensor:
         """||grad E(x)||^2, the score of MEG's anomaly tables (EnGAN, section 5.3)."""
-        _, squares = squared_gradient_norm(self.energy_of, x)
-        return squares.detach()
+        _, squares = squared_gradient_norm(self.energy_of, x, backward=False)
+        return squares

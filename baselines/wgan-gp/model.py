@@ -34,6 +34,8 @@ class WGANGP(Model):
         """Dimension of the latent prior N(0, I) (the paper's code)."""
         width: int = 64
         """Channels of the critic's first layer and before the generator's last (the paper's code: DIM)."""
+        generator_maps: tuple[int, ...] = ()
+        """Channels of the generator's four hidden maps for 28x28 images; empty: 8, 4, 2, 1 times `width`."""
         kernel: int = 5
         """Side of the kernels for 28x28 images (the paper's code)."""
         layers: tuple[int, ...] = (512, 512, 512)
@@ -64,7 +66,14 @@ class WGANGP(Model):
         c = config
         features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
         self.D = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
-        made = generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.generator_layers)
+        made = generator(
+            data,
+            c.z_dim,
+            width=c.width,
+            kernel=c.kernel,
+            layers=c.generator_layers,
+            maps=c.generator_maps,
+        )
         self.G = initialise(made, c.init)
         self.G_average = averaged(self.G)
 
@@ -134,5 +143,5 @@ class WGANGP(Model):
     @score("gradient_norm")
     def gradient_norm(self, x: Tensor) -> Tensor:
         """||grad D(x)||^2."""
-        _, squares = squared_gradient_norm(self.critic, x)
-        return squares.detach()
+        _, squares = squared_gradient_norm(self.critic, x, backward=False)
+        return squares

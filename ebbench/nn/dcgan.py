@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+from ebbench.errors import UsageError
 
 # The sides that four stride-2 layers pass between an MNIST image and its smallest map.
 _SIDES_28 = (2, 4, 7, 14, 28)
@@ -15,12 +18,22 @@ class Generator28(nn.Module):
     """Latent vectors (n, z_dim) -> images (n, channels, 28, 28) in (-1, 1).
 
     Linear to 2x2 with 8 * `width` channels, four stride-2 transposed convolutions, batch norm and ReLU
-    between, tanh at the end. MEG's authors take `width` 64 and `kernel` 5.
+    between, tanh at the end. MEG's authors take `width` 64 and `kernel` 5. `hidden` gives the channels
+    of the four maps before the image in place of 8, 4, 2 and 1 times `width`.
     """
 
-    def __init__(self, z_dim: int, channels: int, width: int, kernel: int = 5) -> None:
+    def __init__(
+        self, z_dim: int, channels: int, width: int, kernel: int = 5, hidden: Sequence[int] = ()
+    ) -> None:
         super().__init__()
-        widths = (8 * width, 4 * width, 2 * width, width, channels)
+        if len(hidden) not in (0, 4):
+            raise UsageError(
+                f"{len(hidden)} maps for a generator of 28x28 images",
+                where="the model's settings",
+                expected="the channels of its four hidden maps, or none",
+                fix="give four numbers, as in --set generator_maps=[128,96,64,48]",
+            )
+        widths = (*(hidden or (8 * width, 4 * width, 2 * width, width)), channels)
         self.first = nn.Linear(z_dim, widths[0] * 4)
         layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU()]
         for (small, large), (wide, narrow) in zip(pairwise(_SIDES_28), pairwise(widths), strict=True):

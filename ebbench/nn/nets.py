@@ -13,13 +13,25 @@ from ebbench.nn.dcgan import Generator28, Generator32, Trunk28, Trunk32
 from ebbench.nn.mlp import mlp
 
 
-def generator(data: DataSpec, z_dim: int, *, width: int, kernel: int, layers: Sequence[int]) -> nn.Module:
-    """Latent vectors (n, z_dim) -> examples (n, *data.shape); `layers` are the hidden sizes for vectors."""
+def generator(
+    data: DataSpec,
+    z_dim: int,
+    *,
+    width: int,
+    kernel: int,
+    layers: Sequence[int],
+    maps: Sequence[int] = (),
+) -> nn.Module:
+    """Latent vectors (n, z_dim) -> examples (n, *data.shape).
+
+    `layers` are the hidden sizes for vectors, `maps` those for 28x28 images where they do not follow
+    from `width`.
+    """
     match data.shape:
         case (size,):
             return mlp([z_dim, *layers, size], nn.ReLU())
         case (channels, 28, 28):
-            return Generator28(z_dim, channels, width, kernel)
+            return Generator28(z_dim, channels, width, kernel, maps)
         case (channels, 32, 32):
             return Generator32(z_dim, channels, width)
     raise _unfit(data)

@@ -13,9 +13,11 @@ Epsilon = Literal["sample", "element"]
 
 
 def squared_gradient_norm(
-    function: Callable[[Tensor], Tensor], x: Tensor, *, norm: Norm = "full"
+    function: Callable[[Tensor], Tensor], x: Tensor, *, norm: Norm = "full", backward: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """`function` at `x` (n, ...) as (n,) values, and its squared gradient norms, ready for backward.
+    """`function` at `x` (n, ...) as (n,) values, and its squared gradient norms.
+
+    The norms are ready for backward; without `backward` they have no graph, which scoring can spare.
 
     "full" takes the norm over all of an example, (n,). "channelwise" takes it over axis 1 only, one
     value a pixel, (n, H, W): the slip of several released codes, MEG's among them, in which the
@@ -23,7 +25,7 @@ def squared_gradient_norm(
     """
     x = x.detach().requires_grad_(True)
     values = function(x)
-    (gradient,) = torch.autograd.grad(values.sum(), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(values.sum(), x, create_graph=backward)
     squares = gradient.square()
     return values, squares.sum(1) if norm == "channelwise" else squares.flatten(1).sum(1)
 

@@ -78,12 +78,15 @@ def test_killed_twenty_times_the_result_is_the_same(tmp_path: Path, plugins: Pat
         process.join()
         in_training += training.exists() and not sampling.exists()
         in_scoring += sampling.exists()
+    # As a kill in the middle of writing the result would leave it.
+    (one,) = (tmp_path / "whole").rglob("results/**/*.json")
+    half = tmp_path / "parts" / one.relative_to(tmp_path / "whole")
+    half.with_name(f".{half.name}.1.tmp").write_text("{")
     last = attempt("parts")
     last.join(120)
     assert last.exitcode == 0
     assert (in_training, in_scoring) >= (12, 5)
 
-    (one,) = (tmp_path / "whole").rglob("results/**/*.json")
     (two,) = (tmp_path / "parts").rglob("results/**/*.json")
     a, b = result.read(one), result.read(two)
     assert a.metrics == b.metrics

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ebbench.contract import DataSpec
-from ebbench.errors import ContractError
+from ebbench.errors import ContractError, UsageError
 from ebbench.nn.average import averaged, refresh_batch_norm, update_average
 from ebbench.nn.langevin import metropolis_adjusted_langevin, unadjusted_langevin
 from ebbench.nn.mlp import mlp
@@ -43,6 +43,14 @@ def test_the_penalty_trains_the_energy():
     _, squares = squared_gradient_norm(lambda x: (weight * x).sum(1), torch.randn(4, 1))
     squares.mean().backward()
     assert weight.grad.item() == pytest.approx(3.0)
+
+
+def test_norms_for_scoring_carry_no_graph():
+    weight = torch.tensor(1.5, requires_grad=True)
+    x = torch.randn(4, 1)
+    _, squares = squared_gradient_norm(lambda x: (weight * x.square()).sum(1), x, backward=False)
+    assert not squares.requires_grad
+    assert torch.allclose(squares, 9 * x.square().squeeze(1))
 
 
 @pytest.mark.parametrize(("slope", "expected"), [(1.0, 0.0), (3.0, 4.0), (0.0, 1.0)])
@@ -99,6 +107,16 @@ def test_nets_fit_the_shape_of_the_data(shape, kernel):
     assert out.shape == (2, *shape)
     features, n = trunk(data, width=4, kernel=kernel, layers=(8, 9))
     assert features(out).shape == (2, n)
+
+
+def test_the_generators_maps_are_as_wide_as_asked():
+    data = DataSpec(name="x", shape=(3, 28, 28))
+    net = generator(data, 6, width=4, kernel=4, layers=(), maps=(11, 9, 7, 5))
+    widths = [layer.in_channels for layer in net.modules() if isinstance(layer, nn.ConvTranspose2d)]
+    assert widths == [11, 9, 7, 5]
+    assert net(torch.randn(2, 6)).shape == (2, 3, 28, 28)
+    with pytest.raises(UsageError, match="2 maps"):
+        generator(data, 6, width=4, kernel=4, layers=(), maps=(8, 4))
 
 
 def test_the_published_sizes():
