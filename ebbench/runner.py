@@ -31,6 +31,7 @@ import numpy as np
 import torch
 
 from ebbench import contract, curves, loader, provenance, result, seeds, state
+from ebbench.assembly import Part, assemble
 from ebbench.data.store import Store
 from ebbench.errors import (
     ContractError,
@@ -67,17 +68,6 @@ class Settings:
     force: bool = False
     reporter: Reporter = dataclasses.field(default_factory=Reporter)
     checkpoint_seconds: float = CHECKPOINT_SECONDS
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Scored:
-    """One part of a task, trained and scored."""
-
-    score: contract.Score
-    training: dict[str, Any]
-    scoring: dict[str, Any]
-    pictures: Mapping[str, np.ndarray]
-    chunks: Path
 
 
 def choose_device(name: str) -> torch.device:
@@ -122,7 +112,7 @@ def _run_seed(
         return Outcome(result.read(path), path, existed=True)
     with _plugin_code(spec.task, None, "parts"):
         tasks = dict(task.parts(seed))
-    made: dict[str, _Scored] = {}
+    made: dict[str, Part] = {}
     # Every part stays locked until the result is there: who waited for one must find it.
     with ExitStack() as locks:
         for name, part in tasks.items():
@@ -146,7 +136,12 @@ def _run_seed(
         with _plugin_code(spec.task, None, "combine"):
             score = task.combine({name: scored.score for name, scored in made.items()})
         _check_metrics(score.metrics, spec.task)
-        whole = _assembled(spec, task, seed, score, made, settings, path)
+        with _pinned():
+            scored_on = _provenance(spec, task, seed, settings)
+        whole, pictures = assemble(spec, task, seed, score, made, scored_on)
+        for name, pixels in pictures.items():
+            _write(folder / name, curves.png(pixels))
+        result.write(whole, path)
         for scored in made.values():
             shutil.rmtree(scored.chunks, ignore_errors=True)
     return Outcome(whole, path, existed=False)
@@ -243,7 +238,7 @@ def _scored(
     training: dict[str, Any],
     settings: Settings,
     stop: StopRequest,
-) -> _Scored:
+) -> Part:
     """Score the model; its chunks stay where they are until the result is written."""
     scoring_hash = content_hash(spec.scoring_key(task, seed))
     for module in _modules(model).values():
@@ -253,7 +248,7 @@ def _scored(
     began = time.perf_counter()
     with _pinned(), _plugin_code(spec.task, place, "score"):
         score = task.score(model, scoring)
-    return _Scored(
+    return Part(
         score=score,
         training=training,
         scoring={
@@ -294,107 +289,6 @@ def _scoring(
         stop=stop,
         reporter=settings.reporter,
     )
-
-
-def _assembled(
-    spec: Spec,
-    task: contract.Task,
-    seed: int,
-    score: contract.Score,
-    made: Mapping[str, _Scored],
-    settings: Settings,
-    path: Path,
-) -> result.Result:
-    """Write the pictures and then the result."""
-    with _pinned():
-        scored_on = _provenance(spec, task, seed, settings)
-    pictures = {
-        f"{part}-{name}".strip("-").replace(" ", "-"): pixels
-        for part, scored in made.items()
-        for name, pixels in scored.pictures.items()
-    }
-    alone = len(made) == 1
-    first = next(iter(made.values()))
-    if alone and first.training["curves"]["step"]:
-        pictures["curves"] = curves.draw(first.training["curves"], f"{spec.model.name}, seed {seed}")
-    names = {name: f"{path.stem}.{name}.png" for name in pictures}
-    for name, pixels in pictures.items():
-        _write(path.with_name(names[name]), curves.png(pixels))
-    whole = result.build(
-        {
-            "schema_version": result.SCHEMA_VERSION,
-            "run_id": path.stem,
-            "created": result.now(),
-            "task": {
-                "name": spec.task.name,
-                "version": task.version,
-                "protocol": spec.protocol,
-                "source": task.source,
-                "options": dataclasses.asdict(task.options),
-            },
-            "model": {
-                "name": spec.model.name,
-                "variant": spec.variant,
-                "kind": "control" if spec.control else "model",
-                "title": spec.model.card.title,
-                "code_hash": spec.model.code_hash,
-            },
-            "sampler": {"name": spec.sampler, "knobs": dict(spec.knobs)} if spec.sampler else None,
-            "score": spec.score,
-            "budget": spec.budget,
-            "config": dataclasses.asdict(spec.config),
-            "overrides": dict(spec.overrides),
-            "seed": seed,
-            "metrics": {name: float(value) for name, value in score.metrics.items()},
-            "details": dict(score.details),
-            "training": first.training if alone else _total_training(made),
-            "scoring": first.scoring if alone else _total_scoring(spec, task, seed, made),
-            "parts": []
-            if alone
-            else [
-                {
-                    "name": name,
-                    "metrics": {key: float(value) for key, value in part.score.metrics.items()},
-                    "details": dict(part.score.details),
-                    "training": part.training,
-                    "scoring": part.scoring,
-                }
-                for name, part in made.items()
-            ],
-            "pictures": names,
-            "provenance": scored_on.model_dump(mode="json"),
-            "verification": None,
-        },
-        where=path.name,
-    )
-    result.write(whole, path)
-    return whole
-
-
-def _total_training(made: Mapping[str, _Scored]) -> dict[str, Any]:
-    """What the trainings of all parts cost together; each part keeps its own record."""
-    records = [part.training for part in made.values()]
-    steps, seconds = sum(r["steps"] for r in records), sum(r["seconds"] for r in records)
-    stopped = {r["stopped_by"] for r in records}
-    return {
-        "hash": content_hash({name: part.training["hash"] for name, part in made.items()}),
-        "steps": steps,
-        "seconds": round(seconds, 3),
-        "steps_per_second": round(steps / seconds, 4) if steps else None,
-        # One part that ran out of time is what a reader has to know.
-        "stopped_by": "time" if "time" in stopped else records[0]["stopped_by"],
-        "parameters": max(r["parameters"] for r in records),
-        "provenance": records[0]["provenance"],
-    }
-
-
-def _total_scoring(spec: Spec, task: contract.Task, seed: int, made: Mapping[str, _Scored]) -> dict[str, Any]:
-    records = [part.scoring for part in made.values()]
-    return {
-        "hash": content_hash(spec.scoring_key(task, seed)),
-        "seconds": round(sum(r["seconds"] for r in records), 3),
-        "samples": sum(r["samples"] or 0 for r in records) or None,
-    }
 
 
 def _provenance(spec: Spec, task: contract.Task, seed: int, settings: Settings) -> result.Provenance:
@@ -449,19 +343,6 @@ def _plugin_code(plugin: loader.Plugin, place: Path | None, method: str) -> Iter
 
 
 @contextmanager
-def _pinned() -> Iterator[None]:
-    """Scoring in full float32 and with a fixed choice of kernels: speed must not move a score."""
-    matmul: Any = torch.backends.cuda.matmul
-    cudnn: Any = torch.backends.cudnn
-    before = (matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark)
-    matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark = "ieee", "ieee", False
-    try:
-        yield
-    finally:
-        matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark = before
-
-
-@contextmanager
 def _locked(place: Path, reporter: Reporter) -> Iterator[None]:
     """One process at a time in a training's folder; the lock falls with the process that holds it."""
     try:
@@ -501,6 +382,19 @@ def _check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise _unwritable("the result", folder, error) from error
+
+
+@contextmanager
+def _pinned() -> Iterator[None]:
+    """Scoring in full float32 and with a fixed choice of kernels: speed must not move a score."""
+    matmul: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    before = (matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark)
+    matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark = "ieee", "ieee", False
+    try:
+        yield
+    finally:
+        matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark = before
 
 
 def _write(path: Path, content: bytes) -> None:
