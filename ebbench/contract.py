@@ -92,6 +92,15 @@ class Model:
     - `energy(self, x) -> Tensor`, (n,), lower is more typical. Further scores are methods marked
       `@score("gradient_norm")`, with the same direction.
     - `log_likelihood_bound(self, x) -> Tensor`, (n,), nats, a lower bound.
+
+    A method that works on another's trained state (a sampler over a GAN, say) names in `builds_on` the
+    field of its Config that says which model, and in `base_needs` what it calls of it. The engine takes
+    the other's training from the store, or makes it, on the same data with the same budget and seed, and
+    puts it on `self.base` before `train`.
+
+    A GAN whose latent space may be searched so offers `z_dim`; `generate(z)`, which turns standard normal
+    latents (n, z_dim) into samples; and `logit(x)`, (n,), its discriminator as an estimate, up to scale
+    and shift, of log p_data(x) - log p_G(x). Both keep their graph.
     """
 
     @dataclass(frozen=True)
@@ -102,17 +111,26 @@ class Model:
     # "training" is to hold on to the data.
     keeps_state: ClassVar[bool] = True
 
+    builds_on: ClassVar[str] = ""
+    base_needs: ClassVar[tuple[str, ...]] = ()
+    base: Model
+
     device: torch.device
+
+    # What the last draw of a sampler was like: acceptance, effective sample size, ... A sampler sets it;
+    # the result keeps the mean over the draws beside the sampling speed.
+    diagnostics: Mapping[str, float | Tensor]
 
     def __init__(self, data: DataSpec, config: Any) -> None:
         self.data = data
         self.config = config
+        self.diagnostics = {}
 
     def train(self, data: Data, run: Run) -> None:
         """Fit the model. The loop is the method's own: `for batch in run.batches(...)`."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The state by attribute name: of each attribute that has a `state_dict`.
+        """The state by attribute name: of each attribute that has a `state_dict`, but for the base.
 
         Override it, and `load_state_dict`, where the state lives elsewhere (arrays of a fitted
         estimator, say). Values are nested dicts, lists and tuples of tensors, arrays and scalars.
@@ -120,7 +138,7 @@ class Model:
         return {
             name: value.state_dict()
             for name, value in vars(self).items()
-            if callable(getattr(value, "state_dict", None))
+            if name != "base" and callable(getattr(value, "state_dict", None))
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -212,13 +230,18 @@ def field_docs(config: type[Any]) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One number of a task: its name in results, its unit, and which direction is better."""
+    """One number of a task: its name in results, its unit, and which direction is better.
+
+    A `gate` is 1 where a result may be ranked at all: a row with a seed that has less is shown, said to
+    be invalid, and has no rank.
+    """
 
     name: str
     unit: str
     better: Literal["higher", "lower", "neither"]
     doc: str
     primary: bool = False
+    gate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +269,17 @@ class Score:
 
     metrics: Mapping[str, float]
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def mean_score(parts: Mapping[str, Score]) -> Score:
+    """The mean of each metric over the parts that have it; of one part, its own score with its details."""
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    values: dict[str, list[float]] = {}
+    for score in parts.values():
+        for name, value in score.metrics.items():
+            values.setdefault(name, []).append(value)
+    return Score({name: sum(found) / len(found) for name, found in values.items()})
 
 
 class Task(abc.ABC):

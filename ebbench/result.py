@@ -218,6 +218,9 @@ class ScoringPart(_Part):
     seconds: Seconds
     samples_per_second: Annotated[float, Field(ge=0)] | None = None
     samples: Count | None = None
+    diagnostics: Annotated[
+        dict[str, float], Field(description="means of what the sampler said of its draws, such as acceptance")
+    ] = Field(default_factory=dict)
 
 
 class PartOfResult(_Part):

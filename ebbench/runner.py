@@ -130,7 +130,8 @@ def _run_seed(
             for half in [*place.rglob(".*.tmp"), *folder.glob(f".{path.stem}.*.tmp")]:
                 half.unlink()
             _write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
-            model, training = _trained(spec, part, seed, place, settings, stop, len(tasks))
+            base = _base(spec, part, seed, settings, stop, len(tasks))
+            model, training = _trained(spec, part, seed, place, settings, stop, len(tasks), base)
             training["hash"] = content_hash(key)
             made[name] = _scored(spec, part, seed, place, model, training, settings, stop)
         with _plugin_code(spec.task, None, "combine"):
@@ -147,6 +148,24 @@ def _run_seed(
     return Outcome(whole, path, existed=False)
 
 
+def _base(
+    spec: Spec, task: contract.Task, seed: int, settings: Settings, stop: StopRequest, parts: int
+) -> contract.Model | None:
+    """The trained model that this one builds on, ready to be called; made where the store has none."""
+    if spec.base is None:
+        return None
+    settings.reporter.note(f"{spec.model.name} builds on {spec.base.model.name}:")
+    key = spec.base.training_key(task, seed)
+    place = home() / "runs" / content_hash(key)
+    with _locked(place, settings.reporter):
+        _write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
+        base = _base(spec.base, task, seed, settings, stop, parts)
+        model, _ = _trained(spec.base, task, seed, place, settings, stop, parts, base)
+    for module in _modules(model).values():
+        module.eval()
+    return model
+
+
 def _trained(
     spec: Spec,
     task: contract.Task,
@@ -155,12 +174,15 @@ def _trained(
     settings: Settings,
     stop: StopRequest,
     parts: int,
+    base: contract.Model | None,
 ) -> tuple[contract.Model, dict[str, Any]]:
     """The model in its trained state, and the record of its training, one of `parts` of a result."""
     seeds.seed_everything(seeds.derive(seed, "model"))
     with _plugin_code(spec.model, place, "__init__"):
         model: contract.Model = spec.model.cls(task.spec(), spec.config)
     model.device = settings.device
+    if base is not None:
+        model.base = base
     for module in _modules(model).values():
         module.to(settings.device)
     kept = model.state_dict().keys()
@@ -258,6 +280,7 @@ def _scored(
                 round(scoring.drawn / scoring.drawing_seconds, 1) if scoring.drawn else None
             ),
             "samples": scoring.asked or None,
+            "diagnostics": scoring.diagnostics,
         },
         pictures=scoring.pictures,
         chunks=place / "scores" / scoring_hash,

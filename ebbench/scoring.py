@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 Reduce = Callable[[Tensor], Mapping[str, np.ndarray]]
 # Values may leave the data's range by this share of it: a float32 rounding, no more.
 RANGE_TOLERANCE = 1e-5
+# Before the names of a sampler's diagnostics among the arrays of a chunk.
+_DIAGNOSTIC = "diagnostic."
 
 
 class Scoring:
@@ -58,6 +60,7 @@ class Scoring:
         self.declared = declared
         self.evaluations = evaluations or Curves()
         self.pictures: dict[str, np.ndarray] = {}
+        self.diagnostics: dict[str, float] = {}
         self.asked = 0
         self.drawn = 0
         self.drawing_seconds = 0.0
@@ -104,12 +107,17 @@ class Scoring:
         finally:
             self._stop.safe_points = before
             self._reporter.end()
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        together = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        for key in [key for key in together if key.startswith(_DIAGNOSTIC)]:
+            self.diagnostics[key.removeprefix(_DIAGNOSTIC)] = float(together.pop(key).mean())
+        return together
 
-    def scores(self, x: Tensor, *, chunk: int = 4096) -> dict[str, np.ndarray]:
+    def scores(
+        self, x: Tensor, *, chunk: int = 4096, only: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """Every named score of the examples `x`, (n, *spec.shape): float64 (n,), lower is more typical.
 
-        `x` may lie anywhere; `chunk` examples at a time go to the device. A lower bound of the
+        `only` names those that are wanted. `x` may lie anywhere; `chunk` examples at a time go to the device. A lower bound of the
         log-likelihood comes with its sign turned. Raises ContractError for scores that are not one
         finite number an example.
         """
@@ -117,6 +125,7 @@ class Scoring:
         made = {
             name: np.concatenate([self._scores_of(name, method, part) for part in torch.split(x, chunk)])
             for name, method in contract.scores(type(self._model)).items()
+            if only is None or name in only
         }
         self.scoring_seconds += time.perf_counter() - began
         return made
@@ -132,9 +141,12 @@ class Scoring:
     def _one_chunk(self, name: str, number: int, count: int, reduce: Reduce) -> dict[str, np.ndarray]:
         assert self._draw is not None
         seeds.seed_everything(seeds.derive(self.seed, "sample", self.sampler, name, number))
+        self._model.diagnostics = {}
         began = time.perf_counter()
         try:
             drawn = self._draw(count)
+        except EbbenchError:
+            raise
         except Exception as error:
             raise PluginCrash(
                 f"sampler '{self.sampler}' raised {type(error).__name__}: {error}",
@@ -145,7 +157,15 @@ class Scoring:
         checked = self._check(drawn, count)
         self.drawing_seconds += time.perf_counter() - began
         self.drawn += count
-        return {key: np.asarray(value) for key, value in reduce(checked).items()}
+        said = {name: float(value) for name, value in self._model.diagnostics.items()}
+        if not np.isfinite(list(said.values())).all():
+            raise ContractError(
+                f"a diagnostic of the draws is not finite: {said}",
+                where=f"sampler '{self.sampler}' of {self._plugin_folder.name}",
+                expected="finite numbers",
+            )
+        kept = {_DIAGNOSTIC + name: np.asarray([value]) for name, value in said.items()}
+        return {**{key: np.asarray(value) for key, value in reduce(checked).items()}, **kept}
 
     def _scores_of(self, name: str, method: Callable[..., Tensor], x: Tensor) -> np.ndarray:
         where = f"score '{name}' of {self._plugin_folder.name}"

@@ -45,7 +45,7 @@ class Spec:
     """A request resolved against the plug-ins: every value that a run of it uses, but for the seed.
 
     `overrides` are the values that `--set` changed, by key, and part of a row's identity.
-    `sampler` is "" for a model without one, `knobs` the sampler's values under this protocol. `score` is
+    `base` is the training that the model builds on. `sampler` is "" for a model without one, `knobs` the sampler's values under this protocol. `score` is
     the declared score where the task asks for one, else "".
     """
 
@@ -62,6 +62,7 @@ class Spec:
     knobs: Mapping[str, Any]
     score: str
     overrides: Mapping[str, Any]
+    base: Spec | None = None
 
     def training_key(self, task: contract.Task, seed: int) -> dict[str, Any]:
         """All that determines the trained state, as JSON values."""
@@ -74,6 +75,8 @@ class Spec:
             "minutes": self.minutes,
             "seed": seed,
         }
+        if self.base is not None:
+            key["base"] = self.base.training_key(task, seed)
         if evaluates(task):
             # What is taken along a training cannot be taken again from its end.
             taken = {"task": self.task.name, "version": task.version, "protocol": self.protocol}
@@ -102,7 +105,9 @@ class Spec:
     def run_id(self, task: contract.Task, seed: int) -> str:
         """A file name that a person can read and that differs wherever the run does."""
         digest = content_hash(self.scoring_key(task, seed))[:10]
-        options = self.changed_options()
+        # A file that was given is named by the task, not by where it lies.
+        settled = dataclasses.asdict(task.options)
+        options = {name: settled[name] for name in self.changed_options()}
         # The source has a word of its own already; other options are such as stacks=4 -> stacks4.
         said = [f"{k}{_as_toml(v)}" for k, v in sorted(options.items()) if v != task.source]
         parts = [self.variant, self.budget, self.protocol, self.sampler or self.score, task.source, *said]
@@ -176,7 +181,29 @@ def resolve(request: Request) -> Spec:
         knobs=knobs,
         score=score,
         overrides=overrides,
+        base=_base(request, model, config),
     )
+
+
+def _base(request: Request, model: loader.Plugin, config: Any) -> Spec | None:
+    """The model that this one builds on, at the same task, protocol and budget, with its own settings."""
+    if not model.cls.builds_on:
+        return None
+    name = getattr(config, model.cls.builds_on)
+    # Its own settings and not the request's: they are the options of the task alone.
+    task = loader.load("task", request.task)
+    options = {f.name for f in dataclasses.fields(task.cls.Options)}
+    settings = {key: value for key, value in request.set.items() if key in options}
+    base = loader.load("model", _split_variant(name)[0])
+    missing = [need for need in model.cls.base_needs if not hasattr(base.cls, need)]
+    if missing:
+        raise UsageError(
+            f"'{name}' cannot be what '{model.name}' builds on: it has no {' and no '.join(missing)}",
+            where=f"--set {model.cls.builds_on}={name}",
+            expected="a model with " + ", ".join(model.cls.base_needs),
+            fix="choose another, such as " + str(getattr(model.cls.Config(), model.cls.builds_on)),
+        )
+    return resolve(dataclasses.replace(request, model=name, sampler="", set=settings))
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:

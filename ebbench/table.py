@@ -48,7 +48,8 @@ class Row:
     """One row. `seeds` is sorted, and every list of values has its order.
 
     `rank` is the place among the models of the group by the task's primary metrics, the next one
-    deciding where the one before it ties; None for a control and where nothing decides. `notes` say
+    deciding where the one before it ties; None for a control, for an `invalid` row (a seed of which did
+    not pass one of the task's gates) and where nothing decides. `notes` say which gates those are, and
     which results were left out because newer ones replace them.
     """
 
@@ -70,6 +71,7 @@ class Row:
     tier: Tier
     level: float
     rank: int | None = None
+    invalid: bool = False
     notes: list[str] = field(default_factory=list)
 
     def group(self) -> tuple[int, str, str, str, str]:
@@ -98,6 +100,7 @@ class Row:
             "published": {name: asdict(reference) for name, reference in self.published.items()},
             "tier": self.tier,
             "rank": self.rank,
+            "invalid": self.invalid,
             "notes": self.notes,
         }
 
@@ -218,15 +221,32 @@ def _references(
 def _ranked(group: list[Row], metrics: Sequence[Metric]) -> list[Row]:
     """The rows of one group with their ranks, best first, controls last."""
     deciding = [metric for metric in metrics if metric.primary and metric.better != "neither"]
-    places = _places({i: row for i, row in enumerate(group) if row.kind == "model"}, deciding)
+    group = [_gated(row, metrics) for row in group]
+    able = {i: row for i, row in enumerate(group) if row.kind == "model" and not row.invalid}
+    places = _places(able, deciding)
 
     def order(i: int) -> tuple[Any, ...]:
         row = group[i]
         means = [_signed_mean(row, metric) for metric in deciding]
         names = (row.model, row.variant, row.sampler or "", _text(row.overrides))
-        return (row.kind == "control", places.get(i, len(group) + 1), *means, *names)
+        return (row.kind == "control", row.invalid, places.get(i, len(group) + 1), *means, *names)
 
     return [replace(group[i], rank=places.get(i)) for i in sorted(range(len(group)), key=order)]
+
+
+def _gated(row: Row, metrics: Sequence[Metric]) -> Row:
+    """The row, marked as invalid where one of its seeds did not pass a gate."""
+    failed = {
+        metric.name: [seed for seed, value in _by_seed(row, metric.name).items() if value < 1]
+        for metric in metrics
+        if metric.gate and metric.name in row.metrics
+    }
+    notes = [
+        f"not ranked: {name} is below 1 for seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+        for name, seeds in failed.items()
+        if seeds
+    ]
+    return replace(row, invalid=bool(notes), notes=[*row.notes, *notes])
 
 
 def _places(group: Mapping[int, Row], deciding: Sequence[Metric]) -> dict[int, int]:

@@ -6,6 +6,7 @@ far as a margin. EBGAN-PT adds a pulling-away term, which keeps the codes of a b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -66,6 +67,7 @@ class EBGAN(Model):
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
         c = config
+        self.z_dim = c.z_dim
         bounded = data.low is not None
         if c.nets == "conv":
             channels = data.shape[0]
@@ -133,6 +135,15 @@ class EBGAN(Model):
     def energy_of(self, x: Tensor) -> Tensor:
         """D(x) = ||Dec(Enc(x)) - x||, (n,), with its graph (section 2.3)."""
         return self._error(x, self.decoder(self.encoder(x)))
+
+    def generate(self, z: Tensor) -> Tensor:
+        """G of standard normal `z`, (n, ...), with its graph: its distribution function makes it uniform."""
+        samples: Tensor = self.G(torch.erf(z / math.sqrt(2)))
+        return samples
+
+    def logit(self, x: Tensor) -> Tensor:
+        """-D(x), (n,), with its graph: the energy is low on data."""
+        return -self.energy_of(x)
 
     @sampler("generator")
     @torch.no_grad()

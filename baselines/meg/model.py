@@ -109,6 +109,7 @@ class MEG(Model):
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
         c = config
+        self.z_dim = c.z_dim
         features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
         self.E = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
         self.H = initialise(self._mutual_information(data), c.init)
@@ -191,6 +192,15 @@ class MEG(Model):
         values: Tensor = self.E(x).squeeze(1)
         return values
 
+    def generate(self, z: Tensor) -> Tensor:
+        """G(z), (n, ...), with its graph."""
+        images: Tensor = self.G_average(z)
+        return images
+
+    def logit(self, x: Tensor) -> Tensor:
+        """-E(x), (n,), with its graph: the energy is low on data."""
+        return -self.energy_of(x)
+
     @sampler("generator")
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
@@ -223,9 +233,30 @@ class MEG(Model):
         chains = metropolis_adjusted_langevin(
             log_density, self._z(n), steps=steps, step_size=step_size, exact=exact
         )
+        self.diagnostics = chains.diagnostics()
         with torch.no_grad():
             images: Tensor = self.G_average(chains.state)
         return images
+
+    @sampler("visible")
+    def visible(
+        self, n: int, *, steps: int = 100, step_size: float = 1e-4, inverse_temperature: float = 1.0
+    ) -> Tensor:
+        """Metropolis-adjusted Langevin on the data themselves, from the generator's samples.
+
+        What the paper sets its latent chains against (section 4.1); the target is
+        exp(-inverse_temperature * E(x)). Its step sizes are not stated: these are ours, for the toy laws.
+        """
+        chains = metropolis_adjusted_langevin(
+            lambda x: -inverse_temperature * self.energy_of(x),
+            self.sample(n),
+            steps=steps,
+            step_size=step_size,
+        )
+        self.diagnostics = chains.diagnostics()
+        # Langevin steps know nothing of the data's range.
+        bounded = (self.data.low, self.data.high) != (None, None)
+        return chains.state.clamp(self.data.low, self.data.high) if bounded else chains.state
 
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:

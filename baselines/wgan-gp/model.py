@@ -64,6 +64,7 @@ class WGANGP(Model):
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
         c = config
+        self.z_dim = c.z_dim
         features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
         self.D = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
         made = generator(
@@ -127,6 +128,15 @@ class WGANGP(Model):
         """D(x), (n,), with its graph."""
         values: Tensor = self.D(x).squeeze(1)
         return values
+
+    def generate(self, z: Tensor) -> Tensor:
+        """G(z), (n, ...), with its graph."""
+        images: Tensor = self.G_average(z)
+        return images
+
+    def logit(self, x: Tensor) -> Tensor:
+        """D(x), (n,), with its graph: up to scale and shift what a logit is (DDLS, section 3.3)."""
+        return self.critic(x)
 
     @sampler("generator")
     @torch.no_grad()

@@ -85,6 +85,7 @@ _FLAT = (
     "options",
     "budget",
     "rank",
+    "invalid",
     "kind",
     "model",
     "variant",

@@ -9,18 +9,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ebbench.errors import Diverged
+
 LogDensity = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Chains:
-    """Where the chains ended, and the share of proposals that was accepted (1 without a test).
+    """Where the chains ended, and how they went.
 
-    `state` is (n, ...), `acceptance` a scalar tensor.
+    `state` is (n, ...). `acceptance` is the share of proposals that was accepted (1 without a test), a
+    scalar. `trace` (steps, n) holds the log-density before each step.
     """
 
     state: Tensor
     acceptance: Tensor
+    trace: Tensor
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Acceptance, and the effective sample size of the log-density as a share of the steps."""
+        share = effective_sample_size(self.trace) / self.trace.numel() if len(self.trace) > 3 else None
+        return {"acceptance": self.acceptance} | ({} if share is None else {"effective_share": share})
 
 
 def unadjusted_langevin(log_density: LogDensity, start: Tensor, *, steps: int, step_size: float) -> Chains:
@@ -29,11 +38,12 @@ def unadjusted_langevin(log_density: LogDensity, start: Tensor, *, steps: int, s
     `log_density` maps (n, ...) to (n,), up to a constant; `start` is (n, ...). Its stationary law is
     p only in the limit of small steps.
     """
-    x = start
+    x, trace = start, []
     for _ in range(steps):
-        _, gradient = _value_and_gradient(log_density, x)
+        value, gradient = _value_and_gradient(log_density, x)
+        trace.append(value)
         x = x + step_size * gradient + math.sqrt(2 * step_size) * torch.randn_like(x)
-    return Chains(x.detach(), torch.ones((), device=start.device))
+    return Chains(x.detach(), torch.ones((), device=start.device), _sound(trace, x, step_size))
 
 
 def metropolis_adjusted_langevin(
@@ -46,10 +56,11 @@ def metropolis_adjusted_langevin(
     `exact=False` puts the norm itself in place of its square, as MEG's released code does; that chain
     has no stationary law that one could name, and serves only to repeat published numbers.
     """
-    x = start
+    x, trace = start, []
     value, gradient = _value_and_gradient(log_density, x)
     accepted = torch.zeros((), device=start.device)
     for _ in range(steps):
+        trace.append(value)
         y = x + step_size * gradient + math.sqrt(2 * step_size) * torch.randn_like(x)
         value_y, gradient_y = _value_and_gradient(log_density, y)
         forth = _distance(y - x - step_size * gradient, exact)
@@ -61,7 +72,52 @@ def metropolis_adjusted_langevin(
         gradient = torch.where(wide, gradient_y, gradient)
         value = torch.where(accept, value_y, value)
         accepted += accept.float().mean()
-    return Chains(x, accepted / max(1, steps))
+    return Chains(x, accepted / max(1, steps), _sound(trace, x, step_size))
+
+
+def effective_sample_size(trace: Tensor) -> Tensor:
+    """How many independent draws the values of chains are worth, a scalar; `trace` is (steps, chains).
+
+    Gelman et al., Bayesian Data Analysis (2013), section 11.5: autocorrelations from within and between
+    the chains, summed until two neighbours add up to less than zero (Geyer 1992). Chains that have not
+    met count for little, which is as it should be. Constant chains are worth one draw.
+    """
+    trace = trace.double()
+    steps, chains = trace.shape
+    centred = trace - trace.mean(0)
+    # By Fourier transform, padded so that the ends do not meet.
+    transformed = torch.fft.rfft(centred, n=2 * steps, dim=0)
+    products = torch.fft.irfft(transformed.abs().square(), n=2 * steps, dim=0)[:steps]
+    within_at_lag = products.mean(1) / steps
+    within = within_at_lag[0] * steps / (steps - 1)
+    between = trace.mean(0).var() if chains > 1 else torch.zeros_like(within)
+    variance = within_at_lag[0] + between
+    if not variance > 0:
+        return torch.ones_like(variance)
+    correlation = 1 - (within - within_at_lag) / variance
+    correlation[0] = 1.0
+    even = steps // 2 * 2
+    pairs = correlation[:even].view(-1, 2).sum(1)
+    negative = (pairs < 0).nonzero()
+    last = int(negative[0]) if len(negative) else len(pairs)
+    time = 2 * pairs[:last].cummin(0).values.sum() - 1
+    return steps * chains / time.clamp_min(1.0)
+
+
+def _sound(trace: list[Tensor], x: Tensor, step_size: float) -> Tensor:
+    """The trace as one tensor. Raises Diverged, with the step, where a chain left the finite numbers."""
+    whole = torch.stack(trace) if trace else x.new_zeros(0, len(x))
+    bad = ~torch.isfinite(whole).all(1)
+    if bool(bad.any()) or not bool(torch.isfinite(x).all()):
+        step = int(bad.nonzero()[0]) if bool(bad.any()) else len(whole)
+        count = int((~torch.isfinite(whole[step])).sum()) if step < len(whole) else len(x)
+        raise Diverged(
+            f"the log-density of {count} of {len(x)} chains is not finite at step {step} of {len(whole)}",
+            where=f"Langevin dynamics of step size {step_size:g}",
+            expected="finite numbers at every step",
+            fix="take smaller steps, or the Metropolis-adjusted sampler",
+        )
+    return whole
 
 
 def _value_and_gradient(log_density: LogDensity, x: Tensor) -> tuple[Tensor, Tensor]:

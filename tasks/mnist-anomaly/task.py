@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task
+from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task, mean_score
 from ebbench.data import mnist
 from ebbench.data.pool import Pool, in_range
 from ebbench.data.store import Store
@@ -215,16 +215,7 @@ class MnistAnomaly(Task):
 
     def combine(self, scores: Mapping[str, Score]) -> Score:
         """The mean over the digits, and each digit's area."""
-        values: dict[str, list[float]] = {}
-        for score in scores.values():
-            for name, value in score.metrics.items():
-                values.setdefault(name, []).append(value)
-        # A digit's own metrics are there once.
-        together = {name: float(np.mean(found)) for name, found in values.items()}
-        if len(scores) > 1:
-            return Score(together)
-        (only,) = scores.values()
-        return Score(together, only.details)
+        return mean_score(scores)
 
     def leak(self) -> float:
         """The share of the tested images of the nine digits that are trained on."""

@@ -246,3 +246,17 @@ def test_the_json_row_is_as_documented():
 def test_one_seed_has_null_bounds():
     (row,) = rows(make())
     assert row.as_json()["metrics"]["kl"] == {"mean": 0.05, "low": None, "high": None, "values": [0.05]}
+
+
+def test_a_row_that_fails_a_gate_is_shown_and_not_ranked():
+    kl = Metric(name="kl", unit="nats", better="lower", doc="", primary=True)
+    gate = Metric(name="modes", unit="count", better="higher", doc="", gate=True)
+    results = [
+        make(seed=0, kl=0.01, modes=1),
+        make(seed=1, kl=0.01, modes=0.5),
+        make(model="other", seed=0, kl=0.5, modes=1),
+    ]
+    good, bad = rows(*results, metrics=[kl, gate])
+    assert (good.model, good.rank, good.invalid) == ("other", 1, False)
+    assert (bad.rank, bad.invalid) == (None, True)
+    assert "modes is below 1 for seed 1" in bad.notes[0]

@@ -1,0 +1,327 @@
+"""Entropic GAN: optimal transport with an entropy, and the likelihood it gives to a sample.
+
+Balaji, Hassani, Chellappa, Feizi, Entropic GANs meet VAEs: A Statistical Approach to Compute Sample
+Likelihoods in GANs (ICML 2019), "the paper". The generator G minimises the entropic transport cost
+between the data Y and G(X), X ~ N(0, I):
+
+    min over couplings P of (X, Y) with the two as marginals:  E[l(Y, G(X))] + lambda KL(P || P_X x P_Y),
+
+whose dual has two potentials, D1 of the data and D2 of the samples. As the paper shows, this is maximum
+likelihood by a bound: with f(y | x) = C exp(-l(y, G(x)) / lambda), the optimal coupling P* gives
+
+    log f(y) >= E_{P*(x | y)}[log f(y | x) + log p(x)] + H(P*(. | y)),
+
+with equality where P* is the posterior. The paper's code leaves C and the prior's constant out and
+counts the prior twice; here every constant is kept (protocols.md 2.6).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ebbench.contract import Data, DataSpec, Model, sampler
+from ebbench.errors import Diverged
+from ebbench.nn.nets import generator, initialise, trunk
+from ebbench.training import Run
+
+# The released code begins with a larger lambda: (first steps, factor), then 1.
+WARM_UP = ((49, 2.0), (99, 1.6), (199, 1.28))
+
+
+class Quadratic(nn.Module):
+    """D(y) = y'Qy / 2 + q'y, (n, d) -> (n,); zero at first."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.Q = nn.Parameter(torch.zeros(d, d))
+        self.q = nn.Parameter(torch.zeros(d))
+
+    def symmetric(self) -> Tensor:
+        """Q, of which only the symmetric half matters."""
+        return (self.Q + self.Q.T) / 2
+
+    def forward(self, y: Tensor) -> Tensor:
+        """The potential of each row."""
+        return (y @ self.symmetric() * y).sum(1) / 2 + y @ self.q
+
+
+class Potential(nn.Module):
+    """A net with one output, (n, ...) -> (n,)."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, y: Tensor) -> Tensor:
+        """The potential of each example."""
+        values: Tensor = self.net(y).squeeze(1)
+        return values
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """The bound of each example, its Monte-Carlo standard error, and the effective share of the draws."""
+
+    bound: Tensor
+    error: Tensor
+    effective: Tensor
+
+
+class EntropicGAN(Model):
+    @dataclass(frozen=True)
+    class Config:
+        form: Literal["network", "linear"] = "network"
+        """"network": nets, the expectations over latents by samples (the released code). "linear": an affine
+        generator and a quadratic D2 (the paper's analysis), those expectations being Gaussian integrals."""
+        dual: Literal["full", "semi"] = "full"
+        """"full" learns D1 and D2 (the released code); "semi" learns D2 and takes the best D1 for it, a
+        soft minimum over the batch's samples (Genevay et al. 2016). The linear form is semi in any case."""
+        cost: Literal["squared", "l1"] = "l1"
+        """l: half the squared distance (the linear form has no other), or the sum of absolute differences
+        (the released code)."""
+        regularisation: float = 5.0
+        """lambda, in units of the cost (the released code)."""
+        warm_up: bool = True
+        """Begin with a larger lambda (the released code)."""
+        primal: bool = True
+        """The generator descends the coupling's mean cost, weights held fixed (the released command:
+        usePrimalLoss); false: the dual objective itself."""
+        steps: int = 10_000
+        """Generator steps (the released code)."""
+        critic_steps: int = 5
+        """Steps of the potentials for each generator step (the released code)."""
+        batch_size: int = 128
+        """Examples a step, and as many samples; every pair of the two counts (the released code: 128)."""
+        z_dim: int = 128
+        """Dimension of the latent prior (the released code); 0 takes the data's."""
+        width: int = 64
+        """Channels of the nets for images (the released code)."""
+        kernel: int = 5
+        """Side of their kernels (the released code)."""
+        layers: tuple[int, ...] = (512, 512, 512)
+        """Hidden sizes of the potentials for vectors (Gulrajani et al. 2017, gan_toy.py)."""
+        generator_layers: tuple[int, ...] = (512, 512, 512)
+        """Hidden sizes of the generator for vectors (Gulrajani et al. 2017, gan_toy.py)."""
+        init: float = 0.02
+        """Standard deviation of the convolutions' weights (DCGAN); 0 draws by He et al. 2015."""
+        lr: float = 2e-4
+        """Learning rate of Adam (the released code)."""
+        lr_end: float = 1.0
+        """The rate at the end as a share of `lr`, reached on a cosine; 1 keeps it constant."""
+        beta1: float = 0.5
+        """Adam's first decay (the released code)."""
+        beta2: float = 0.99
+        """Adam's second decay (the released code)."""
+        draws: int = 256
+        """Latent draws for each example when the bound is taken (our choice; the released code: 640 of
+        the prior)."""
+
+    def __init__(self, data: DataSpec, config: Config) -> None:
+        super().__init__(data, config)
+        c = config
+        self.size = prod(data.shape)
+        self.z_dim = c.z_dim or self.size
+        self.linear = c.form == "linear"
+        if self.linear:
+            self.G: nn.Module = nn.Linear(self.z_dim, self.size)
+            self.D2: nn.Module = Quadratic(self.size)
+            return
+        self.G = initialise(
+            generator(data, self.z_dim, width=c.width, kernel=c.kernel, layers=c.generator_layers), c.init
+        )
+        self.D2 = self._potential(data)
+        if c.dual == "full":
+            self.D1 = self._potential(data)
+
+    def _potential(self, data: DataSpec) -> nn.Module:
+        c = self.config
+        features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
+        return initialise(Potential(nn.Sequential(features, nn.Linear(n, 1))), c.init)
+
+    def train(self, data: Data, run: Run) -> None:
+        c = self.config
+        betas = (c.beta1, c.beta2)
+        potentials = [self.D2] if self.linear or c.dual == "semi" else [self.D1, self.D2]
+        self.opt_D = torch.optim.Adam([p for d in potentials for p in d.parameters()], c.lr, betas)
+        self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas)
+        objective = self._linear_objective if self.linear else self._sampled_objective
+        for batch in run.batches(data, size=c.batch_size * c.critic_steps, steps=c.steps):
+            share = c.lr_end + (1 - c.lr_end) * (1 + math.cos(math.pi * run.progress)) / 2
+            for group in [*self.opt_D.param_groups, *self.opt_G.param_groups]:
+                group["lr"] = c.lr * share
+            strength = c.regularisation * (_warm_up(run.progress * c.steps) if c.warm_up else 1.0)
+
+            # The potentials ascend the dual, G descends it.
+            for y in batch.split(c.batch_size):
+                dual, _ = objective(y, strength)
+                self.opt_D.zero_grad()
+                (-dual).backward()
+                self.opt_D.step()
+            dual, cost = objective(y, strength)
+            self.opt_G.zero_grad()
+            (cost if c.primal and not self.linear else dual).backward()
+            self.opt_G.step()
+            run.log(dual=dual, cost=cost)
+
+    def _sampled_objective(self, y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+        """The dual by every pair of `y` and as many samples, and the coupling's mean cost, scalars."""
+        n = len(y)
+        samples = self.G(torch.randn(n, self.z_dim, device=self.device))
+        costs = _costs(y, samples, self.config.cost)
+        d2 = self.D2(samples)
+        if self.config.dual == "semi":
+            # The best D1(y) = -lambda log E_x exp((-D2(G(x)) - l) / lambda): then E_x exp(v / lambda) = 1.
+            logits = (-d2 - costs) / strength
+            d1 = -strength * (logits.logsumexp(1) - math.log(n))
+            weights = logits.softmax(1).detach() / n
+            return d1.mean() - d2.mean(), (weights * costs).sum()
+        # The dual with v(x, y) = D1(y) - D2(G(x)) - l(y, G(x)): E D1 - E D2 - lambda (E exp(v / lambda) - 1);
+        # the coupling is exp(v / lambda) times the product of the marginals.
+        d1 = self.D1(y)
+        ratio = ((d1[:, None] - d2 - costs) / strength).exp()
+        weights = ratio.detach() / n**2
+        return d1.mean() - d2.mean() - strength * (ratio.mean() - 1), (weights * costs).sum()
+
+    def _linear_objective(self, y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+        """The semi-dual of G(x) = Wx + b and a quadratic D2, its expectations over x ~ N(0, I) exact."""
+        assert isinstance(self.G, nn.Linear) and isinstance(self.D2, Quadratic)
+        w, b, q = self.G.weight, self.G.bias, self.D2.q
+        curvature = self.D2.symmetric()
+        # (-D2(G(x)) - |y - G(x)|^2 / 2) / lambda = -x'Mx / 2 + h(y)'x + k(y), so that
+        # log E_x exp(that) = k + h'(I + M)^-1 h / 2 - log det(I + M) / 2.
+        rest = y - b
+        h = (rest - curvature @ b - q) @ w / strength
+        k = -(b @ curvature @ b / 2 + q @ b + rest.square().sum(1) / 2) / strength
+        m = (w.T @ curvature @ w + w.T @ w) / strength
+        root, failed = torch.linalg.cholesky_ex(torch.eye(self.z_dim, device=self.device) + m)
+        if failed:
+            raise Diverged(
+                "the potential D2 curves down faster than the cost curves up: the coupling does not exist",
+                where="the training of entropic-gan, linear form",
+                expected="I + W'(Q + I)W / lambda positive definite",
+                fix="lower the learning rate: --set lr=...",
+            )
+        solved = torch.cholesky_solve(h.T, root).T
+        log_mean = k + (h * solved).sum(1) / 2 - root.diagonal().log().sum()
+        mean_d2 = (curvature * (w @ w.T)).sum() / 2 + b @ curvature @ b / 2 + q @ b
+        # The coupling given y is N(solved, (I + M)^-1).
+        spread = (torch.cholesky_inverse(root) * (w.T @ w)).sum() / 2
+        cost = (rest - solved @ w.T).square().sum(1).mean() / 2 + spread
+        return -strength * log_mean.mean() - mean_d2, cost.detach()
+
+    @sampler("generator")
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """G(x), x ~ N(0, I)."""
+        made: Tensor = self.G(torch.randn(n, self.z_dim, device=self.device))
+        return made.view(n, *self.data.shape)
+
+    def log_likelihood_bound(self, x: Tensor) -> Tensor:
+        """The surrogate of the paper with every constant; `surrogate` says how well it is estimated."""
+        noise = torch.Generator().manual_seed(0)
+        parts = [self.surrogate(part, noise).bound for part in x.split(64)]
+        return torch.cat(parts)
+
+    def surrogate(self, y: Tensor, noise: torch.Generator) -> Surrogate:
+        """The bound of `y`, (n, *data.shape), by importance sampling of the coupling P*(x | y).
+
+        With t(x) = log p(x) - (D2(G(x)) + l(y, G(x))) / lambda, P*(x | y) = exp(t(x)) / Z(y), and the
+        bound is log C + log Z(y) + E_{P*}[D2(G(x))] / lambda. The prior seldom meets P* (at 64 dimensions
+        never); the draws come from the Gaussian at the mode of t whose precision is the prior's and the
+        cost's own, which for a linear generator is P* itself wherever D2 is flat.
+        """
+        c = self.config
+        y = y.flatten(1)
+        mode = self._mode(y)
+        root = torch.linalg.cholesky(self._precision(y, mode))
+        n, k = mode.shape
+        standard = torch.randn(c.draws, n, k, generator=noise).to(y.device)
+        # x = mode + root^-T e has precision root root'.
+        steps = torch.linalg.solve_triangular(root.mT, standard.permute(1, 2, 0), upper=True).permute(2, 0, 1)
+        log_proposal = -(standard.square().sum(2) + k * math.log(2 * math.pi)) / 2
+        log_proposal = log_proposal + root.diagonal(dim1=1, dim2=2).log().sum(1)
+        with torch.no_grad():
+            found = [self._target(y, mode + step) for step in steps]
+        log_weights = torch.stack([target for target, _ in found]) - log_proposal
+        d2 = torch.stack([value for _, value in found])
+        log_z = log_weights.logsumexp(0) - math.log(c.draws)
+        weights = log_weights.softmax(0)
+        mean_d2 = (weights * d2).sum(0)
+        # By the delta method: what each draw adds to log Z and to the weighted mean.
+        influence = weights * (1 + (d2 - mean_d2) / c.regularisation) - 1 / c.draws
+        return Surrogate(
+            bound=self._log_c() + log_z + mean_d2 / c.regularisation,
+            error=influence.square().sum(0).sqrt(),
+            effective=1 / (weights.square().sum(0) * c.draws),
+        )
+
+    def _log_c(self) -> float:
+        """log C of f(y | x) = C exp(-l / lambda): N(G(x), lambda I), or Laplace of scale lambda."""
+        strength = self.config.regularisation
+        if self.config.cost == "squared":
+            return -self.size / 2 * math.log(2 * math.pi * strength)
+        return -self.size * math.log(2 * strength)
+
+    def _target(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """t(x) and D2(G(x)), (n,) each."""
+        c = self.config
+        made = self.G(x)
+        difference = y - made.flatten(1)
+        each = difference.square() / 2 if c.cost == "squared" else difference.abs()
+        d2 = self.D2(made)
+        prior = -(x.square() + math.log(2 * math.pi)).sum(1) / 2
+        return prior - (d2 + each.sum(1)) / c.regularisation, d2
+
+    def _mode(self, y: Tensor, steps: int = 30) -> Tensor:
+        """A mode of t, (n, z_dim): damped Newton steps, each taken only where it climbs."""
+        x = torch.zeros(len(y), self.z_dim, device=y.device)
+        length = torch.ones(len(y), 1, device=y.device)
+        for _ in range(steps):
+            x = x.detach().requires_grad_(True)
+            value, _ = self._target(y, x)
+            (gradient,) = torch.autograd.grad(value.sum(), x)
+            with torch.no_grad():
+                root = torch.linalg.cholesky(self._precision(y, x))
+                step = torch.cholesky_solve(gradient[:, :, None], root)[:, :, 0]
+                tried, _ = self._target(y, x + length * step)
+                better = (tried > value)[:, None]
+                x = torch.where(better, x + length * step, x)
+                length = torch.where(better, (2 * length).clamp_max(1.0), length / 2)
+        return x.detach()
+
+    def _precision(self, y: Tensor, x: Tensor) -> Tensor:
+        """I + J'AJ / lambda, (n, z_dim, z_dim): J = dG/dx, and A the cost's second derivative, smoothed for
+        the absolute value, which has none."""
+        c = self.config
+        eye = torch.eye(self.z_dim, device=y.device)
+        if self.linear:
+            assert isinstance(self.G, nn.Linear)
+            jacobian = self.G.weight.expand(len(x), -1, -1)
+        else:
+            single = torch.func.jacrev(lambda one: self.G(one[None]).flatten())
+            jacobian = torch.func.vmap(single, chunk_size=16)(x.detach())
+        with torch.no_grad():
+            if c.cost == "squared":
+                return eye + jacobian.mT @ jacobian / c.regularisation
+            difference = y - self.G(x).flatten(1)
+            curvature = 1 / (difference.square() + c.regularisation**2).sqrt()
+            return eye + jacobian.mT @ (curvature[:, :, None] * jacobian) / c.regularisation
+
+
+def _costs(y: Tensor, samples: Tensor, cost: str) -> Tensor:
+    """l of every pair, (n, m)."""
+    y, samples = y.flatten(1), samples.flatten(1)
+    if cost == "l1":
+        return torch.cdist(y, samples, p=1.0)
+    # By the difference itself: the expanded square loses what close pairs need.
+    return torch.cdist(y, samples, compute_mode="donot_use_mm_for_euclid_dist").square() / 2
+
+
+def _warm_up(step: float) -> float:
+    return next((factor for until, factor in WARM_UP if step < until), 1.0)

@@ -1,0 +1,43 @@
+"""Control: the law that made the data, where the data know it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ebbench.contract import Data, Model
+from ebbench.errors import ContractError
+from ebbench.training import Run
+
+
+class ExactDensity(Model):
+    keeps_state = False
+
+    def train(self, data: Data, run: Run) -> None:
+        density: Any = getattr(data, "log_density", None)
+        if density is None:
+            raise ContractError(
+                f"the density of '{data.spec.name}' is not known",
+                where="exact-density",
+                expected="data with a method log_density(x)",
+                fix="choose a task of synthetic data: gaussian or toy2d",
+            )
+        self.source = data
+        self.density: Callable[[Tensor], Tensor] = density
+
+    def log_likelihood_bound(self, x: Tensor) -> Tensor:
+        """log p(x), (n,), nats: the value itself."""
+        return self.density(x)
+
+    def energy(self, x: Tensor) -> Tensor:
+        """-log p(x)."""
+        return -self.density(x)
+
+    def sample(self, n: int) -> Tensor:
+        """(n, *shape), new draws of the law."""
+        # One number from the global state, which the engine seeds, seeds the draw.
+        seed = int(torch.randint(2**62, (1,)))
+        return self.source.fresh(n, torch.Generator(device=self.source.device).manual_seed(seed))

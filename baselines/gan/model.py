@@ -1,0 +1,112 @@
+"""GAN: generative adversarial networks (Goodfellow et al. 2014), with the generator's non-saturating loss.
+
+The nets for images are DCGAN's (Radford, Metz, Chintala 2016) as MEG's authors built them; those for
+vectors are Gulrajani's. The discriminator has no batch norm, so that its logit is a function of one example.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ebbench.contract import Data, DataSpec, Model, sampler
+from ebbench.nn.nets import generator, initialise, trunk
+from ebbench.training import Run
+
+
+class GAN(Model):
+    @dataclass(frozen=True)
+    class Config:
+        steps: int = 100_000
+        """Generator steps (our choice)."""
+        batch_size: int = 128
+        """Examples a step of either net (DCGAN)."""
+        critic_steps: int = 1
+        """Discriminator steps for each generator step (Goodfellow et al., Algorithm 1: k = 1)."""
+        z_dim: int = 100
+        """Dimension of the latent prior N(0, I) (DCGAN's 100; its prior is uniform)."""
+        width: int = 64
+        """Channels of the discriminator's first layer and before the generator's last (DCGAN: 128)."""
+        kernel: int = 5
+        """Side of the kernels for 28x28 images (DCGAN)."""
+        layers: tuple[int, ...] = (512, 512, 512)
+        """Hidden sizes of the discriminator for vectors (Gulrajani et al. 2017, gan_toy.py)."""
+        generator_layers: tuple[int, ...] = (512, 512, 512)
+        """Hidden sizes of the generator for vectors (Gulrajani et al. 2017, gan_toy.py)."""
+        init: float = 0.02
+        """Standard deviation of the convolutions' weights (DCGAN); 0 draws by He et al. 2015."""
+        lr: float = 2e-4
+        """Learning rate of Adam (DCGAN)."""
+        lr_end: float = 1.0
+        """The rate at the end as a share of `lr`, reached on a cosine; 1 keeps it constant."""
+        beta1: float = 0.5
+        """Adam's first decay (DCGAN)."""
+        beta2: float = 0.999
+        """Adam's second decay (DCGAN)."""
+
+    def __init__(self, data: DataSpec, config: Config) -> None:
+        super().__init__(data, config)
+        c = config
+        self.z_dim = c.z_dim
+        features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
+        self.D = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
+        made = generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.generator_layers)
+        self.G = initialise(made, c.init)
+
+    def train(self, data: Data, run: Run) -> None:
+        c = self.config
+        betas = (c.beta1, c.beta2)
+        self.opt_D = torch.optim.Adam(self.D.parameters(), c.lr, betas, fused=True)
+        self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas, fused=True)
+        for batch in run.batches(data, size=c.batch_size * c.critic_steps, steps=c.steps):
+            share = c.lr_end + (1 - c.lr_end) * (1 + math.cos(math.pi * run.progress)) / 2
+            for group in [*self.opt_D.param_groups, *self.opt_G.param_groups]:
+                group["lr"] = c.lr * share
+
+            # D (equation 1): max E[log D(x)] + E[log(1 - D(G(z)))], D(x) = sigmoid(logit(x))
+            for x in batch.split(c.batch_size):
+                with torch.no_grad():
+                    fake = self.generate(self._z(len(x)))
+                logit_real, logit_fake = self.logit(torch.cat([x, fake])).split(len(x))
+                loss = softplus(-logit_real).mean() + softplus(logit_fake).mean()
+                self.opt_D.zero_grad()
+                loss.backward()
+                self.opt_D.step()
+
+            # G (section 3): max E[log D(G(z))]
+            self.D.requires_grad_(False)
+            loss_G = softplus(-self.logit(self.generate(self._z(c.batch_size)))).mean()
+            self.opt_G.zero_grad()
+            loss_G.backward()
+            self.D.requires_grad_(True)
+            self.opt_G.step()
+
+            run.log(loss_D=loss, loss_G=loss_G, logit_real=logit_real.mean(), logit_fake=logit_fake.mean())
+
+    def _z(self, n: int) -> Tensor:
+        return torch.randn(n, self.z_dim, device=self.device)
+
+    def generate(self, z: Tensor) -> Tensor:
+        """G(z), (n, ...), with its graph."""
+        made: Tensor = self.G(z)
+        return made
+
+    def logit(self, x: Tensor) -> Tensor:
+        """log D(x) - log(1 - D(x)), (n,), with its graph: log p_data / p_G where D is the best."""
+        values: Tensor = self.D(x).squeeze(1)
+        return values
+
+    @sampler("generator")
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """G(z), z ~ N(0, I)."""
+        return self.generate(self._z(n))
+
+    @torch.no_grad()
+    def energy(self, x: Tensor) -> Tensor:
+        """-logit(x): the discriminator is high on data."""
+        return -self.logit(x)

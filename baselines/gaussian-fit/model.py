@@ -1,0 +1,57 @@
+"""A Gaussian fitted by maximum likelihood: the data's mean and covariance."""
+
+from __future__ import annotations
+
+import math
+from math import prod
+
+import torch
+from torch import Tensor
+
+from ebbench.contract import Data, DataSpec, Model
+from ebbench.training import Run
+
+CHUNK = 8192
+
+
+class GaussianFit(Model):
+    def __init__(self, data: DataSpec, config: Model.Config) -> None:
+        super().__init__(data, config)
+        size = prod(data.shape)
+        self.mean = torch.zeros(size, dtype=torch.float64)
+        self.root = torch.eye(size, dtype=torch.float64)
+
+    def train(self, data: Data, run: Run) -> None:
+        n, total, squares = len(data), torch.zeros_like(self.mean), torch.zeros_like(self.root)
+        for index in torch.arange(n, device=data.device).split(CHUNK):
+            x = data[index].flatten(1).double().cpu()
+            total += x.sum(0)
+            squares += x.T @ x
+        self.mean = total / n
+        covariance = squares / n - torch.outer(self.mean, self.mean)
+        self.root = torch.linalg.cholesky(covariance)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The mean, and the covariance's Cholesky root."""
+        return {"mean": self.mean, "root": self.root}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:  # type: ignore[override]
+        self.mean, self.root = state["mean"].cpu(), state["root"].cpu()
+
+    def log_likelihood_bound(self, x: Tensor) -> Tensor:
+        """log N(x; mean, covariance): no bound but the value itself."""
+        centred = (x.flatten(1).double().cpu() - self.mean).T
+        whitened = torch.linalg.solve_triangular(self.root, centred, upper=False)
+        log_determinant = 2 * self.root.diagonal().log().sum()
+        values = -(whitened.square().sum(0) + log_determinant + len(self.mean) * math.log(2 * math.pi)) / 2
+        return values.to(x.device)
+
+    def energy(self, x: Tensor) -> Tensor:
+        """-log N(x; mean, covariance)."""
+        return -self.log_likelihood_bound(x)
+
+    def sample(self, n: int) -> Tensor:
+        """Draws of the fitted Gaussian."""
+        noise = torch.randn(n, len(self.mean), dtype=torch.float64)
+        made = self.mean + noise @ self.root.T
+        return made.float().view(n, *self.data.shape).to(self.device)

@@ -1,0 +1,118 @@
+"""SN-GAN: spectral normalisation for generative adversarial networks (Miyato, Kataoka, Koyama, Yoshida 2018).
+
+Every layer of the discriminator is divided by its largest singular value, which holds its slope, and the
+loss is the hinge.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+from torch.nn.utils.parametrizations import spectral_norm
+
+from ebbench.contract import Data, DataSpec, Model, sampler
+from ebbench.nn.nets import generator, initialise, trunk
+from ebbench.training import Run
+
+
+class SNGAN(Model):
+    @dataclass(frozen=True)
+    class Config:
+        steps: int = 100_000
+        """Generator steps (the paper: 100,000)."""
+        batch_size: int = 64
+        """Examples a step of either net (the paper, section 4.1)."""
+        critic_steps: int = 5
+        """Discriminator steps for each generator step (the paper, Table 1: n_dis)."""
+        z_dim: int = 128
+        """Dimension of the latent prior N(0, I) (the paper, section 4)."""
+        width: int = 64
+        """Channels of the discriminator's first layer and before the generator's last (DCGAN's nets)."""
+        kernel: int = 5
+        """Side of the kernels for 28x28 images (DCGAN)."""
+        layers: tuple[int, ...] = (512, 512, 512)
+        """Hidden sizes of the discriminator for vectors (Gulrajani et al. 2017, gan_toy.py)."""
+        generator_layers: tuple[int, ...] = (512, 512, 512)
+        """Hidden sizes of the generator for vectors (Gulrajani et al. 2017, gan_toy.py)."""
+        init: float = 0.02
+        """Standard deviation of the convolutions' weights (DCGAN); 0 draws by He et al. 2015."""
+        power_iterations: int = 1
+        """Steps of the power method a training step (the paper, Algorithm 1)."""
+        lr: float = 2e-4
+        """Learning rate of Adam (the paper, Table 1: C)."""
+        lr_end: float = 1.0
+        """The rate at the end as a share of `lr`, reached on a cosine; 1 keeps it constant."""
+        beta1: float = 0.0
+        """Adam's first decay (the paper's settings with the hinge)."""
+        beta2: float = 0.9
+        """Adam's second decay (the same)."""
+
+    def __init__(self, data: DataSpec, config: Config) -> None:
+        super().__init__(data, config)
+        c = config
+        self.z_dim = c.z_dim
+        features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
+        self.D = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
+        for layer in self.D.modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                spectral_norm(layer, n_power_iterations=c.power_iterations)
+        made = generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.generator_layers)
+        self.G = initialise(made, c.init)
+
+    def train(self, data: Data, run: Run) -> None:
+        c = self.config
+        betas = (c.beta1, c.beta2)
+        self.opt_D = torch.optim.Adam(self.D.parameters(), c.lr, betas, fused=True)
+        self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas, fused=True)
+        for batch in run.batches(data, size=c.batch_size * c.critic_steps, steps=c.steps):
+            share = c.lr_end + (1 - c.lr_end) * (1 + math.cos(math.pi * run.progress)) / 2
+            for group in [*self.opt_D.param_groups, *self.opt_G.param_groups]:
+                group["lr"] = c.lr * share
+
+            # D (equation 16): min E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]
+            for x in batch.split(c.batch_size):
+                with torch.no_grad():
+                    fake = self.generate(self._z(len(x)))
+                real, fake_value = self.logit(torch.cat([x, fake])).split(len(x))
+                loss = relu(1 - real).mean() + relu(1 + fake_value).mean()
+                self.opt_D.zero_grad()
+                loss.backward()
+                self.opt_D.step()
+
+            # G (equation 17): max E[D(G(z))]
+            self.D.requires_grad_(False)
+            loss_G = -self.logit(self.generate(self._z(c.batch_size))).mean()
+            self.opt_G.zero_grad()
+            loss_G.backward()
+            self.D.requires_grad_(True)
+            self.opt_G.step()
+
+            run.log(loss_D=loss, loss_G=loss_G, D_real=real.mean(), D_fake=fake_value.mean())
+
+    def _z(self, n: int) -> Tensor:
+        return torch.randn(n, self.z_dim, device=self.device)
+
+    def generate(self, z: Tensor) -> Tensor:
+        """G(z), (n, ...), with its graph."""
+        made: Tensor = self.G(z)
+        return made
+
+    def logit(self, x: Tensor) -> Tensor:
+        """D(x), (n,), with its graph: of the hinge loss no logit, but one up to scale and shift (DDLS)."""
+        values: Tensor = self.D(x).squeeze(1)
+        return values
+
+    @sampler("generator")
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """G(z), z ~ N(0, I)."""
+        return self.generate(self._z(n))
+
+    @torch.no_grad()
+    def energy(self, x: Tensor) -> Tensor:
+        """-D(x): the discriminator is high on data."""
+        return -self.logit(x)

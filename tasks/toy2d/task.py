@@ -1,0 +1,289 @@
+"""Three laws in the plane whose density is known: 8 Gaussians, 25 Gaussians, a Swiss roll.
+
+The data are those of Gulrajani et al. (2017), gan_toy.py, which MEG's code took over. README.md says what
+is measured of samples and of energies.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ebbench import contract
+from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task, mean_score
+from ebbench.data.pool import Pool
+from ebbench.data.store import Store
+from ebbench.metrics import landscape
+from ebbench.metrics.coverage import kl_to_uniform
+from ebbench.seeds import derive
+
+if TYPE_CHECKING:
+    from ebbench.scoring import Scoring
+
+TRAIN, SAMPLES = 100_000, 10_000
+# MEG draws its densities on this square; every law lies well inside it.
+HALF_WIDTH, CELLS = 2.0, 1000
+PICTURE = 500
+# What lies farther from every mode, in standard deviations, is spurious.
+SPURIOUS = 5.0
+# A peak of the density counts from this share of the highest on.
+LEAST_PEAK = 0.1
+
+LAWS = ("8gaussians", "25gaussians", "swissroll")
+VEEGAN = "Srivastava et al., VEEGAN (2017), Table 1; 2,500 samples, 5 runs"
+PACGAN = "Lin et al., PacGAN (2018), Table 1"
+DDLS = "Che et al., DDLS (2020), as recalled; 10,000 samples, 4 standard deviations"
+
+
+@dataclass(frozen=True)
+class Law:
+    """An even mixture of isotropic Gaussians: `centres` (k, 2), one `std`.
+
+    A Swiss roll is one too, of so many centres along its curve that they cannot be told apart; `modal`
+    says whether they are modes that one would count.
+    """
+
+    centres: NDArray[np.float64]
+    std: float
+    modal: bool
+
+    def draw(self, n: int, seed: int) -> NDArray[np.float32]:
+        """`n` independent points, float32 (n, 2)."""
+        rng = np.random.default_rng(seed)
+        chosen = self.centres[rng.integers(len(self.centres), size=n)]
+        points: NDArray[np.float32] = (chosen + self.std * rng.standard_normal((n, 2))).astype(np.float32)
+        return points
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p(x), (n,) float64, nats, for (n, 2)."""
+        centres = torch.from_numpy(self.centres).to(x.device)
+        constant = math.log(len(centres)) + math.log(2 * math.pi * self.std**2)
+        parts = [
+            torch.logsumexp(-torch.cdist(part, centres).square() / (2 * self.std**2), 1)
+            for part in x.double().split(4096)
+        ]
+        return torch.cat(parts) - constant
+
+
+@cache
+def law(name: str) -> Law:
+    """One of `LAWS`, in Gulrajani's units."""
+    if name == "8gaussians":
+        angles = np.arange(8) * np.pi / 4
+        scale = 1.414
+        return Law(2 / scale * np.stack([np.cos(angles), np.sin(angles)], 1), 0.02 / scale, True)
+    if name == "25gaussians":
+        axis = np.arange(-2, 3) * 2.0
+        scale = 2.828
+        x, y = np.meshgrid(axis, axis)
+        return Law(np.stack([x.ravel(), y.ravel()], 1) / scale, 0.05 / scale, True)
+    # scikit-learn's make_swiss_roll, columns 0 and 2: t (cos t, sin t), t uniform on [1.5 pi, 4.5 pi].
+    pieces = 4000
+    t = 1.5 * np.pi * (1 + 2 * (np.arange(pieces) + 0.5) / pieces)
+    return Law(t[:, None] * np.stack([np.cos(t), np.sin(t)], 1) / 7.5, 0.25 / 7.5, False)
+
+
+class LawPool(Pool):
+    """Draws of a law, and new ones where they are asked for."""
+
+    def __init__(self, law: Law, seed: int, spec: DataSpec, device: torch.device) -> None:
+        examples = torch.from_numpy(law.draw(TRAIN, seed))
+        super().__init__(examples, examples[:0], spec, device)
+        self._law = law
+
+    def fresh(self, n: int, generator: torch.Generator) -> Tensor:
+        """`n` new draws."""
+        seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
+        return torch.from_numpy(self._law.draw(n, seed)).to(self.device)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p(x), (n,), nats."""
+        return self._law.log_density(x)
+
+
+def _published(
+    label: str, law: str, modes: float, quality: float, std: int, source: str, **more: Any
+) -> Published:
+    plus_minus = more.pop("plus_minus", (None, None))
+    return Published(
+        label=label,
+        metrics={
+            f"modes_{law}": (modes, plus_minus[0]),
+            f"high_quality_{std}_{law}": (quality / 100, plus_minus[1]),
+        },
+        source=source,
+        confidence=more.pop("confidence", "verbatim"),
+        **more,
+    )
+
+
+# Name, unit, direction, what it is; each law has its own, and the plain name is the mean over the laws.
+_METRICS: tuple[tuple[str, str, Literal["higher", "lower", "neither"], str], ...] = (
+    ("sliced_wasserstein", "data units", "lower", "sliced 1-Wasserstein distance of 10,000 samples to as many real points"),
+    ("high_quality_3", "share", "higher", "samples within 3 standard deviations of the nearest mode (of the roll's curve)"),
+    ("high_quality_4", "share", "higher", "samples within 4 standard deviations of it"),
+    ("reverse_kl", "nats", "lower", "KL(modes of the samples || uniform), every sample given to its nearest mode"),
+    ("kl", "nats", "lower", "KL(data || exp(-E) / Z), Z by integration over [-2, 2]^2"),
+    ("spurious_mass", "share", "lower", "mass of exp(-E) / Z farther than 5 standard deviations from every mode"),
+    ("spurious_peaks", "count", "lower", "local maxima of the density there, of a tenth of the highest or more"),
+)  # fmt: skip
+_MODAL = ("reverse_kl",)
+
+
+class Toy2d(Task):
+    @dataclass(frozen=True)
+    class Options:
+        law: Literal["all", "8gaussians", "25gaussians", "swissroll"] = "all"
+        """Which law; "all" trains once on each."""
+
+    version = 1
+    protocols = {
+        "clean": "100,000 points to train on, 10,000 samples, thresholds scaled with the data; energies "
+        "normalised on [-2, 2]^2 by a grid of 1000 x 1000",
+    }
+    needs = "sample"
+    metrics = (
+        *(
+            Metric(name=name, unit=unit, better=better, doc=f"{doc}; mean over the laws", primary=not index)
+            for index, (name, unit, better, doc) in enumerate(_METRICS)
+        ),
+        *(
+            Metric(name=f"{name}_{law}", unit=unit, better=better, doc=f"{name} on {law}")
+            for name, unit, better, _ in _METRICS
+            for law in LAWS
+            if name not in _MODAL or law != "swissroll"
+        ),
+        *(
+            Metric(
+                name=f"modes_{law}",
+                unit="modes",
+                better="higher",
+                doc=f"modes of {law} with a sample within 3 standard deviations",
+            )
+            for law in LAWS[:2]
+        ),
+    )
+    published = (
+        _published("GAN (VEEGAN's)", "8gaussians", 1, 99.3, 3, VEEGAN),
+        _published("ALI (VEEGAN's)", "8gaussians", 2.8, 0.13, 3, VEEGAN),
+        _published("Unrolled GAN (VEEGAN's)", "8gaussians", 7.6, 35.6, 3, VEEGAN),
+        _published("VEEGAN", "8gaussians", 8, 52.9, 3, VEEGAN),
+        _published("GAN (VEEGAN's)", "25gaussians", 3.3, 0.5, 3, VEEGAN),
+        _published("ALI (VEEGAN's)", "25gaussians", 15.8, 1.6, 3, VEEGAN),
+        _published("Unrolled GAN (VEEGAN's)", "25gaussians", 23.6, 16, 3, VEEGAN),
+        _published("VEEGAN", "25gaussians", 24.6, 40, 3, VEEGAN),
+        _published("GAN (PacGAN's)", "8gaussians", 6.3, 98.2, 3, PACGAN, plus_minus=(0.5, None)),
+        _published("PacGAN4", "8gaussians", 7.8, 95.9, 3, PACGAN),
+        _published("GAN (PacGAN's)", "25gaussians", 17.3, 94.8, 3, PACGAN, plus_minus=(0.8, None)),
+        _published("PacGAN4", "25gaussians", 24.8, 93.6, 3, PACGAN, plus_minus=(0.2, None)),
+        _published("GAN (DDLS's)", "25gaussians", 24.8, 70, 4, DDLS, plus_minus=(0.2, 0.09), confidence="recalled"),
+        _published("DRS", "25gaussians", 24.8, 90, 4, DDLS, plus_minus=(0.2, 0.02), confidence="recalled"),
+        _published("DDLS", "25gaussians", 24.8, 98, 4, DDLS, plus_minus=(0.2, 0.02), confidence="recalled", model="ddls"),
+    )  # fmt: skip
+
+    def __init__(self, options: Options, protocol: str, store: Store) -> None:
+        super().__init__(options, protocol, store)
+        self.source = "synthetic"
+        self.data_hashes: Mapping[str, str] = {}
+        self.seed = 0
+
+    def parts(self, seed: int) -> Mapping[str, Task]:
+        """One training a law, the points drawn by the seed."""
+        if self.options.law != "all":
+            return {"": self.part(self.options.law, seed)}
+        return {name: self.part(name, seed) for name in LAWS}
+
+    def part(self, name: str, seed: int) -> Toy2d:
+        """This task on one law."""
+        part = copy.copy(self)
+        part.options, part.seed = replace(self.options, law=name), seed
+        return part
+
+    def data_key(self) -> dict[str, Any]:
+        """The law, and the seed of the draws."""
+        return {"law": self.options.law, "seed": self.seed, "train": TRAIN}
+
+    def spec(self) -> DataSpec:
+        """Points (2,) without bounds: a model is not told where they end."""
+        return DataSpec(name="toy2d", shape=(2,))
+
+    def data(self, device: torch.device) -> Data:
+        """The training points."""
+        seed = derive(self.seed, "toy2d", self.options.law, "train")
+        return LawPool(law(self.options.law), seed, self.spec(), device)
+
+    def score(self, model: Model, scoring: Scoring) -> Score:
+        """The samples beside the law's own, and the energy's density where the model has one."""
+        name, truth = self.options.law, law(self.options.law)
+        drawn = scoring.samples(SAMPLES, lambda x: {"x": x.cpu().numpy()})["x"]
+        real = truth.draw(SAMPLES, derive(self.seed, "toy2d", name, "held out"))
+        distance, mode = landscape.nearest(drawn, truth.centres)
+        metrics = {
+            "sliced_wasserstein": landscape.sliced_wasserstein(drawn, real),
+            "high_quality_3": float((distance < 3 * truth.std).mean()),
+            "high_quality_4": float((distance < 4 * truth.std).mean()),
+        }
+        counted: dict[str, float] = {}
+        if truth.modal:
+            metrics["reverse_kl"] = kl_to_uniform(np.bincount(mode), len(truth.centres))
+            good = mode[distance < 3 * truth.std]
+            counted[f"modes_{name}"] = float(len(np.unique(good)))
+        details: dict[str, Any] = {}
+        mass = None
+        if "energy" in contract.scores(type(model)):
+            found, details, mass = self._landscape(scoring, real)
+            metrics |= found
+        scoring.picture("landscape", _picture(drawn[:5000], mass))
+        return Score(metrics | {f"{key}_{name}": value for key, value in metrics.items()} | counted, details)
+
+    def _landscape(
+        self, scoring: Scoring, real: NDArray[np.float32]
+    ) -> tuple[dict[str, float], dict[str, Any], NDArray[np.float64]]:
+        """The metrics of the energy as a density on the square, details, and each cell's mass."""
+        truth = law(self.options.law)
+        points, area = landscape.grid(HALF_WIDTH, CELLS)
+        energy = scoring.scores(torch.from_numpy(points).float(), only=("energy",))["energy"]
+        at_data = scoring.scores(torch.from_numpy(real), only=("energy",))["energy"]
+        log_z = landscape.log_partition(energy, area)
+        # Every other cell each way: how far the grid is from fine enough.
+        coarse = landscape.log_partition(energy.reshape(CELLS, CELLS)[::2, ::2].ravel(), 4 * area)
+        mass = landscape.masses(energy)
+        far = landscape.nearest(points, truth.centres)[0] > SPURIOUS * truth.std
+        peaks = landscape.peaks(mass, CELLS, LEAST_PEAK)
+        metrics = {
+            "kl": float(truth.log_density(torch.from_numpy(real)).mean()) + float(at_data.mean()) + log_z,
+            "spurious_mass": float(mass[far].sum()),
+            "spurious_peaks": float(far[peaks].sum()),
+        }
+        details = {"log_partition": log_z, "log_partition_coarse": coarse, "peaks": len(peaks)}
+        return metrics, details, mass
+
+    def combine(self, scores: Mapping[str, Score]) -> Score:
+        """The mean over the laws, and each law's own."""
+        return mean_score(scores)
+
+
+def _picture(samples: NDArray[np.floating], mass: NDArray[np.float64] | None) -> NDArray[np.uint8]:
+    """Samples as dark points, and beside them the density, dark where it is high, by its logarithm."""
+    panels = [np.full((PICTURE, PICTURE), 255, np.uint8)]
+    cells = np.floor((samples + HALF_WIDTH) / (2 * HALF_WIDTH) * PICTURE).astype(np.int64)
+    inside = ((cells >= 0) & (cells < PICTURE)).all(1)
+    panels[0][cells[inside, 1], cells[inside, 0]] = 0
+    if mass is not None:
+        fine = mass.reshape(PICTURE, CELLS // PICTURE, PICTURE, CELLS // PICTURE).sum((1, 3))
+        # From e^-10 of the highest (white) to the highest (black).
+        logs = np.log(np.maximum(fine / fine.max(), np.exp(-10.0)))
+        panels.append((-logs / 10 * 255).astype(np.uint8))
+    image = np.concatenate([np.pad(panel, 4, constant_values=128) for panel in panels], 1)
+    # y grows upwards in the plane and downwards in a picture.
+    picture: NDArray[np.uint8] = np.repeat(image[::-1, :, None], 3, 2)
+    return picture
