@@ -117,9 +117,9 @@ class Scoring:
     ) -> dict[str, np.ndarray]:
         """Every named score of the examples `x`, (n, *spec.shape): float64 (n,), lower is more typical.
 
-        `only` names those that are wanted. `x` may lie anywhere; `chunk` examples at a time go to the device. A lower bound of the
-        log-likelihood comes with its sign turned. Raises ContractError for scores that are not one
-        finite number an example.
+        `only` names those that are wanted. `x` may lie anywhere; `chunk` examples at a time go to the
+        device. A lower bound of the log-likelihood comes with its sign turned. Raises ContractError for
+        scores that are not one finite number an example.
         """
         began = time.perf_counter()
         made = {

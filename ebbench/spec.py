@@ -44,9 +44,9 @@ class Request:
 class Spec:
     """A request resolved against the plug-ins: every value that a run of it uses, but for the seed.
 
-    `overrides` are the values that `--set` changed, by key, and part of a row's identity.
-    `base` is the training that the model builds on. `sampler` is "" for a model without one, `knobs` the sampler's values under this protocol. `score` is
-    the declared score where the task asks for one, else "".
+    `overrides` are the values that `--set` changed, by key, and part of a row's identity. `base` is the
+    training that the model builds on. `sampler` is "" for a model without one, `knobs` the sampler's values
+    under this protocol. `score` is the declared score where the task asks for one, else "".
     """
 
     task: loader.Plugin

@@ -247,12 +247,11 @@ class MEG(Model):
         What the paper sets its latent chains against (section 4.1); the target is
         exp(-inverse_temperature * E(x)). Its step sizes are not stated: these are ours, for the toy laws.
         """
-        chains = metropolis_adjusted_langevin(
-            lambda x: -inverse_temperature * self.energy_of(x),
-            self.sample(n),
-            steps=steps,
-            step_size=step_size,
-        )
+
+        def log_density(x: Tensor) -> Tensor:
+            return -inverse_temperature * self.energy_of(x)
+
+        chains = metropolis_adjusted_langevin(log_density, self.sample(n), steps=steps, step_size=step_size)
         self.diagnostics = chains.diagnostics()
         # Langevin steps know nothing of the data's range.
         bounded = (self.data.low, self.data.high) != (None, None)

@@ -101,7 +101,8 @@ def effective_sample_size(trace: Tensor) -> Tensor:
     negative = (pairs < 0).nonzero()
     last = int(negative[0]) if len(negative) else len(pairs)
     time = 2 * pairs[:last].cummin(0).values.sum() - 1
-    return steps * chains / time.clamp_min(1.0)
+    size: Tensor = steps * chains / time.clamp_min(1.0)
+    return size
 
 
 def _sound(trace: list[Tensor], x: Tensor, step_size: float) -> Tensor:

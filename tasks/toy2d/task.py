@@ -111,31 +111,66 @@ class LawPool(Pool):
 
 
 def _published(
-    label: str, law: str, modes: float, quality: float, std: int, source: str, **more: Any
+    label: str,
+    law: str,
+    modes: tuple[float, float | None],
+    quality: tuple[float, float | None],
+    source: str,
+    *,
+    std: int = 3,
+    confidence: Literal["verbatim", "quoted", "recalled"] = "verbatim",
+    model: str = "",
 ) -> Published:
-    plus_minus = more.pop("plus_minus", (None, None))
     return Published(
         label=label,
-        metrics={
-            f"modes_{law}": (modes, plus_minus[0]),
-            f"high_quality_{std}_{law}": (quality / 100, plus_minus[1]),
-        },
+        metrics={f"modes_{law}": modes, f"high_quality_{std}_{law}": quality},
         source=source,
-        confidence=more.pop("confidence", "verbatim"),
-        **more,
+        confidence=confidence,
+        model=model,
     )
+
+
+def _recalled(label: str, quality: tuple[float, float | None], model: str = "") -> Published:
+    """A row of the DRS and DDLS table: all have the same modes."""
+    modes = (24.8, 0.2)
+    return _published(label, "25gaussians", modes, quality, DDLS, std=4, confidence="recalled", model=model)
 
 
 # Name, unit, direction, what it is; each law has its own, and the plain name is the mean over the laws.
 _METRICS: tuple[tuple[str, str, Literal["higher", "lower", "neither"], str], ...] = (
-    ("sliced_wasserstein", "data units", "lower", "sliced 1-Wasserstein distance of 10,000 samples to as many real points"),
-    ("high_quality_3", "share", "higher", "samples within 3 standard deviations of the nearest mode (of the roll's curve)"),
+    (
+        "sliced_wasserstein",
+        "data units",
+        "lower",
+        "sliced 1-Wasserstein distance of 10,000 samples to as many real points",
+    ),
+    (
+        "high_quality_3",
+        "share",
+        "higher",
+        "samples within 3 standard deviations of the nearest mode (of the roll's curve)",
+    ),
     ("high_quality_4", "share", "higher", "samples within 4 standard deviations of it"),
-    ("reverse_kl", "nats", "lower", "KL(modes of the samples || uniform), every sample given to its nearest mode"),
+    (
+        "reverse_kl",
+        "nats",
+        "lower",
+        "KL(modes of the samples || uniform), every sample given to its nearest mode",
+    ),
     ("kl", "nats", "lower", "KL(data || exp(-E) / Z), Z by integration over [-2, 2]^2"),
-    ("spurious_mass", "share", "lower", "mass of exp(-E) / Z farther than 5 standard deviations from every mode"),
-    ("spurious_peaks", "count", "lower", "local maxima of the density there, of a tenth of the highest or more"),
-)  # fmt: skip
+    (
+        "spurious_mass",
+        "share",
+        "lower",
+        "mass of exp(-E) / Z farther than 5 standard deviations from every mode",
+    ),
+    (
+        "spurious_peaks",
+        "count",
+        "lower",
+        "local maxima of the density there, of a tenth of the highest or more",
+    ),
+)
 _MODAL = ("reverse_kl",)
 
 
@@ -173,22 +208,22 @@ class Toy2d(Task):
         ),
     )
     published = (
-        _published("GAN (VEEGAN's)", "8gaussians", 1, 99.3, 3, VEEGAN),
-        _published("ALI (VEEGAN's)", "8gaussians", 2.8, 0.13, 3, VEEGAN),
-        _published("Unrolled GAN (VEEGAN's)", "8gaussians", 7.6, 35.6, 3, VEEGAN),
-        _published("VEEGAN", "8gaussians", 8, 52.9, 3, VEEGAN),
-        _published("GAN (VEEGAN's)", "25gaussians", 3.3, 0.5, 3, VEEGAN),
-        _published("ALI (VEEGAN's)", "25gaussians", 15.8, 1.6, 3, VEEGAN),
-        _published("Unrolled GAN (VEEGAN's)", "25gaussians", 23.6, 16, 3, VEEGAN),
-        _published("VEEGAN", "25gaussians", 24.6, 40, 3, VEEGAN),
-        _published("GAN (PacGAN's)", "8gaussians", 6.3, 98.2, 3, PACGAN, plus_minus=(0.5, None)),
-        _published("PacGAN4", "8gaussians", 7.8, 95.9, 3, PACGAN),
-        _published("GAN (PacGAN's)", "25gaussians", 17.3, 94.8, 3, PACGAN, plus_minus=(0.8, None)),
-        _published("PacGAN4", "25gaussians", 24.8, 93.6, 3, PACGAN, plus_minus=(0.2, None)),
-        _published("GAN (DDLS's)", "25gaussians", 24.8, 70, 4, DDLS, plus_minus=(0.2, 0.09), confidence="recalled"),
-        _published("DRS", "25gaussians", 24.8, 90, 4, DDLS, plus_minus=(0.2, 0.02), confidence="recalled"),
-        _published("DDLS", "25gaussians", 24.8, 98, 4, DDLS, plus_minus=(0.2, 0.02), confidence="recalled", model="ddls"),
-    )  # fmt: skip
+        _published("GAN (VEEGAN's)", "8gaussians", (1, None), (0.993, None), VEEGAN),
+        _published("ALI (VEEGAN's)", "8gaussians", (2.8, None), (0.0013, None), VEEGAN),
+        _published("Unrolled GAN (VEEGAN's)", "8gaussians", (7.6, None), (0.356, None), VEEGAN),
+        _published("VEEGAN", "8gaussians", (8, None), (0.529, None), VEEGAN),
+        _published("GAN (VEEGAN's)", "25gaussians", (3.3, None), (0.005, None), VEEGAN),
+        _published("ALI (VEEGAN's)", "25gaussians", (15.8, None), (0.016, None), VEEGAN),
+        _published("Unrolled GAN (VEEGAN's)", "25gaussians", (23.6, None), (0.16, None), VEEGAN),
+        _published("VEEGAN", "25gaussians", (24.6, None), (0.40, None), VEEGAN),
+        _published("GAN (PacGAN's)", "8gaussians", (6.3, 0.5), (0.982, None), PACGAN),
+        _published("PacGAN4", "8gaussians", (7.8, None), (0.959, None), PACGAN),
+        _published("GAN (PacGAN's)", "25gaussians", (17.3, 0.8), (0.948, None), PACGAN),
+        _published("PacGAN4", "25gaussians", (24.8, 0.2), (0.936, None), PACGAN),
+        _recalled("GAN (DDLS's)", (0.70, 0.09)),
+        _recalled("DRS", (0.90, 0.02)),
+        _recalled("DDLS", (0.98, 0.02), model="ddls"),
+    )
 
     def __init__(self, options: Options, protocol: str, store: Store) -> None:
         super().__init__(options, protocol, store)
