@@ -262,7 +262,9 @@ def _choose_sampler(task: loader.Plugin, model: loader.Plugin, asked: str) -> st
         raise unknown("sampler", asked, known, where=f"model '{model.name}'")
     if asked or task.cls.needs != "sample":
         return asked
-    return "generator" if "generator" in known else next(iter(known))
+    # The one that the method `sample` is, under whatever name.
+    plain = getattr(model.cls, "sample", None)
+    return next((name for name, method in known.items() if method is plain), next(iter(known)))
 
 
 def _declared_score(task: loader.Plugin, model: loader.Plugin, variant: str, protocol: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import label, maximum_filter
 from scipy.spatial import cKDTree
 from scipy.special import logsumexp
 
@@ -61,8 +61,11 @@ def masses(energy: Array) -> NDArray[np.float64]:
 def peaks(mass: Array, cells: int, least: float) -> NDArray[np.int64]:
     """Which cells are local maxima of the density, at least `least` of the highest.
 
-    A maximum is one over the cells up to two away; a plateau of equal cells counts cell by cell.
+    A maximum is one over the cells up to two away in each direction; of a plateau of equal cells the first one counts.
     """
     square = np.asarray(mass).reshape(cells, cells)
-    found = (square == maximum_filter(square, size=5, mode="constant")) & (square >= least * square.max())
-    return np.flatnonzero(found)
+    found = (square == maximum_filter(square, size=5, mode="nearest")) & (square >= least * square.max())
+    plateaus, count = label(found, structure=np.ones((3, 3)))
+    _, first = np.unique(plateaus.ravel(), return_index=True)
+    cells_of: NDArray[np.int64] = first[-count:] if count else first[:0]
+    return cells_of
