@@ -61,7 +61,8 @@ def masses(energy: Array) -> NDArray[np.float64]:
 def peaks(mass: Array, cells: int, least: float) -> NDArray[np.int64]:
     """Which cells are local maxima of the density, at least `least` of the highest.
 
-    A maximum is one over the cells up to two away in each direction; of a plateau of equal cells the first one counts.
+    A maximum is one over the cells up to two away in each direction; of a plateau of equal cells the
+    first one counts.
     """
     square = np.asarray(mass).reshape(cells, cells)
     found = (square == maximum_filter(square, size=5, mode="nearest")) & (square >= least * square.max())
