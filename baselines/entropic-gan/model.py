@@ -32,6 +32,8 @@ from ebbench.training import Run
 
 # The released code begins with a larger lambda: (first steps, factor), then 1.
 WARM_UP = ((49, 2.0), (99, 1.6), (199, 1.28))
+# Steps towards a mode for which one Jacobian serves.
+REFRESH = 5
 
 
 class Quadratic(nn.Module):
@@ -282,12 +284,13 @@ class EntropicGAN(Model):
         """A mode of t, (n, z_dim): damped Newton steps, each taken only where it climbs."""
         x = torch.zeros(len(y), self.z_dim, device=y.device)
         length = torch.ones(len(y), 1, device=y.device)
-        for _ in range(steps):
+        for step_number in range(steps):
             x = x.detach().requires_grad_(True)
             value, _ = self._target(y, x)
             (gradient,) = torch.autograd.grad(value.sum(), x)
             with torch.no_grad():
-                root = torch.linalg.cholesky(self._precision(y, x))
+                if step_number % REFRESH == 0:
+                    root = torch.linalg.cholesky(self._precision(y, x))
                 step = torch.cholesky_solve(gradient[:, :, None], root)[:, :, 0]
                 tried, _ = self._target(y, x + length * step)
                 better = (tried > value)[:, None]
@@ -299,13 +302,14 @@ class EntropicGAN(Model):
         """I + J'AJ / lambda, (n, z_dim, z_dim): J = dG/dx, and A the cost's second derivative, smoothed for
         the absolute value, which has none."""
         c = self.config
+        x = x.detach()
         eye = torch.eye(self.z_dim, device=y.device)
         if self.linear:
             assert isinstance(self.G, nn.Linear)
             jacobian = self.G.weight.expand(len(x), -1, -1)
         else:
-            single = torch.func.jacrev(lambda one: self.G(one[None]).flatten())
-            jacobian = torch.func.vmap(single, chunk_size=16)(x.detach())
+            columns = [torch.func.jvp(self.G, (x,), (axis.expand_as(x),))[1].flatten(1) for axis in eye]
+            jacobian = torch.stack(columns, 2)
         with torch.no_grad():
             if c.cost == "squared":
                 return eye + jacobian.mT @ jacobian / c.regularisation

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ebbench.contract import Data, DataSpec, Model
+from ebbench.errors import ContractError
 from ebbench.training import Run
 
 CHUNK = 8192
@@ -29,7 +30,13 @@ class GaussianFit(Model):
             squares += x.T @ x
         self.mean = total / n
         covariance = squares / n - torch.outer(self.mean, self.mean)
-        self.root = torch.linalg.cholesky(covariance)
+        self.root, failed = torch.linalg.cholesky_ex(covariance)
+        if failed:
+            raise ContractError(
+                f"the covariance of '{data.spec.name}' is singular: a Gaussian has no density there",
+                where="gaussian-fit",
+                expected="data in which no column is a combination of others, or constant",
+            )
 
     def state_dict(self) -> dict[str, Tensor]:
         """The mean, and the covariance's Cholesky root."""

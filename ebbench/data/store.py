@@ -36,20 +36,21 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class DataFile:
-    """One gzip file of a data set, as published.
+    """One packed file of a data set, as published.
 
     `plain` is the same file unpacked, which is as good: many users have only that. Its name is the
-    published one without `.gz`.
+    published one without `.gz`. An archive of many files has no such form.
     """
 
     name: str
     packed: Content
-    plain: Content
+    plain: Content | None = None
 
     @property
     def forms(self) -> dict[str, Content]:
         """The accepted file names and what each must hold."""
-        return {self.name: self.packed, self.name.removesuffix(".gz"): self.plain}
+        unpacked = {self.name.removesuffix(".gz"): self.plain} if self.plain else {}
+        return {self.name: self.packed} | unpacked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +127,23 @@ DATASETS: Mapping[str, Dataset] = {
                 "https://ndownloader.figshare.com/files/5976042",  # scikit-learn's copy
                 "https://archive.ics.uci.edu/ml/machine-learning-databases/kddcup99-mld/{file}",
             ),
+        ),
+        Dataset(
+            name="cifar10-jpeg75",
+            title="CIFAR-10 as JPEG copies of quality 75: 50,000 + 10,000 images of 32x32, lossy",
+            source="Krizhevsky, CIFAR-10, in JPEG copies; a score on it is no published CIFAR-10 score",
+            files=(
+                DataFile(
+                    name="cifar10_jpeg_q75.tar.xz",
+                    packed=Content(
+                        size=18641432,
+                        sha256="ffb0746266fea40fb9efcb1cd1eeeba0e90dd66833ccd194f92168931151059e",
+                    ),
+                ),
+            ),
+            # Nobody publishes these copies: who has the file imports it.
+            mirrors=(),
+            folders=("cifar10",),
         ),
     )
 }

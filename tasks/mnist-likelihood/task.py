@@ -1,0 +1,163 @@
+"""Likelihoods of digits: a model of one digit is asked for the bounds of that digit, of the others, and of
+images of another kind, whose histograms Balaji et al. (2019) draw. README.md says what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ebbench.contract import BOUND, Data, DataSpec, Metric, Model, Score, Task
+from ebbench.data import cifar10, mnist
+from ebbench.data.pool import Pool, in_range
+from ebbench.data.store import Store
+from ebbench.errors import UsageError
+from ebbench.metrics import detection
+from ebbench.seeds import derive
+
+if TYPE_CHECKING:
+    from ebbench.scoring import Scoring
+
+# Test images of each kind. A bound may cost seconds an image.
+COUNT = 500
+# Luma of ITU-R BT.601, what "grey" usually means.
+GREY = (0.299, 0.587, 0.114)
+
+
+class MnistLikelihood(Task):
+    @dataclass(frozen=True)
+    class Options:
+        digit: int = 1
+        """The digit that is trained on, 0 to 9 (the paper: 1)."""
+        dissimilar: Literal["auto", "cifar10-jpeg75", "none"] = "auto"
+        """The images of another kind: CIFAR-10 in grey, 28x28 (the paper), from its JPEG copies; "auto"
+        takes them where they are."""
+
+    version = 1
+    protocols = {
+        "clean": "trained on the training images of one digit; bounds of 500 test images of that digit, of "
+        "500 of the others and of 500 of another kind",
+    }
+    needs = BOUND
+    metrics = (
+        Metric(
+            name="bound",
+            unit="nats",
+            better="higher",
+            primary=True,
+            doc="mean bound of test images of the digit, as a density on [-1, 1]^784",
+        ),
+        Metric(name="bound_others", unit="nats", better="neither", doc="mean bound of the other digits"),
+        Metric(name="bound_dissimilar", unit="nats", better="neither", doc="mean bound of the other kind"),
+        Metric(
+            name="auroc_others",
+            unit="share",
+            better="higher",
+            doc="the chance that an image of the digit has a higher bound than one of another digit",
+        ),
+        Metric(
+            name="auroc_dissimilar",
+            unit="share",
+            better="higher",
+            doc="the chance that it has a higher bound than one of another kind",
+        ),
+    )
+
+    def __init__(self, options: Options, protocol: str, store: Store) -> None:
+        super().__init__(options, protocol, store)
+        if isinstance(options.digit, bool) or not 0 <= options.digit <= 9:
+            raise UsageError(
+                f"digit={options.digit}", where="option 'digit' of task mnist-likelihood", expected="0 to 9"
+            )
+        self.source = "mnist"
+        self.data_hashes = store.hashes("mnist")
+        kind = options.dissimilar
+        if kind == "auto":
+            # A file that is here and bad is an error where it is read; one that is not here is none.
+            (here,) = store.survey(cifar10.DATASET)
+            kind = "none" if here.state == "missing" else "cifar10-jpeg75"
+            self.options = replace(options, dissimilar=kind)
+        if kind != "none":
+            self.data_hashes = {**self.data_hashes, **store.hashes(cifar10.DATASET)}
+
+    def data_key(self) -> dict[str, Any]:
+        """The digit."""
+        return {"digit": self.options.digit}
+
+    def spec(self) -> DataSpec:
+        """Images (1, 28, 28) with values in [-1, 1]."""
+        return DataSpec(name="mnist-digit", shape=(1, 28, 28), low=-1.0, high=1.0)
+
+    def data(self, device: torch.device) -> Data:
+        """The training images of the digit."""
+        digit = self.options.digit
+        (images, labels), (held, held_labels) = (mnist.load(self.store, split) for split in ("train", "test"))
+        train, test = (
+            torch.from_numpy(x[y == digit][:, None]) for x, y in ((images, labels), (held, held_labels))
+        )
+        return Pool(train, test, self.spec(), device)
+
+    def score(self, model: Model, scoring: Scoring) -> Score:
+        """The bounds of each kind, their means and how well they tell the kinds apart."""
+        bounds = {kind: -scoring.scores(images, only=(BOUND,))[BOUND] for kind, images in self._test.items()}
+        own = bounds["digit"]
+        metrics = {"bound": float(own.mean())}
+        for kind, values in bounds.items():
+            if kind != "digit":
+                metrics[f"bound_{kind}"] = float(values.mean())
+                positive = np.repeat([True, False], [len(own), len(values)])
+                metrics[f"auroc_{kind}"] = detection.areas(np.concatenate([own, values]), positive)["auroc"]
+        scoring.picture("histograms", _histograms(bounds, self.options.digit))
+        quantiles = {
+            kind: np.quantile(values, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]).tolist()
+            for kind, values in bounds.items()
+        }
+        return Score(metrics, {"quantiles": quantiles})
+
+    @cached_property
+    def _test(self) -> Mapping[str, Tensor]:
+        """The test images of each kind, (COUNT, 1, 28, 28); the same for every seed."""
+        images, labels = mnist.load(self.store, "test")
+        rng = np.random.default_rng(derive(0, "mnist-likelihood"))
+        own, others = (
+            rng.permutation(np.flatnonzero(chosen))[:COUNT]
+            for chosen in (labels == self.options.digit, labels != self.options.digit)
+        )
+        kinds = {
+            "digit": in_range(torch.from_numpy(images[own][:, None]), self.spec()),
+            "others": in_range(torch.from_numpy(images[others][:, None]), self.spec()),
+        }
+        if self.options.dissimilar != "none":
+            pictures = cifar10.load(self.store, "test")[0]
+            chosen = torch.from_numpy(pictures[rng.permutation(len(pictures))[:COUNT]]).float()
+            grey = (chosen * torch.tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+            small = interpolate(grey, size=(28, 28), mode="bilinear", antialias=True, align_corners=False)
+            kinds["dissimilar"] = small / 127.5 - 1
+        return kinds
+
+
+def _histograms(bounds: Mapping[str, NDArray[np.float64]], digit: int) -> NDArray[np.uint8]:
+    """The three histograms over one axis, from the lowest hundredth to the highest bound."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.2), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    together = np.concatenate(list(bounds.values()))
+    edges = np.linspace(np.quantile(together, 0.01), together.max(), 60)
+    names = {"digit": f"digit {digit}", "others": "other digits", "dissimilar": "CIFAR-10, grey"}
+    for kind, values in bounds.items():
+        axes.hist(values, edges, histtype="step", label=names[kind])
+    axes.set_xlabel("bound of the log-likelihood, nats")
+    axes.set_ylabel("test images")
+    axes.legend(frameon=False)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
