@@ -97,12 +97,11 @@ class MnistLikelihood(Task):
 
     def data(self, device: torch.device) -> Data:
         """The training images of the digit."""
-        digit = self.options.digit
-        (images, labels), (held, held_labels) = (mnist.load(self.store, split) for split in ("train", "test"))
-        train, test = (
-            torch.from_numpy(x[y == digit][:, None]) for x, y in ((images, labels), (held, held_labels))
+        train, held_out = (
+            torch.from_numpy(images[labels == self.options.digit][:, None])
+            for images, labels in (mnist.load(self.store, split) for split in ("train", "test"))
         )
-        return Pool(train, test, self.spec(), device)
+        return Pool(train, held_out, self.spec(), device)
 
     def score(self, model: Model, scoring: Scoring) -> Score:
         """The bounds of each kind, their means and how well they tell the kinds apart."""

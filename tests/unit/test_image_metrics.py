@@ -1,0 +1,105 @@
+"""Image metrics against torch-fidelity and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import sqrtm
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+from ebbench.metrics import image
+
+
+def features(n: int, seed: int, size: int = 12, shift: float = 0.0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    mix = torch.randn(size, size, generator=generator)
+    return torch.randn(n, size, generator=generator) @ mix + shift
+
+
+def statistics(x: torch.Tensor, batch: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+    moments = image.Moments(x.shape[1])
+    for part in x.split(batch):
+        moments.add(part)
+    return moments.result()
+
+
+@pytest.mark.parametrize("batch", [7, 64, 500])
+def test_moments_are_those_of_the_whole_whatever_the_batches(batch: int):
+    x = features(500, 0, shift=1000.0)
+    mean, covariance = statistics(x, batch)
+    assert np.allclose(mean, x.double().mean(0), rtol=1e-12)
+    assert np.allclose(covariance, np.cov(x.double().numpy(), rowvar=False), rtol=1e-9)
+
+
+def test_the_frechet_distance_is_torch_fidelity_s():
+    one, other = features(400, 0), features(300, 1, shift=0.5)
+    ours = image.frechet_distance(statistics(one), statistics(other))
+    theirs = fid_statistics_to_metric(
+        *(fid_features_to_statistics(x.double()) for x in (one, other)), verbose=False
+    )["frechet_inception_distance"]
+    assert ours == pytest.approx(theirs, rel=1e-8)
+    assert ours == pytest.approx(image.frechet_distance(statistics(other), statistics(one)), rel=1e-10)
+
+
+def test_the_frechet_distance_in_closed_form():
+    mean, covariance = np.arange(4.0), np.diag([1.0, 4.0, 9.0, 16.0])
+    assert image.frechet_distance((mean, covariance), (mean, covariance)) == pytest.approx(0, abs=1e-12)
+    # Diagonal covariances: the sum of the squared differences of means and of standard deviations.
+    other = (mean + 2, np.diag([4.0, 1.0, 0.0, 25.0]))
+    assert image.frechet_distance((mean, covariance), other) == pytest.approx(16 + 1 + 1 + 9 + 1)
+    rng = np.random.default_rng(0)
+    a, b = (m @ m.T for m in rng.normal(size=(2, 5, 5)))
+    zero = np.zeros(5)
+    expected = np.trace(a + b - 2 * sqrtm(a @ b).real)
+    assert image.frechet_distance((zero, a), (zero, b)) == pytest.approx(expected, rel=1e-8)
+
+
+def test_fewer_samples_than_features_are_measured_too():
+    few, many = features(8, 0), features(500, 0)
+    found = image.frechet_distance(statistics(few), statistics(many))
+    a, b = statistics(few), statistics(many)
+    expected = ((a[0] - b[0]) ** 2).sum() + np.trace(a[1] + b[1] - 2 * sqrtm(a[1] @ b[1] + 0j).real)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_inception_score_of_known_answers():
+    n, classes = 1000, 10
+    certain = torch.full((n, classes), -40.0)
+    certain[torch.arange(n), torch.arange(n) % classes] = 40.0
+    mean, spread = image.inception_score(certain)
+    # Certain and even: the number of classes, a little less where a split is not quite even.
+    assert mean == pytest.approx(classes, rel=0.06) and spread < 0.2
+    assert image.inception_score(torch.zeros(n, classes))[0] == pytest.approx(1)
+    assert image.inception_score(certain, splits=1)[0] == pytest.approx(classes)
+
+
+def test_the_kernel_distance_is_unbiased_about_zero_and_grows():
+    same = image.kernel_distance(features(600, 0), features(600, 0)[torch.randperm(600)], size=200)
+    shifted = image.kernel_distance(features(600, 0), features(600, 0) + 1.0, size=200)
+    assert abs(same) < 0.2 * shifted
+    one, other = features(300, 0, size=4), features(300, 1, size=4)
+    k = lambda a, b: (a.double() @ b.double().T / 4 + 1) ** 3  # noqa: E731
+    n = 300
+    within = sum(float(k(x, x).sum() - k(x, x).diagonal().sum()) for x in (one, other)) / (n * (n - 1))
+    expected = within - 2 * float(k(one, other).mean())
+    assert image.kernel_distance(one, other, size=300) == pytest.approx(expected, rel=1e-6)
+
+
+def test_precision_and_recall_by_brute_force():
+    samples, real = features(60, 0, size=3), features(80, 1, size=3)
+
+    def inside(points: torch.Tensor, centres: torch.Tensor) -> float:
+        hits = 0
+        for point in points:
+            for i, centre in enumerate(centres):
+                radius = sorted(float((centres[j] - centre).norm()) for j in range(len(centres)) if j != i)[2]
+                if float((point - centre).norm()) <= radius:
+                    hits += 1
+                    break
+        return hits / len(points)
+
+    precision, recall = image.precision_recall(samples, real)
+    assert precision == pytest.approx(inside(samples, real)) and recall == pytest.approx(
+        inside(real, samples)
+    )
