@@ -98,6 +98,14 @@ def kdd99() -> Path:
     return DATA
 
 
+@pytest.fixture
+def cifar10() -> Path:
+    """The folder of the data sets, where MNIST and CIFAR-10's JPEG copies are at hand."""
+    if not (DATA / "cifar10").is_dir() or not (DATA / "mnist").is_dir():
+        pytest.skip("needs MNIST and CIFAR-10: set EBBENCH_DATA or put shared/data beside the checkout")
+    return DATA
+
+
 @pytest.fixture(scope="session")
 def kdd99_records() -> pandas.DataFrame:
     """The records of KDD99, read once."""

@@ -1,8 +1,8 @@
 """Image quality from features: inception score, Frechet and kernel distance, precision and recall.
 
-Features are taken once per set of images; everything here works on them. IS, KID, precision and recall are
-torch-fidelity's own functions. The Frechet distance is ours: by symmetric eigendecomposition it is faster than
-the eigenvalues of a product that is not symmetric, and does not turn complex.
+Features are taken once per set of images; everything here works on them. IS, KID, precision and recall
+are torch-fidelity's own functions. The Frechet distance is ours: a symmetric eigendecomposition is faster
+than the eigenvalues of a product that is not symmetric, and does not turn complex.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import Tensor
 
 Array = NDArray[np.float64]
 
-# torch-fidelity's defaults, and the papers' (Salimans et al. 2016: 10 splits; Binkowski et al. 2018: 100 subsets
-# of 1,000; Kynkaanniemi et al. 2019: 3 neighbours). The seed shuffles the samples before they are split.
+# torch-fidelity's defaults, and the papers' (Salimans et al. 2016: 10 splits; Binkowski et al. 2018: 100
+# subsets of 1,000; Kynkaanniemi et al. 2019: 3 neighbours). The seed shuffles the samples before a split.
 SPLITS, SUBSETS, SUBSET_SIZE, NEIGHBOURS, SEED = 10, 100, 1000, 3, 2020
 
 
@@ -40,7 +40,7 @@ class Moments:
         self._products += x.T @ x
 
     def result(self) -> tuple[Array, Array]:
-        """Mean (size,) and covariance (size, size), with count - 1 below. ValueError for under two features."""
+        """Mean (size,) and unbiased covariance (size, size). Raises ValueError for less than two features."""
         if self.count < 2 or self._centre is None:
             raise ValueError(f"a covariance of {self.count} features")
         shift = self._sum / self.count
@@ -67,7 +67,7 @@ def frechet_distance(one: tuple[Array, Array], other: tuple[Array, Array]) -> fl
 
 
 def inception_score(logits: Tensor, splits: int = SPLITS) -> tuple[float, float]:
-    """exp E KL(p(y | x) || p(y)) (Salimans et al. 2016): mean and spread over `splits`, for logits (n, classes)."""
+    """exp E KL(p(y | x) || p(y)), logits (n, classes): mean and spread over splits (Salimans et al. 2016)."""
     from torch_fidelity.metric_isc import isc_features_to_metric
 
     found = isc_features_to_metric(logits.cpu(), splits, shuffle=True, rng_seed=SEED)
@@ -93,8 +93,11 @@ def kernel_distance(one: Tensor, other: Tensor, size: int = SUBSET_SIZE) -> floa
 
 
 def precision_recall(samples: Tensor, real: Tensor) -> tuple[float, float]:
-    """Improved precision and recall (Kynkaanniemi et al. 2019): the share of samples inside the real features'
-    manifold of nearest-neighbour balls, and of real ones inside the samples'."""
+    """Improved precision and recall (Kynkaanniemi et al. 2019).
+
+    The share of `samples` (n, m) inside the balls of the `real` features (k, m), each as wide as the
+    distance to its third neighbour, and of the real ones inside those of the samples.
+    """
     from torch_fidelity.metric_prc import prc_features_to_metric
 
     found = prc_features_to_metric(
