@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from ebbench.contract import Data, DataSpec, Model, sampler
 from ebbench.errors import Diverged
 from ebbench.nn.nets import generator, initialise, trunk
+from ebbench.nn.rate import cosine
 from ebbench.training import Run
 
 # The released code begins with a larger lambda: (first steps, factor), then 1.
@@ -154,9 +155,7 @@ class EntropicGAN(Model):
         self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas)
         objective = self._linear_objective if self.linear else self._sampled_objective
         for batch in run.batches(data, size=c.batch_size * c.critic_steps, steps=c.steps):
-            share = c.lr_end + (1 - c.lr_end) * (1 + math.cos(math.pi * run.progress)) / 2
-            for group in [*self.opt_D.param_groups, *self.opt_G.param_groups]:
-                group["lr"] = c.lr * share
+            cosine(c.lr, c.lr_end, run.progress, self.opt_D, self.opt_G)
             strength = c.regularisation * (_warm_up(run.progress * c.steps) if c.warm_up else 1.0)
 
             # The potentials ascend the dual, G descends it.

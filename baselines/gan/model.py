@@ -6,7 +6,6 @@ vectors are Gulrajani's. The discriminator has no batch norm, so that its logit 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn.functional import softplus
 
 from ebbench.contract import Data, DataSpec, Model, sampler
 from ebbench.nn.nets import generator, initialise, trunk
+from ebbench.nn.rate import cosine
 from ebbench.training import Run
 
 
@@ -63,9 +63,7 @@ class GAN(Model):
         self.opt_D = torch.optim.Adam(self.D.parameters(), c.lr, betas, fused=True)
         self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas, fused=True)
         for batch in run.batches(data, size=c.batch_size * c.critic_steps, steps=c.steps):
-            share = c.lr_end + (1 - c.lr_end) * (1 + math.cos(math.pi * run.progress)) / 2
-            for group in [*self.opt_D.param_groups, *self.opt_G.param_groups]:
-                group["lr"] = c.lr * share
+            cosine(c.lr, c.lr_end, run.progress, self.opt_D, self.opt_G)
 
             # D (equation 1): max E[log D(x)] + E[log(1 - D(G(z)))], D(x) = sigmoid(logit(x))
             for x in batch.split(c.batch_size):

@@ -8,7 +8,6 @@ paper's first version, whose Algorithm 1 and equation numbers are meant.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +22,7 @@ from ebbench.nn.langevin import metropolis_adjusted_langevin
 from ebbench.nn.mlp import mlp
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.penalty import squared_gradient_norm
+from ebbench.nn.rate import cosine
 from ebbench.training import Run
 
 
@@ -138,7 +138,7 @@ class MEG(Model):
         self.opt_GH = torch.optim.Adam([*self.G.parameters(), *self.H.parameters()], c.lr, betas, fused=True)
         length = {"epochs": c.epochs} if c.epochs else {"steps": c.steps}
         for batch in run.batches(data, size=c.batch_size * c.energy_steps, **length):
-            self._schedule(run.progress)
+            cosine(c.lr, c.lr_end, run.progress, self.opt_E, self.opt_GH)
             weight = c.penalty ** (1 - run.progress) * (c.penalty_end or c.penalty) ** run.progress
 
             # E: Algorithm 1, equation 4: min E[E(x)] - E[E(G(z))] + lambda E||grad E(x)||^2
@@ -177,12 +177,6 @@ class MEG(Model):
 
         if c.average < 1:
             refresh_batch_norm(self.G_average, self._z)
-
-    def _schedule(self, progress: float) -> None:
-        c = self.config
-        share = c.lr_end + (1 - c.lr_end) * (1 + math.cos(math.pi * progress)) / 2
-        for group in [*self.opt_E.param_groups, *self.opt_GH.param_groups]:
-            group["lr"] = c.lr * share
 
     def _z(self, n: int) -> Tensor:
         return torch.randn(n, self.config.z_dim, device=self.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +12,7 @@ from ebbench.contract import Data, DataSpec, Model, sampler, score
 from ebbench.nn.average import averaged, refresh_batch_norm, update_average
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.penalty import squared_gradient_norm, two_sided_penalty
+from ebbench.nn.rate import cosine
 from ebbench.training import Run
 
 
@@ -85,7 +85,7 @@ class WGANGP(Model):
         self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas, fused=True)
         length = {"epochs": c.epochs} if c.epochs else {"steps": c.steps}
         for batch in run.batches(data, size=c.batch_size * c.critic_steps, **length):
-            self._schedule(run.progress)
+            cosine(c.lr, c.lr_end, run.progress, self.opt_D, self.opt_G)
 
             # D: Algorithm 1, lines 3 to 9: min E[D(G(z))] - E[D(x)] + lambda E(||grad D|| - 1)^2
             for x in batch.split(c.batch_size):
@@ -114,12 +114,6 @@ class WGANGP(Model):
 
         if c.average < 1:
             refresh_batch_norm(self.G_average, self._z)
-
-    def _schedule(self, progress: float) -> None:
-        c = self.config
-        share = c.lr_end + (1 - c.lr_end) * (1 + math.cos(math.pi * progress)) / 2
-        for group in [*self.opt_D.param_groups, *self.opt_G.param_groups]:
-            group["lr"] = c.lr * share
 
     def _z(self, n: int) -> Tensor:
         return torch.randn(n, self.config.z_dim, device=self.device)

@@ -15,6 +15,7 @@ from ebbench.nn.langevin import metropolis_adjusted_langevin, unadjusted_langevi
 from ebbench.nn.mlp import mlp
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.penalty import squared_gradient_norm, two_sided_penalty
+from ebbench.nn.rate import cosine
 
 
 def quadratic(x: torch.Tensor) -> torch.Tensor:
@@ -177,3 +178,15 @@ def test_mala_is_in_detailed_balance_where_langevin_alone_is_not():
         gaussian(mean, std), start, steps=60, step_size=step, exact=False
     ).state
     assert abs(inexact.std().item() - 1.0) > 0.02
+
+
+def test_the_rate_comes_down_on_half_a_cosine():
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=9.0)
+    rates = []
+    for progress in (0.0, 0.25, 0.5, 1.0):
+        cosine(2.0, 0.1, progress, optimiser)
+        rates.append(optimiser.param_groups[0]["lr"])
+    middle = 0.2 + 1.8 * (1 + math.sqrt(0.5)) / 2
+    assert rates == pytest.approx([2.0, middle, 1.1, 0.2])
+    cosine(2.0, 1.0, 0.7, optimiser)
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(2.0), "an end of 1 is a constant rate"
