@@ -7,6 +7,7 @@ The data are noise of the task's shape and range, so that no data set is needed.
 from __future__ import annotations
 
 import dataclasses
+import math
 import signal
 import tempfile
 import time
@@ -42,7 +43,10 @@ class Report:
 
 
 class NoiseData:
-    """Uniform noise in a spec's range (normal where it has none), in place of a data set."""
+    """Uniform noise in a spec's range (normal where it has none), in place of a data set.
+
+    Its density is known, for the models that ask for it.
+    """
 
     def __init__(self, data_spec: contract.DataSpec, examples: int = 512) -> None:
         self.spec = data_spec
@@ -62,6 +66,14 @@ class NoiseData:
             return torch.randn(n, *self.spec.shape, generator=generator)
         return low + (high - low) * torch.rand(n, *self.spec.shape, generator=generator)
 
+    def log_density(self, x: Tensor) -> Tensor:
+        """(n,), nats."""
+        low, high = self.spec.low, self.spec.high
+        flat = x.flatten(1)
+        if low is None or high is None:
+            return -(flat.square() + math.log(2 * math.pi)).sum(1) / 2
+        return torch.full((len(x),), -flat.shape[1] * math.log(high - low))
+
 
 def check(plugin: loader.Plugin, data_specs: dict[str, contract.DataSpec]) -> Iterator[Report]:
     """Run every check on a plug-in, one report each; the first failure of a load ends the suite.
@@ -78,8 +90,9 @@ def check(plugin: loader.Plugin, data_specs: dict[str, contract.DataSpec]) -> It
     if plugin.kind == "model":
         for task_name, data_spec in data_specs.items():
             budget = _budget_for(plugin, task_name)
-            if budget is not None:
-                yield from _check_on(plugin, task_name, data_spec, budget)
+            if budget is None or not _base_has_budget(plugin, task_name):
+                continue
+            yield from _check_on(plugin, task_name, data_spec, budget)
 
 
 def _report(name: str, function: Callable[[], str]) -> Report:
@@ -184,27 +197,44 @@ def _budget_for(plugin: loader.Plugin, task_name: str) -> str | None:
     return None
 
 
+def _base_plugin(plugin: loader.Plugin, config: Any) -> loader.Plugin | None:
+    """The model that this one builds on under `config`."""
+    field = plugin.cls.builds_on
+    return loader.load("model", getattr(config, field)) if field else None
+
+
+def _base_has_budget(plugin: loader.Plugin, task_name: str) -> bool:
+    if not plugin.cls.builds_on:
+        return True
+    base = _base_plugin(plugin, plugin.cls.Config())
+    return base is None or _budget_for(base, task_name) is not None
+
+
 def _check_on(
     plugin: loader.Plugin, task_name: str, data_spec: contract.DataSpec, budget: str
 ) -> Iterator[Report]:
     data = NoiseData(data_spec, EXAMPLES)
-    values = spec.budget_values(plugin, budget, task_name) if budget else {}
-    values.pop(spec.MINUTES, None)
-    config = spec.build_config(plugin.cls.Config, values, "card.toml")
+    config = _config_of(plugin, task_name, budget)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         trained: list[contract.Model] = []
+        base: contract.Model | None = None
+        if base_plugin := _base_plugin(plugin, config):
+            base_config = _config_of(base_plugin, task_name, _budget_for(base_plugin, task_name) or "")
+            base = _train(base_plugin, data, base_config, place / "base")
+            for module in _nets(base):
+                module.eval()
 
         def trains() -> str:
             began = time.perf_counter()
-            trained.append(_train(plugin, data, config, place / "whole"))
+            trained.append(_train(plugin, data, config, place / "whole", base=base))
             return f"{STEPS} steps in {time.perf_counter() - began:.1f} s"
 
         report = _report(f"trains on {task_name}", trains)
         yield report
         if not report.passed:
             return
-        yield _report("resumes to the bit", lambda: _resumes(plugin, data, config, place, trained[0]))
+        yield _report("resumes to the bit", lambda: _resumes(plugin, data, config, place, trained[0], base))
         yield _report("state round trip", lambda: _round_trip(plugin, data_spec, config, trained[0], place))
         for module in _nets(trained[0]):
             module.eval()
@@ -216,13 +246,27 @@ def _check_on(
             yield _report(f"score {name}", partial(_scores, trained[0], data, name, method))
 
 
+def _config_of(plugin: loader.Plugin, task_name: str, budget: str) -> Any:
+    values = spec.budget_values(plugin, budget, task_name) if budget else {}
+    values.pop(spec.MINUTES, None)
+    return spec.build_config(plugin.cls.Config, values, "card.toml")
+
+
 def _train(
-    plugin: loader.Plugin, data: NoiseData, config: Any, place: Path, *, interrupt: bool = False
+    plugin: loader.Plugin,
+    data: NoiseData,
+    config: Any,
+    place: Path,
+    *,
+    interrupt: bool = False,
+    base: contract.Model | None = None,
 ) -> contract.Model:
     seeds.seed_everything(0)
     try:
         model: contract.Model = plugin.cls(data.spec, config)
         model.device = data.device
+        if base is not None:
+            model.base = base
         stop = StopRequest()
         if interrupt:
             stop.signal = signal.SIGTERM
@@ -246,11 +290,18 @@ def _train(
     return model
 
 
-def _resumes(plugin: loader.Plugin, data: NoiseData, config: Any, place: Path, whole: contract.Model) -> str:
+def _resumes(
+    plugin: loader.Plugin,
+    data: NoiseData,
+    config: Any,
+    place: Path,
+    whole: contract.Model,
+    base: contract.Model | None,
+) -> str:
     # A pending signal stops the training after each step, so every step is a resumption.
     for _ in range(STEPS + 2):
         try:
-            again = _train(plugin, data, config, place / "parts", interrupt=True)
+            again = _train(plugin, data, config, place / "parts", interrupt=True, base=base)
         except Stopped:
             continue
         break

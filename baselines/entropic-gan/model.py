@@ -17,6 +17,7 @@ counts the prior twice; here every constant is kept (protocols.md 2.6).
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from math import prod
@@ -225,11 +226,9 @@ class EntropicGAN(Model):
 
     def log_likelihood_bound(self, x: Tensor) -> Tensor:
         """The surrogate of the paper with every constant; `surrogate` says how well it is estimated."""
-        noise = torch.Generator().manual_seed(0)
-        parts = [self.surrogate(part, noise).bound for part in x.split(64)]
-        return torch.cat(parts)
+        return torch.cat([self.surrogate(part).bound for part in x.split(64)])
 
-    def surrogate(self, y: Tensor, noise: torch.Generator) -> Surrogate:
+    def surrogate(self, y: Tensor) -> Surrogate:
         """The bound of `y`, (n, *data.shape), by importance sampling of the coupling P*(x | y).
 
         With t(x) = log p(x) - (D2(G(x)) + l(y, G(x))) / lambda, P*(x | y) = exp(t(x)) / Z(y), and the
@@ -242,7 +241,7 @@ class EntropicGAN(Model):
         mode = self._mode(y)
         root = torch.linalg.cholesky(self._precision(y, mode))
         n, k = mode.shape
-        standard = torch.randn(c.draws, n, k, generator=noise).to(y.device)
+        standard = torch.stack([_noise_of(one, c.draws, k) for one in y.cpu()], 1).to(y.device)
         # x = mode + root^-T e has precision root root'.
         steps = torch.linalg.solve_triangular(root.mT, standard.permute(1, 2, 0), upper=True).permute(2, 0, 1)
         log_proposal = -(standard.square().sum(2) + k * math.log(2 * math.pi)) / 2
@@ -307,8 +306,7 @@ class EntropicGAN(Model):
             assert isinstance(self.G, nn.Linear)
             jacobian = self.G.weight.expand(len(x), -1, -1)
         else:
-            columns = [torch.func.jvp(self.G, (x,), (axis.expand_as(x),))[1].flatten(1) for axis in eye]
-            jacobian = torch.stack(columns, 2)
+            jacobian = _jacobian(self.G, x)
         with torch.no_grad():
             if c.cost == "squared":
                 return eye + jacobian.mT @ jacobian / c.regularisation
@@ -324,6 +322,34 @@ def _costs(y: Tensor, samples: Tensor, cost: str) -> Tensor:
         return torch.cdist(y, samples, p=1.0)
     # By the difference itself: the expanded square loses what close pairs need.
     return torch.cdist(y, samples, compute_mode="donot_use_mm_for_euclid_dist").square() / 2
+
+
+def _noise_of(example: Tensor, draws: int, size: int) -> Tensor:
+    """Standard normal (draws, size), seeded by the example itself.
+
+    So a score repeats, depends on no other example, and its errors are independent from example to example.
+    """
+    digest = hashlib.sha256(example.numpy().tobytes()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.randn(draws, size, generator=generator)
+
+
+def _jacobian(net: nn.Module, x: Tensor) -> Tensor:
+    """dG/dx of each row, (n, outputs, z_dim), for a net that treats rows one by one.
+
+    Column by column, by differentiating J'v, which is linear in v, with respect to v: as many passes as
+    latents, of which there are fewer than outputs.
+    """
+    with torch.enable_grad():
+        x = x.requires_grad_(True)
+        made = net(x).flatten(1)
+        v = torch.zeros_like(made, requires_grad=True)
+        (pulled,) = torch.autograd.grad(made, x, v, create_graph=True)
+        axes = torch.eye(x.shape[1], device=x.device)
+        columns = [
+            torch.autograd.grad(pulled, v, axis.expand_as(pulled), retain_graph=True)[0] for axis in axes
+        ]
+    return torch.stack(columns, 2)
 
 
 def _warm_up(step: float) -> float:

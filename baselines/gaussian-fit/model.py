@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from math import prod
 
 import torch
@@ -16,7 +17,12 @@ CHUNK = 8192
 
 
 class GaussianFit(Model):
-    def __init__(self, data: DataSpec, config: Model.Config) -> None:
+    @dataclass(frozen=True)
+    class Config:
+        ridge: float = 0.0
+        """Added to every variance, in the data's units squared; 0 is maximum likelihood."""
+
+    def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
         size = prod(data.shape)
         self.mean = torch.zeros(size, dtype=torch.float64)
@@ -30,12 +36,14 @@ class GaussianFit(Model):
             squares += x.T @ x
         self.mean = total / n
         covariance = squares / n - torch.outer(self.mean, self.mean)
+        covariance += self.config.ridge * torch.eye(len(covariance), dtype=torch.float64)
         self.root, failed = torch.linalg.cholesky_ex(covariance)
         if failed:
             raise ContractError(
                 f"the covariance of '{data.spec.name}' is singular: a Gaussian has no density there",
                 where="gaussian-fit",
                 expected="data in which no column is a combination of others, or constant",
+                fix="--set ridge=1e-3 adds that much to every variance",
             )
 
     def state_dict(self) -> dict[str, Tensor]:

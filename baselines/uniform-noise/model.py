@@ -1,20 +1,28 @@
-"""Control: every value uniform over the data's range."""
+"""Control: every value uniform over the data's range, or between the extremes of the training data."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ebbench.contract import Model
-from ebbench.errors import ContractError
+from ebbench.contract import Data, Model
+from ebbench.training import Run
 
 
 class UniformNoise(Model):
+    keeps_state = False
+
+    def train(self, data: Data, run: Run) -> None:
+        """Where the data have no range, take that of the first thousand examples, column by column."""
+        self.low: float | Tensor
+        self.high: float | Tensor
+        if data.spec.low is not None and data.spec.high is not None:
+            self.low, self.high = data.spec.low, data.spec.high
+            return
+        x = data[torch.arange(min(1000, len(data)), device=data.device)]
+        self.low, self.high = x.amin(0), x.amax(0)
+
     def sample(self, n: int) -> Tensor:
-        """(n, *shape), uniform. Raises ContractError where the data have no range."""
-        low, high = self.data.low, self.data.high
-        if low is None or high is None:
-            raise ContractError(
-                "uniform noise needs a range", where=f"data '{self.data.name}'", expected="low and high"
-            )
+        """(n, *shape), uniform."""
+        low, high = self.low, self.high
         return low + (high - low) * torch.rand(n, *self.data.shape, device=self.device)

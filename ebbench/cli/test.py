@@ -29,7 +29,8 @@ def test(
     specs: dict[str, contract.DataSpec] = {}
     if plugin.kind == "model":
         for name in [task] if task else loader.names("task"):
-            cls = loader.load("task", name).cls
+            loaded = loader.load("task", name)
+            cls = loaded.cls
             if cls.needs not in contract.capabilities(plugin.cls):
                 continue
             try:
@@ -37,7 +38,7 @@ def test(
             except DataError as error:
                 typer.echo(f"skip  {name}: {error.what}")
                 continue
-            specs[found.spec().name] = found.spec()
+            specs[loaded.name] = found.spec()
     failed = 0
     for report in conformance.check(plugin, specs):
         failed += not report.passed

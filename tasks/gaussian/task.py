@@ -248,8 +248,9 @@ class GaussianTask(Task):
         return {"dim": self.options.dim, "seed": self.seed, "train": TRAIN, "spread": SPREAD}
 
     def spec(self) -> DataSpec:
-        """Vectors (dim,) without bounds."""
-        return DataSpec(name="gaussian", shape=(self._known.dim,))
+        """Vectors (dim,) without bounds; before there is a part, those of the least dimension."""
+        dim = min(LOG_EIGENVALUES) if self.gaussian is None else self.gaussian.dim
+        return DataSpec(name="gaussian", shape=(dim,))
 
     def data(self, device: torch.device) -> Data:
         """The training examples."""

@@ -93,7 +93,7 @@ class MnistLikelihood(Task):
 
     def spec(self) -> DataSpec:
         """Images (1, 28, 28) with values in [-1, 1]."""
-        return DataSpec(name="mnist-digit", shape=(1, 28, 28), low=-1.0, high=1.0)
+        return DataSpec(name="mnist-likelihood", shape=(1, 28, 28), low=-1.0, high=1.0)
 
     def data(self, device: torch.device) -> Data:
         """The training images of the digit."""
@@ -138,7 +138,8 @@ class MnistLikelihood(Task):
             chosen = torch.from_numpy(pictures[rng.permutation(len(pictures))[:COUNT]]).float()
             grey = (chosen * torch.tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
             small = interpolate(grey, size=(28, 28), mode="bilinear", antialias=True, align_corners=False)
-            kinds["dissimilar"] = small / 127.5 - 1
+            # Interpolation may leave the range by a rounding.
+            kinds["dissimilar"] = (small / 127.5 - 1).clamp(-1.0, 1.0)
         return kinds
 
 
