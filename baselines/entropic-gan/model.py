@@ -17,7 +17,6 @@ counts the prior twice; here every constant is kept (protocols.md 2.6).
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from math import prod
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 from ebbench.contract import Data, DataSpec, Model, sampler
 from ebbench.errors import Diverged
 from ebbench.nn.nets import generator, initialise, trunk
+from ebbench.nn.noise import noise_of
 from ebbench.nn.rate import cosine
 from ebbench.training import Run
 
@@ -241,7 +241,7 @@ class EntropicGAN(Model):
         mode = self._mode(y)
         root = torch.linalg.cholesky(self._precision(y, mode))
         n, k = mode.shape
-        standard = torch.stack([_noise_of(one, c.draws, k) for one in y.cpu()], 1).to(y.device)
+        standard = noise_of(y, c.draws, k)
         # x = mode + root^-T e has precision root root'.
         steps = torch.linalg.solve_triangular(root.mT, standard.permute(1, 2, 0), upper=True).permute(2, 0, 1)
         log_proposal = -(standard.square().sum(2) + k * math.log(2 * math.pi)) / 2
@@ -322,16 +322,6 @@ def _costs(y: Tensor, samples: Tensor, cost: str) -> Tensor:
         return torch.cdist(y, samples, p=1.0)
     # By the difference itself: the expanded square loses what close pairs need.
     return torch.cdist(y, samples, compute_mode="donot_use_mm_for_euclid_dist").square() / 2
-
-
-def _noise_of(example: Tensor, draws: int, size: int) -> Tensor:
-    """Standard normal (draws, size), seeded by the example itself.
-
-    So a score repeats, depends on no other example, and its errors are independent from example to example.
-    """
-    digest = hashlib.sha256(example.numpy().tobytes()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-    return torch.randn(draws, size, generator=generator)
 
 
 def _jacobian(net: nn.Module, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ebbench.contract import Data, DataSpec, Model, sampler, score
 from ebbench.nn.mlp import mlp
+from ebbench.nn.noise import noise_of
 from ebbench.training import Run
 
 
@@ -92,12 +93,11 @@ class VAE(Model):
     def log_likelihood_bound(self, x: Tensor) -> Tensor:
         """The evidence lower bound (equation 3), the expectation over q(z | x) by draws, the KL exact.
 
-        All examples share the draws of the standard normal, a fixed set, so that a score repeats and
-        depends on no other example; each one's bound is unbiased.
+        The draws are seeded by the example, so that a score repeats and depends on no other example; each
+        one's bound is unbiased.
         """
         c = self.config
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(c.draws, c.z_dim, generator=generator).to(x.device)
+        noise = noise_of(x, c.draws, c.z_dim)
         mean, log_variance = self._posterior(x)
         spread = (log_variance / 2).exp()
         likelihood = sum(self._log_likelihood(x, mean + e * spread) for e in noise) / c.draws

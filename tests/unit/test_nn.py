@@ -14,6 +14,7 @@ from ebbench.nn.average import averaged, refresh_batch_norm, update_average
 from ebbench.nn.langevin import metropolis_adjusted_langevin, unadjusted_langevin
 from ebbench.nn.mlp import mlp
 from ebbench.nn.nets import generator, initialise, trunk
+from ebbench.nn.noise import noise_of
 from ebbench.nn.penalty import squared_gradient_norm, two_sided_penalty
 from ebbench.nn.rate import cosine
 
@@ -190,3 +191,13 @@ def test_the_rate_comes_down_on_half_a_cosine():
     assert rates == pytest.approx([2.0, middle, 1.1, 0.2])
     cosine(2.0, 1.0, 0.7, optimiser)
     assert optimiser.param_groups[0]["lr"] == pytest.approx(2.0), "an end of 1 is a constant rate"
+
+
+def test_noise_for_a_score_belongs_to_its_example():
+    x = torch.randn(3, 2)
+    made = noise_of(x, 4000, 5)
+    assert made.shape == (4000, 3, 5)
+    assert torch.equal(noise_of(x[1:2], 4000, 5)[:, 0], made[:, 1])
+    shares = torch.corrcoef(made.permute(1, 2, 0).reshape(15, 4000))
+    assert (shares - torch.eye(15)).abs().max() < 0.08, "independent between examples and axes"
+    assert made.mean().abs() < 0.02 and (made.std() - 1).abs() < 0.02
