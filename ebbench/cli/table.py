@@ -186,7 +186,11 @@ def _groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
     for _, found in itertools.groupby(rows, key=lambda row: row.group()):
         group = list(found)
         first = group[0]
-        parts = [f"{first.task} v{first.task_version}", f"source={first.source}", _settings(first.options)]
+        parts = [
+            f"{first.task} v{first.task_version}",
+            f"source={first.source}",
+            _settings({name: value for name, value in first.options.items() if value != ""}),
+        ]
         parts += [f"protocol {first.protocol}", f"budget {first.budget}"]
         yield ", ".join(part for part in parts if part), group
 
