@@ -126,6 +126,9 @@ def test_all_digits_are_ten_parts_and_their_mean(mnist: Path):
     parts = task.parts(0)
     assert list(parts) == [f"digit {digit}" for digit in range(10)]
     assert parts["digit 3"].data_key() == digits_task(mnist, "clean", 3, 0).data_key()
+    of_papers = cls(cls.Options(digit="papers"), "clean", Store(mnist)).parts(0)
+    assert list(of_papers) == [f"digit {digit}" for digit in (1, 4, 5, 7, 9)]
+    assert of_papers["digit 4"].data_key() == parts["digit 4"].data_key()
     energy = FakeScoring(lambda x: x.flatten(1).mean(1))
     scores = {name: parts[name].score(None, energy) for name in ("digit 0", "digit 1")}
     both = task.combine(scores).metrics
