@@ -297,7 +297,8 @@ class Task(abc.ABC):
     version: ClassVar[int]
     protocols: ClassVar[Mapping[str, str]]
     needs: ClassVar[str]
-    metrics: ClassVar[tuple[Metric, ...]]
+    # All that the task may score; an instance may set those of its own options.
+    metrics: tuple[Metric, ...]
     published: ClassVar[tuple[Published, ...]] = ()
 
     # Set by the task's __init__: which data it found, and the SHA-256 of each file by name.

@@ -30,7 +30,7 @@ from pydantic import (
     model_validator,
 )
 
-from ebbench.errors import ResultError, StorageError
+from ebbench.errors import ResultError, StorageError, unknown
 from ebbench.files import write_atomically
 
 SCHEMA_VERSION = 2
@@ -445,6 +445,17 @@ def load_all(folder: str | os.PathLike[str]) -> tuple[list[Result], list[Problem
         except (ResultError, StorageError) as error:
             problems.append(Problem(path, error.what))
     return results, problems
+
+
+def find(name: str, folder: str | os.PathLike[str]) -> Result:
+    """The result of a file or of a run id among the results in `folder`. Raises UsageError for neither."""
+    if name.endswith(".json"):
+        return read(name)
+    found, _ = load_all(folder)
+    for result in found:
+        if result.run_id == name:
+            return result
+    raise unknown("result", name, [result.run_id for result in found], where=f"--results {folder}")
 
 
 def schema() -> dict[str, Any]:

@@ -7,6 +7,7 @@ The run store, under `ebbench.files.home()`, has one folder a training:
     runs/<training hash>/checkpoint.json   while it trains (and its tensors beside it)
     runs/<training hash>/state.json        the trained state, once it is there
     runs/<training hash>/scores/<hash>/    chunks of a scoring that is not done yet
+    runs/<training hash>/samples/<hash>-*.npz  8-bit images that a score was taken of, by sampler and knobs
     runs/<training hash>/evaluations/<step>/  the same of one along training
     runs/<training hash>/error.log         the traceback of a plug-in that raised
 """
@@ -60,12 +61,13 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where and how to run; nothing here may move a score."""
+    """Where and how to run; nothing here may move a score. Without `train`, no trained state is an error."""
 
     device: torch.device
     results: Path
     store: Store
     force: bool = False
+    train: bool = True
     reporter: Reporter = dataclasses.field(default_factory=Reporter)
     checkpoint_seconds: float = CHECKPOINT_SECONDS
 
@@ -136,7 +138,7 @@ def _run_seed(
             made[name] = _scored(spec, part, seed, place, model, training, settings, stop)
         with _plugin_code(spec.task, None, "combine"):
             score = task.combine({name: scored.score for name, scored in made.items()})
-        _check_metrics(score.metrics, spec.task)
+        _check_metrics(score.metrics, task, spec.task)
         with _pinned():
             scored_on = _provenance(spec, task, seed, settings)
         whole, pictures = assemble(spec, task, seed, score, made, scored_on)
@@ -196,6 +198,13 @@ def _trained(
         record: dict[str, Any] = {"evaluations": dataclasses.asdict(Curves())} | saved["training"]
         return model, record
 
+    if not settings.train and model.keeps_state:
+        raise UsageError(
+            f"there is no trained state of {spec.model.name}, seed {seed}, in the run store",
+            where=str(home() / "runs"),
+            expected="the training that the result came from, by the same code and settings",
+            fix=f"`{spec.command(seed)}` makes it",
+        )
     settings.reporter.note(f"seed {seed}: training {spec.model.name} at budget {spec.budget}")
     with _plugin_code(spec.task, place, "data"):
         data = task.data(settings.device)
@@ -265,7 +274,10 @@ def _scored(
     scoring_hash = content_hash(spec.scoring_key(task, seed))
     for module in _modules(model).values():
         module.eval()
-    scoring = _scoring(spec, task, seed, model, place / "scores" / scoring_hash, settings, stop)
+    # Neither the task's options nor its protocol move a draw.
+    drawn = content_hash({"sampler": spec.sampler, "knobs": dict(spec.knobs)})[:16]
+    folder = place / "scores" / scoring_hash
+    scoring = _scoring(spec, task, seed, model, folder, settings, stop, place / "samples" / drawn)
     scoring.evaluations = Curves(**training["evaluations"])
     began = time.perf_counter()
     with _pinned(), _plugin_code(spec.task, place, "score"):
@@ -283,7 +295,7 @@ def _scored(
             "diagnostics": scoring.diagnostics,
         },
         pictures=scoring.pictures,
-        chunks=place / "scores" / scoring_hash,
+        chunks=folder,
     )
 
 
@@ -295,6 +307,7 @@ def _scoring(
     folder: Path,
     settings: Settings,
     stop: StopRequest,
+    samples: Path | None = None,
 ) -> Scoring:
     draw = None
     if spec.sampler:
@@ -306,6 +319,7 @@ def _scoring(
         seed=seed,
         device=settings.device,
         sampler=spec.sampler,
+        samples=samples,
         draw=draw,
         declared=spec.score,
         plugin_folder=spec.model.folder,
@@ -330,19 +344,19 @@ def _parameters(model: contract.Model) -> int:
     return sum(unique.values())
 
 
-def _check_metrics(metrics: Mapping[str, float], task: loader.Plugin) -> None:
-    declared = {metric.name for metric in task.cls.metrics}
-    primary = {metric.name for metric in task.cls.metrics if metric.primary}
+def _check_metrics(metrics: Mapping[str, float], task: contract.Task, plugin: loader.Plugin) -> None:
+    declared = {metric.name for metric in task.metrics}
+    primary = {metric.name for metric in task.metrics if metric.primary}
     if not primary <= set(metrics) <= declared:
         raise ContractError(
-            f"task '{task.name}' scored {sorted(metrics)}",
-            where=f"{task.folder.name}/task.py",
+            f"task '{plugin.name}' scored {sorted(metrics)}",
+            where=f"{plugin.folder.name}/task.py",
             expected=f"of the metrics that it declares, {sorted(declared)}, at least {sorted(primary)}",
         )
     for name, value in metrics.items():
         if not np.isfinite(value):
             raise ContractError(
-                f"metric '{name}' is {value}", where=f"task '{task.name}'", expected="a finite number"
+                f"metric '{name}' is {value}", where=f"task '{plugin.name}'", expected="a finite number"
             )
 
 
@@ -392,7 +406,7 @@ def _locked(place: Path, reporter: Reporter) -> Iterator[None]:
 def _forget(place: Path) -> None:
     for path in [*place.glob("state*"), *place.glob("checkpoint*")]:
         path.unlink()
-    for folder in ("scores", "evaluations"):
+    for folder in ("scores", "samples", "evaluations"):
         shutil.rmtree(place / folder, ignore_errors=True)
 
 

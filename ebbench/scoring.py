@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ebbench import contract, seeds
+from ebbench.data.pool import to_bytes
 from ebbench.errors import ContractError, EbbenchError, PluginCrash, StorageError
 from ebbench.files import write_atomically
 from ebbench.loader import fault
@@ -51,6 +52,7 @@ class Scoring:
         plugin_folder: Path,
         stop: StopRequest,
         reporter: Reporter,
+        samples: Path | None = None,
         declared: str = "",
         evaluations: Curves | None = None,
     ) -> None:
@@ -66,6 +68,8 @@ class Scoring:
         self.drawing_seconds = 0.0
         self.scoring_seconds = 0.0
         self._model, self._spec, self._folder = model, spec, folder
+        # Where images are kept for good, up to what the name of the draw and their number add.
+        self._samples = samples or folder / "kept"
         self._draw, self._plugin_folder = draw, plugin_folder
         self._stop, self._reporter = stop, reporter
 
@@ -78,6 +82,54 @@ class Scoring:
         finiteness, and returns named arrays whose first axis runs over the samples. It must depend on
         its argument alone, since a chunk that an interrupted run finished is not drawn again.
         """
+
+        def draw(number: int, begin: int, count: int) -> dict[str, np.ndarray]:
+            return self._one_chunk(name, number, count, reduce)
+
+        return self._in_chunks(n, name, chunk, draw)
+
+    def images(
+        self, n: int, reduce: Reduce, *, name: str = "samples", chunk: int = 1000
+    ) -> dict[str, np.ndarray]:
+        """As `samples`, of 8-bit images that are kept: beside what `reduce` makes of them come the "images".
+
+        The values are rounded to bytes (`data.pool.to_bytes`) and `reduce` is given those, uint8 (at most
+        `chunk`, *spec.shape). They are kept in the run store when the score is done; where that has been,
+        no sample is drawn again, so a score that is added later is one of the same images.
+        """
+        kept = self._samples.with_name(f"{self._samples.name}-{name}-{n}.npz")
+        before: dict[str, np.ndarray] = {}
+        if kept.exists():
+            with np.load(kept, allow_pickle=False) as stored:
+                before = {key: stored[key] for key in stored.files}
+            self._reporter.note(f"{n:,} samples were drawn before and are taken from the run store")
+
+        def reduce_bytes(x: Tensor) -> dict[str, np.ndarray]:
+            pixels = to_bytes(x, self._spec)
+            return {"images": pixels.cpu().numpy(), **reduce(pixels)}
+
+        def draw(number: int, begin: int, count: int) -> dict[str, np.ndarray]:
+            if not before:
+                return self._one_chunk(name, number, count, reduce_bytes)
+            images = before["images"][begin : begin + count]
+            return {"images": images, **reduce(torch.from_numpy(images).to(self.device))}
+
+        together = self._in_chunks(n, name, chunk, draw)
+        if before:
+            self.drawn, self.drawing_seconds = int(before["drawn"]), float(before["seconds"])
+            self.diagnostics = {
+                k.removeprefix(_DIAGNOSTIC): float(v) for k, v in before.items() if _DIAGNOSTIC in k
+            }
+        else:
+            told = {_DIAGNOSTIC + key: np.asarray(value) for key, value in self.diagnostics.items()}
+            cost = {"drawn": np.asarray(self.drawn), "seconds": np.asarray(self.drawing_seconds)}
+            self._keep(kept, {"images": together["images"], **cost, **told})
+        return together
+
+    def _in_chunks(
+        self, n: int, name: str, chunk: int, draw: Callable[[int, int, int], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """What `draw(number, begin, count)` gives for each chunk, concatenated; done ones are not drawn."""
         if self._draw is None:
             raise ContractError(
                 "the task asks for samples of a model that has no sampler",
@@ -99,7 +151,7 @@ class Scoring:
                     with np.load(path, allow_pickle=False) as stored:
                         parts.append({key: stored[key] for key in stored.files})
                     continue
-                parts.append(self._one_chunk(name, number, count, reduce))
+                parts.append(draw(number, begin, count))
                 self._keep(path, parts[-1])
                 self._reporter.update(begin + count)
                 if self._stop.signal is not None:

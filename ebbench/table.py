@@ -154,7 +154,12 @@ def _row(results: list[Result], order: list[str], published: Sequence[Published]
             for name, column in values.items()
         },
         published=_references(
-            published, first.model.name, first.model.variant, sampler, first.task.row_options
+            published,
+            first.model.name,
+            first.model.variant,
+            sampler,
+            # A published row may hold for one source alone.
+            first.task.row_options | {"source": first.task.source},
         ),
         tier=min((r.tier for r in kept), key=TIERS.index),
         level=level,
@@ -220,7 +225,8 @@ def _references(
 
 def _ranked(group: list[Row], metrics: Sequence[Metric]) -> list[Row]:
     """The rows of one group with their ranks, best first, controls last."""
-    deciding = [metric for metric in metrics if metric.primary and metric.better != "neither"]
+    present = {name for row in group for name in row.metrics}
+    deciding = [m for m in metrics if m.primary and m.better != "neither" and m.name in present]
     group = [_gated(row, metrics) for row in group]
     able = {i: row for i, row in enumerate(group) if row.kind == "model" and not row.invalid}
     places = _places(able, deciding)

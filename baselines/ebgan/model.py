@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ebbench.contract import Data, DataSpec, Model, sampler, score
-from ebbench.nn.dcgan import Generator28, Trunk28
+from ebbench.nn.nets import generator, trunk
 from ebbench.nn.penalty import squared_gradient_norm
 from ebbench.training import Run
 
@@ -40,7 +40,7 @@ class EBGAN(Model):
         batch_size: int = 64
         """Examples a step (our choice: the paper gives none for MNIST)."""
         nets: Literal["dense", "conv"] = "dense"
-        """Fully connected nets (the paper, section 4.1) or convolutional ones for 28x28 images."""
+        """Fully connected nets (the paper, section 4.1) or convolutional ones for images."""
         margin: float = 10.0
         """m, up to which the energy of samples is raised (the paper, section 4.1)."""
         pulling: float = 0.0
@@ -70,13 +70,10 @@ class EBGAN(Model):
         self.z_dim = c.z_dim
         bounded = data.low is not None
         if c.nets == "conv":
-            channels = data.shape[0]
-            trunk = Trunk28(channels, c.width, kernel=4)
-            self.encoder: nn.Module = nn.Sequential(
-                trunk.to(memory_format=torch.channels_last), nn.Linear(trunk.features, c.code)
-            )
-            self.decoder: nn.Module = Generator28(c.code, channels, c.width, kernel=4)
-            self.G: nn.Module = Generator28(c.z_dim, channels, c.width, kernel=4)
+            features, n = trunk(data, width=c.width, kernel=4, layers=())
+            self.encoder: nn.Module = nn.Sequential(features, nn.Linear(n, c.code))
+            self.decoder: nn.Module = generator(data, c.code, width=c.width, kernel=4, layers=())
+            self.G: nn.Module = generator(data, c.z_dim, width=c.width, kernel=4, layers=())
         else:
             size = prod(data.shape)
             encoder = _dense([size, *c.encoder_layers], batch_norm=c.batch_norm)

@@ -7,6 +7,7 @@ loss is the hinge.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ebbench.contract import Data, DataSpec, Model, sampler
 from ebbench.nn.nets import generator, initialise, trunk
-from ebbench.nn.rate import cosine
+from ebbench.nn.rate import DECAYS
+from ebbench.nn.residual import residual_nets
 from ebbench.training import Run
 
 
@@ -30,8 +32,13 @@ class SNGAN(Model):
         """Discriminator steps for each generator step (the paper, Table 1: n_dis)."""
         z_dim: int = 128
         """Dimension of the latent prior N(0, I) (the paper, section 4)."""
+        nets: Literal["dcgan", "residual"] = "dcgan"
+        """The nets for images; "residual" are the paper's for CIFAR-10 (Tables 4 and 5)."""
         width: int = 64
-        """Channels of the discriminator's first layer and before the generator's last (DCGAN's nets)."""
+        """Channels of the discriminator's first layer and before the generator's last (DCGAN's nets), or
+        of every layer of the residual discriminator (the paper: 128)."""
+        generator_width: int = 256
+        """Channels of the residual generator (the paper: 256)."""
         kernel: int = 5
         """Side of the kernels for 28x28 images (DCGAN)."""
         layers: tuple[int, ...] = (512, 512, 512)
@@ -45,7 +52,9 @@ class SNGAN(Model):
         lr: float = 2e-4
         """Learning rate of Adam (the paper, Table 1: C)."""
         lr_end: float = 1.0
-        """The rate at the end as a share of `lr`, reached on a cosine; 1 keeps it constant."""
+        """The rate at the end as a share of `lr`; 1 keeps it constant."""
+        lr_decay: Literal["cosine", "linear"] = "cosine"
+        """On which line it gets there."""
         beta1: float = 0.0
         """Adam's first decay (the paper's settings with the hinge)."""
         beta2: float = 0.9
@@ -55,12 +64,18 @@ class SNGAN(Model):
         super().__init__(data, config)
         c = config
         self.z_dim = c.z_dim
-        features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
+        if c.nets == "residual":
+            features, made = residual_nets(
+                data, c.z_dim, width=c.width, generator_width=c.generator_width, pool="sum"
+            )
+            n = features.features
+        else:
+            features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
+            made = generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.generator_layers)
         self.D = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
         for layer in self.D.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
                 spectral_norm(layer, n_power_iterations=c.power_iterations)
-        made = generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.generator_layers)
         self.G = initialise(made, c.init)
 
     def train(self, data: Data, run: Run) -> None:
@@ -69,7 +84,7 @@ class SNGAN(Model):
         self.opt_D = torch.optim.Adam(self.D.parameters(), c.lr, betas, fused=True)
         self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas, fused=True)
         for batch in run.batches(data, size=c.batch_size * c.critic_steps, steps=c.steps):
-            cosine(c.lr, c.lr_end, run.progress, self.opt_D, self.opt_G)
+            DECAYS[c.lr_decay](c.lr, c.lr_end, run.progress, self.opt_D, self.opt_G)
 
             # D (equation 16): min E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]
             for x in batch.split(c.batch_size):

@@ -12,7 +12,8 @@ from ebbench.contract import Data, DataSpec, Model, sampler, score
 from ebbench.nn.average import averaged, refresh_batch_norm, update_average
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.penalty import squared_gradient_norm, two_sided_penalty
-from ebbench.nn.rate import cosine
+from ebbench.nn.rate import DECAYS
+from ebbench.nn.residual import residual_nets
 from ebbench.training import Run
 
 
@@ -27,13 +28,18 @@ class WGANGP(Model):
         """Examples a step of either net (the paper, Algorithm 1)."""
         critic_steps: int = 5
         """Critic steps for each generator step (the paper, Algorithm 1: n_critic)."""
+        generator_batch: int = 0
+        """Examples of the generator's step; 0 takes `batch_size` (gan_cifar_resnet.py: twice that)."""
         fresh_latents: bool = True
         """Draw latents of its own for the generator's step (the paper); false takes those of the last
         critic step, and saves a pass of the generator."""
         z_dim: int = 128
         """Dimension of the latent prior N(0, I) (the paper's code)."""
+        nets: Literal["dcgan", "residual"] = "dcgan"
+        """The nets for images; "residual" are those of the paper's gan_cifar_resnet.py."""
         width: int = 64
-        """Channels of the critic's first layer and before the generator's last (the paper's code: DIM)."""
+        """Channels of the critic's first layer and before the generator's last (the paper's code: DIM), or
+        of every layer of both residual nets."""
         generator_maps: tuple[int, ...] = ()
         """Channels of the generator's four hidden maps for 28x28 images; empty: 8, 4, 2, 1 times `width`."""
         kernel: int = 5
@@ -53,7 +59,9 @@ class WGANGP(Model):
         lr: float = 1e-4
         """Learning rate of Adam (the paper, Algorithm 1)."""
         lr_end: float = 1.0
-        """The rate at the end as a share of `lr`, reached on a cosine; 1 keeps it constant."""
+        """The rate at the end as a share of `lr`; 1 keeps it constant."""
+        lr_decay: Literal["cosine", "linear"] = "cosine"
+        """On which line it gets there."""
         beta1: float = 0.5
         """Adam's first decay (the paper's image scripts; Algorithm 1 has 0)."""
         beta2: float = 0.9
@@ -65,16 +73,20 @@ class WGANGP(Model):
         super().__init__(data, config)
         c = config
         self.z_dim = c.z_dim
-        features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
+        if c.nets == "residual":
+            features, made = residual_nets(data, c.z_dim, width=c.width, generator_width=c.width, pool="mean")
+            n = features.features
+        else:
+            features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
+            made = generator(
+                data,
+                c.z_dim,
+                width=c.width,
+                kernel=c.kernel,
+                layers=c.generator_layers,
+                maps=c.generator_maps,
+            )
         self.D = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
-        made = generator(
-            data,
-            c.z_dim,
-            width=c.width,
-            kernel=c.kernel,
-            layers=c.generator_layers,
-            maps=c.generator_maps,
-        )
         self.G = initialise(made, c.init)
         self.G_average = averaged(self.G)
 
@@ -85,7 +97,7 @@ class WGANGP(Model):
         self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas, fused=True)
         length = {"epochs": c.epochs} if c.epochs else {"steps": c.steps}
         for batch in run.batches(data, size=c.batch_size * c.critic_steps, **length):
-            cosine(c.lr, c.lr_end, run.progress, self.opt_D, self.opt_G)
+            DECAYS[c.lr_decay](c.lr, c.lr_end, run.progress, self.opt_D, self.opt_G)
 
             # D: Algorithm 1, lines 3 to 9: min E[D(G(z))] - E[D(x)] + lambda E(||grad D|| - 1)^2
             for x in batch.split(c.batch_size):
@@ -102,7 +114,7 @@ class WGANGP(Model):
             # G: lines 11 and 12: min -E[D(G(z))]
             self.D.requires_grad_(False)
             if c.fresh_latents:
-                fake = self.G(self._z(c.batch_size))
+                fake = self.G(self._z(c.generator_batch or c.batch_size))
             loss = -self.critic(fake).mean()
             self.opt_G.zero_grad()
             loss.backward()

@@ -10,6 +10,7 @@ from ebbench.cli.data import app as data_app
 from ebbench.cli.doctor import doctor
 from ebbench.cli.list import list_plugins
 from ebbench.cli.run import run
+from ebbench.cli.score import score
 from ebbench.cli.show import show
 from ebbench.cli.sweep import sweep
 from ebbench.cli.table import table
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("run")(run)
+app.command("score")(score)
 app.command("sweep")(sweep)
 app.command("table")(table)
 app.command("list")(list_plugins)

@@ -59,7 +59,7 @@ def run(
     for outcome in runner.run(resolved, run_seeds, settings):
         outcomes.append(outcome)
         if not as_json:
-            _print(outcome, resolved.task.cls.metrics)
+            print_outcome(outcome, resolved.task.cls.metrics)
     if as_json:
         document = [
             {"path": str(o.path), "existed": o.existed, "result": o.result.model_dump(mode="json")}
@@ -68,7 +68,7 @@ def run(
         typer.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
-def _print(outcome, metrics) -> None:  # type: ignore[no-untyped-def]
+def print_outcome(outcome, metrics) -> None:  # type: ignore[no-untyped-def]
     result = outcome.result
     said = "done before, nothing was run (--force repeats it)" if outcome.existed else "done"
     typer.echo(f"seed {result.seed}: {said}  [source={result.task.source}]")

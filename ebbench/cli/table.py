@@ -49,7 +49,9 @@ def table(
     if protocol and protocol not in protocols:
         raise unknown("protocol", protocol, protocols, where=f"task '{plugin.name}'")
     rows = [row for row in rows if budget in ("", row.budget) and protocol in ("", row.protocol)]
-    shown = [m for m in plugin.cls.metrics if m.primary or all_metrics] or list(plugin.cls.metrics)
+    scored = {name for row in rows for name in row.metrics}
+    metrics = [m for m in plugin.cls.metrics if m.name in scored or not rows]
+    shown = [m for m in metrics if m.primary or all_metrics] or metrics
     _FORMATS[format_](rows, shown)
     if not rows:
         typer.echo(f"no results of task '{plugin.name}' in {results}", err=True)

@@ -44,3 +44,9 @@ def in_range(values: Tensor, spec: DataSpec) -> Tensor:
         return values
     assert spec.low is not None and spec.high is not None
     return values.float().mul_((spec.high - spec.low) / 255).add_(spec.low)
+
+
+def to_bytes(values: Tensor, spec: DataSpec) -> Tensor:
+    """Floats from spec.low to spec.high as uint8 of 0 to 255, to the nearest: what `in_range` undoes."""
+    assert spec.low is not None and spec.high is not None
+    return values.sub(spec.low).mul_(255 / (spec.high - spec.low)).round_().clamp_(0, 255).to(torch.uint8)

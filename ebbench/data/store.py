@@ -129,6 +129,84 @@ DATASETS: Mapping[str, Dataset] = {
             ),
         ),
         Dataset(
+            name="cifar10",
+            title="CIFAR-10, 50,000 + 10,000 colour images of 32x32, the official archive",
+            source="Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009)",
+            files=(
+                DataFile(
+                    name="cifar-10-python.tar.gz",
+                    packed=Content(
+                        size=170498071,
+                        sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+                    ),
+                ),
+            ),
+            mirrors=(
+                "https://www.cs.toronto.edu/~kriz/{file}",
+                "https://storage.googleapis.com/tensorflow/tf-keras-datasets/{file}",
+            ),
+            folders=("cifar-10", "CIFAR10"),
+        ),
+        Dataset(
+            name="cifar10-batches",
+            title="CIFAR-10 unpacked: the six batches of the archive, which are as good as it",
+            source="Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009)",
+            files=tuple(
+                DataFile(name=name, packed=Content(size=size, sha256=sha256))
+                for name, size, sha256 in (
+                    (
+                        "data_batch_1",
+                        31035704,
+                        "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",
+                    ),
+                    (
+                        "data_batch_2",
+                        31035320,
+                        "766b2cef9fbc745cf056b3152224f7cf77163b330ea9a15f9392beb8b89bc5a8",
+                    ),
+                    (
+                        "data_batch_3",
+                        31035999,
+                        "0f00d98ebfb30b3ec0ad19f9756dc2630b89003e10525f5e148445e82aa6a1f9",
+                    ),
+                    (
+                        "data_batch_4",
+                        31035696,
+                        "3f7bb240661948b8f4d53e36ec720d8306f5668bd0071dcb4e6c947f78e9682b",
+                    ),
+                    (
+                        "data_batch_5",
+                        31035623,
+                        "d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154",
+                    ),
+                    (
+                        "test_batch",
+                        31035526,
+                        "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831",
+                    ),
+                )
+            ),
+            # Part of the archive, which is what is published.
+            mirrors=(),
+            folders=("cifar-10-batches-py", "cifar10/cifar-10-batches-py"),
+        ),
+        Dataset(
+            name="inception",
+            title="Inception-v3 of 2015-12-05 in torch-fidelity's form: the features of IS and FID",
+            source="Szegedy et al. (2015), the weights that the scores' authors used; torch-fidelity 0.2.0",
+            files=(
+                DataFile(
+                    name="weights-inception-2015-12-05-6726825d.pth",
+                    packed=Content(
+                        size=95628359,
+                        sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+                    ),
+                ),
+            ),
+            mirrors=("https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{file}",),
+            folders=("hub/checkpoints", "torch/hub/checkpoints"),
+        ),
+        Dataset(
             name="cifar10-jpeg75",
             title="CIFAR-10 as JPEG copies of quality 75: 50,000 + 10,000 images of 32x32, lossy",
             source="Krizhevsky, CIFAR-10, in JPEG copies; a score on it is no published CIFAR-10 score",

@@ -7,6 +7,8 @@ than the eigenvalues of a product that is not symmetric, and does not turn compl
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -46,6 +48,39 @@ class Moments:
         shift = self._sum / self.count
         covariance = (self._products - self.count * torch.outer(shift, shift)) / (self.count - 1)
         return (self._centre + shift).numpy(), covariance.numpy()
+
+
+def moments(features: Tensor) -> tuple[Array, Array]:
+    """Mean and covariance of features (n, size), gathered in float64."""
+    gathered = Moments(features.shape[1])
+    for part in torch.split(features, 1024):
+        gathered.add(part)
+    return gathered.result()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real images to compare with: features (k, size) in float32, and their `moments`."""
+
+    features: Tensor
+    moments: tuple[Array, Array]
+
+
+def quality(features: Tensor, logits: Tensor, real: Reference) -> dict[str, float]:
+    """Every metric of one set of samples: is, is_std, fid, kid, precision, recall.
+
+    The order of the samples matters to `is` and `kid`, which split and draw by a fixed seed.
+    """
+    score, spread = inception_score(logits)
+    precision, recall = precision_recall(features, real.features)
+    return {
+        "is": score,
+        "is_std": spread,
+        "fid": frechet_distance(moments(features), real.moments),
+        "kid": kernel_distance(features, real.features),
+        "precision": precision,
+        "recall": recall,
+    }
 
 
 def frechet_distance(one: tuple[Array, Array], other: tuple[Array, Array]) -> float:

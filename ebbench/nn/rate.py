@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from torch.optim import Optimizer
 
@@ -12,7 +13,18 @@ def cosine(lr: float, end: float, progress: float, *optimisers: Optimizer) -> No
 
     `progress` runs from 0 to 1 (Loshchilov and Hutter 2017, equation 5, without restarts).
     """
-    rate = lr * (end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2)
+    _set(lr * (end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2), optimisers)
+
+
+def linear(lr: float, end: float, progress: float, *optimisers: Optimizer) -> None:
+    """The same on a straight line."""
+    _set(lr * (1 - (1 - end) * progress), optimisers)
+
+
+DECAYS = {"cosine": cosine, "linear": linear}
+
+
+def _set(rate: float, optimisers: Iterable[Optimizer]) -> None:
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["lr"] = rate

@@ -81,11 +81,11 @@ class MnistLikelihood(Task):
         kind = options.dissimilar
         if kind == "auto":
             # A file that is here and bad is an error where it is read; one that is not here is none.
-            (here,) = store.survey(cifar10.DATASET)
+            (here,) = store.survey(cifar10.JPEG)
             kind = "none" if here.state == "missing" else "cifar10-jpeg75"
             self.options = replace(options, dissimilar=kind)
         if kind != "none":
-            self.data_hashes = {**self.data_hashes, **store.hashes(cifar10.DATASET)}
+            self.data_hashes = {**self.data_hashes, **store.hashes(cifar10.JPEG)}
 
     def data_key(self) -> dict[str, Any]:
         """The digit."""
@@ -134,7 +134,7 @@ class MnistLikelihood(Task):
             "others": in_range(torch.from_numpy(images[others][:, None]), self.spec()),
         }
         if self.options.dissimilar != "none":
-            pictures = cifar10.load(self.store, "test")[0]
+            pictures = cifar10.load(self.store, "test", cifar10.JPEG)[0]
             chosen = torch.from_numpy(pictures[rng.permutation(len(pictures))[:COUNT]]).float()
             grey = (chosen * torch.tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
             small = interpolate(grey, size=(28, 28), mode="bilinear", antialias=True, align_corners=False)

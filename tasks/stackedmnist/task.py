@@ -19,9 +19,11 @@ from torch import Tensor
 
 from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task
 from ebbench.data import digits, mnist
+from ebbench.data.pool import to_bytes
 from ebbench.data.store import DataMissing, Store
 from ebbench.errors import UsageError
 from ebbench.metrics import coverage
+from ebbench.pictures import sheet
 
 from .classifier import load_clean, load_published, record
 
@@ -239,8 +241,13 @@ class StackedMnist(Task):
 
         n = SAMPLES_PER_MODE * 10**self.stacks
         drawn = scoring.samples(n, count, chunk=CHUNK)
-        shown = scoring.samples(SHEET**2, lambda x: {"pixels": _to_bytes(x)}, name="sheet", chunk=SHEET**2)
-        scoring.picture("samples", sheet(shown["pixels"]))
+        shown = scoring.samples(
+            SHEET**2,
+            lambda x: {"pixels": to_bytes(x, self.spec()).cpu().numpy()},
+            name="sheet",
+            chunk=SHEET**2,
+        )
+        scoring.picture("samples", sheet(tiles(shown["pixels"]), SHEET))
         return self._summary(drawn["mode"], drawn["good"])
 
     def _summary(self, mode: NDArray[np.int64], good: NDArray[np.uint8]) -> Score:
@@ -343,29 +350,19 @@ class Stacks:
         return chosen.to(torch.float32).div_(127.5).sub_(1.0).view(len(tuples), self.stacks, 28, 28)
 
 
-def sheet(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """100 samples (100, n, 28, 28) as a picture of 10x10, (height, width, 3) uint8.
+def tiles(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Samples (k, n, 28, 28) as tiles of a sheet, (k, height, width, 3).
 
     The channels of up to 3 stacks are red, green and blue (one alone is grey); more stacks are shown
     in grey, the channels of a sample side by side.
     """
-    stacks, gap = pixels.shape[1], 2
+    stacks = pixels.shape[1]
     if stacks <= 3:
         colours = np.zeros((len(pixels), 28, 28, 3), dtype=np.uint8)
         colours[..., :stacks] = pixels.transpose(0, 2, 3, 1)
-        tiles = colours if stacks > 1 else np.repeat(colours[..., :1], 3, axis=3)
-    else:
-        side_by_side = pixels.transpose(0, 2, 1, 3).reshape(len(pixels), 28, stacks * 28)
-        tiles = np.repeat(side_by_side[..., None], 3, axis=3)
-    tiles = np.pad(tiles, ((0, 0), (gap, 0), (gap, 0), (0, 0)), constant_values=96)
-    height, width = tiles.shape[1:3]
-    rows = tiles.reshape(SHEET, SHEET, height, width, 3).transpose(0, 2, 1, 3, 4)
-    picture = rows.reshape(SHEET * height, SHEET * width, 3)
-    return np.pad(picture, ((0, gap), (0, gap), (0, 0)), constant_values=96)
-
-
-def _to_bytes(x: Tensor) -> np.ndarray:
-    return x.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+        return colours if stacks > 1 else np.repeat(colours[..., :1], 3, axis=3)
+    side_by_side = pixels.transpose(0, 2, 1, 3).reshape(len(pixels), 28, stacks * 28)
+    return np.repeat(side_by_side[..., None], 3, axis=3)
 
 
 def _source(wanted: str, protocol: str, store: Store) -> str:

@@ -70,7 +70,7 @@ def test_no_such_digit(cli):
 
 
 def test_the_jpeg_copies_of_cifar10(cifar10: Path):
-    images, classes = archive.load(Store(cifar10), "test")
+    images, classes = archive.load(Store(cifar10), "test", archive.JPEG)
     assert images.shape == (10_000, 3, 32, 32) and np.bincount(classes).tolist() == [1000] * 10
     # The first images of the test set are a cat, two ships, an aeroplane and two frogs.
     assert classes[:6].tolist() == [3, 8, 8, 0, 6, 6]

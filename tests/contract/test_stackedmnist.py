@@ -30,6 +30,7 @@ from ebbench.data import mnist as mnist_data
 from ebbench.data.store import DataMissing, Store
 from ebbench.errors import DataError, UsageError
 from ebbench.metrics import coverage
+from ebbench.pictures import sheet
 
 CPU = torch.device("cpu")
 
@@ -451,7 +452,7 @@ def test_the_sheet_shows_every_channel(stacks: int, width: int) -> None:
     for channel in range(stacks):
         pixels[:, channel] = 40 * (channel + 1)
     pixels[17] = 255
-    picture = part_of_task("task").sheet(pixels)
+    picture = sheet(part_of_task("task").tiles(pixels), 10)
     assert picture.dtype == np.uint8 and picture.shape == (302, width, 3)
     tile = (width - 2) // 10
     shown = {tuple(colour) for colour in picture.reshape(-1, 3).tolist()}

@@ -20,7 +20,7 @@ ALLOWED = {
     "ebbench/data": {"data", "contract", "errors", "files"},
     "ebbench/metrics": {"metrics", "errors"},
     "ebbench/nn": {"nn", "contract", "errors"},
-    "tasks": {"data", "metrics", "contract", "errors", "scoring", "seeds"},
+    "tasks": {"data", "metrics", "contract", "errors", "scoring", "seeds", "features", "pictures"},
     "baselines": {"nn", "contract", "errors", "training"},
     "site": {"result", "stats", "table", "errors"},
 }

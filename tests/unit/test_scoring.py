@@ -18,7 +18,9 @@ from ebbench.signals import StopRequest
 SPEC = DataSpec(name="x", shape=(2,), low=-1.0, high=1.0)
 
 
-def scoring(folder: Path, draw=None, *, seed: int = 0, stop: StopRequest | None = None, spec=SPEC) -> Scoring:
+def scoring(
+    folder: Path, draw=None, *, seed: int = 0, stop: StopRequest | None = None, spec=SPEC, samples=None
+) -> Scoring:
     return Scoring(
         Model(spec, None),
         spec,
@@ -30,6 +32,7 @@ def scoring(folder: Path, draw=None, *, seed: int = 0, stop: StopRequest | None 
         plugin_folder=folder,
         stop=stop or StopRequest(),
         reporter=Reporter(),
+        samples=samples,
     )
 
 
@@ -185,3 +188,36 @@ def test_a_score_that_raises_is_named(tmp_path: Path):
 
     with pytest.raises(PluginCrash, match="score 'energy' raised ValueError: no"):
         scored(tmp_path, Wrong(SPEC, None)).scores(torch.rand(10, 2))
+
+
+IMAGE = DataSpec(name="image", shape=(1, 2, 2), low=-1.0, high=1.0)
+
+
+def test_images_are_kept_and_not_drawn_again(tmp_path: Path):
+    def draw(n: int) -> torch.Tensor:
+        return torch.rand(n, 1, 2, 2) * 2 - 1
+
+    def never(n: int) -> torch.Tensor:
+        raise AssertionError("drawn again")
+
+    seen: list[torch.Tensor] = []
+
+    def brightness(pixels: torch.Tensor) -> dict[str, np.ndarray]:
+        assert pixels.dtype == torch.uint8
+        seen.append(pixels)
+        return {"mean": pixels.float().mean((1, 2, 3)).numpy()}
+
+    kept = tmp_path / "samples" / "draw"
+    first = scoring(tmp_path / "one", draw, spec=IMAGE, samples=kept)
+    drawn = first.images(25, brightness, chunk=10)
+    assert drawn["images"].shape == (25, 1, 2, 2)
+    assert np.allclose(drawn["mean"], drawn["images"].mean((1, 2, 3)))
+    again = scoring(tmp_path / "two", never, spec=IMAGE, samples=kept)
+    same = again.images(25, brightness, chunk=10)
+    assert (same["images"] == drawn["images"]).all() and (same["mean"] == drawn["mean"]).all()
+    assert again.drawn == first.drawn == 25 and again.drawing_seconds == first.drawing_seconds
+    with pytest.raises(PluginCrash, match="drawn again"):
+        scoring(tmp_path / "three", never, spec=IMAGE, samples=kept).images(26, brightness, chunk=10)
+    # The nearest of 256 levels, both ends of the range being one.
+    ends = scoring(tmp_path / "four", lambda n: torch.full((n, 1, 2, 2), 1.0), spec=IMAGE)
+    assert (ends.images(3, brightness)["images"] == 255).all()

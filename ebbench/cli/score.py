@@ -1,0 +1,61 @@
+"""`ebbench score`: score a finished run in another way, without training it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ebbench.cli.run import print_outcome
+
+
+def score(
+    run: Annotated[str, typer.Argument(help="A result file, or a run id.")],
+    features: Annotated[
+        str, typer.Option(help="The net whose features are compared: the same as --set features=NAME.")
+    ] = "",
+    protocol: Annotated[str, typer.Option(help="Another of the task's protocols.")] = "",
+    sampler: Annotated[str, typer.Option(help="Another of the model's samplers.")] = "",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A task option, or SAMPLER.KNOB."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
+    results: Annotated[Path, typer.Option(help="Where results are, and are written.")] = Path("results"),
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Score a finished run by another protocol, sampler or option; its training must be in the run store.
+
+    Samples that were kept are taken again where neither sampler nor knobs change.
+    """
+    from ebbench import progress, runner, spec
+    from ebbench.data.store import Store
+    from ebbench.result import find
+
+    made = find(run, results)
+    model = f"{made.model.name}:{made.model.variant}" if made.model.variant else made.model.name
+    settled = made.task.options | made.overrides
+    changed = spec.parse_settings(set_ or []) | ({"features": features} if features else {})
+    old_sampler = made.sampler.name if made.sampler else ""
+    if sampler and sampler != old_sampler:
+        settled = {key: value for key, value in settled.items() if not key.startswith(f"{old_sampler}.")}
+    request = spec.Request(
+        task=made.task.name,
+        model=model,
+        budget=made.budget,
+        protocol=protocol or made.task.protocol,
+        sampler=sampler or old_sampler,
+        set=settled | changed,
+    )
+    settings = runner.Settings(
+        device=runner.choose_device(device),
+        results=results,
+        store=Store(data_dir),
+        train=False,
+        reporter=progress.reporter(quiet),
+    )
+    resolved = spec.resolve(request)
+    for outcome in runner.run(resolved, [made.seed], settings):
+        print_outcome(outcome, resolved.task.cls.metrics)

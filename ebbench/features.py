@@ -1,0 +1,77 @@
+"""Features of 8-bit images by a fixed net, taken once a set; IS, FID and their kin are made of them.
+
+The net is one of torch-fidelity's extractors or one registered there, so that torch-fidelity can be asked
+for the same number.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ebbench.files import home, write_atomically
+from ebbench.metrics.image import Reference, moments
+from ebbench.spec import content_hash
+
+# Images a pass. It is fixed, since the order of a convolution's sums may depend on it.
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A net that turns uint8 images (n, 3, h, w) into features (n, d) and logits (n, classes).
+
+    `sha256` is that of its weights. The net is in eval mode, on its device, in float32.
+    """
+
+    name: str
+    net: nn.Module
+    sha256: str
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and logits of any number of images, on the CPU, in passes of a fixed size."""
+        made = [self.net(part) for part in torch.split(images, BATCH)]
+        features, logits = (torch.cat([part[i].float().cpu() for part in made]) for i in range(2))
+        return features, logits
+
+
+def inception(path: Path, sha256: str, device: torch.device) -> Extractor:
+    """Inception-v3 of 2015-12-05 by torch-fidelity: pool features (n, 2048) and unbiased logits (n, 1008).
+
+    `path` is executed in part when it is loaded (a pickle): it must have been checked to have `sha256`.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    net = FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path)
+    )
+    return Extractor("inception", net.to(device), sha256)
+
+
+def reference(
+    images: Tensor, extractor: Extractor, key: Mapping[str, Any], device: torch.device
+) -> Reference:
+    """The features of real images (k, 3, h, w) and their moments, kept in ebbench's home.
+
+    `key` says which images they are, by the hashes of the data; the weights' hash is added. A name is
+    never enough.
+    """
+    digest = content_hash({"data": dict(key), "extractor": extractor.sha256, "batch": BATCH})
+    path = home() / "references" / f"{digest}.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as stored:
+            return Reference(torch.from_numpy(stored["features"]), (stored["mean"], stored["covariance"]))
+    features = torch.cat([extractor(part.to(device))[0] for part in torch.split(images, 16 * BATCH)])
+    mean, covariance = moments(features)
+    buffer = io.BytesIO()
+    np.savez(buffer, features=features.numpy(), mean=mean, covariance=covariance)
+    write_atomically(path, buffer.getvalue())
+    return Reference(features, (mean, covariance))

@@ -1,0 +1,139 @@
+"""The project's own classifier of CIFAR-10, whose features stand in where Inception's are not to be had."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+
+WEIGHTS = Path(__file__).parent / "weights" / "cifar-resnet.safetensors"
+NAME = "cifar-resnet"
+WIDTHS = (24, 48, 96, 192)
+
+
+class Residual(nn.Module):
+    """x + conv(conv(x)), batch norm and ReLU after each (He et al. 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(*(layer for _ in range(2) for layer in convolution(width, width)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, width, h, w) -> the same."""
+        return x + self.convolutions(x)
+
+
+class CifarResNet(nn.Module):
+    """Images (n, 3, 32, 32), uint8 -> features (n, 192) and logits (n, 10).
+
+    Four 3x3 convolutions that double the width and halve the side, two residual blocks between them, and
+    the maximum over the last 4x4 map.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, widths: Sequence[int] = WIDTHS) -> None:
+        super().__init__()
+        first, second, third, last = widths
+        self.body = nn.Sequential(
+            *convolution(3, first),
+            *convolution(first, second),
+            nn.MaxPool2d(2),
+            Residual(second),
+            *convolution(second, third),
+            nn.MaxPool2d(2),
+            *convolution(third, last),
+            nn.MaxPool2d(2),
+            Residual(last),
+        ).to(memory_format=torch.channels_last)
+        self.out = nn.Linear(last, 10)
+        # Of the training images, by channel; set when the net is trained.
+        self.register_buffer("mean", torch.zeros(3))
+        self.register_buffer("deviation", torch.ones(3))
+
+    def features(self, x: Tensor) -> Tensor:
+        """The last hidden layer, (n, 192)."""
+        x = (x.float() / 255 - self.mean[:, None, None]) / self.deviation[:, None, None]
+        return F.adaptive_max_pool2d(self.body(x.contiguous(memory_format=torch.channels_last)), 1).flatten(1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and logits."""
+        features = self.features(x)
+        return features, self.out(features)
+
+
+def convolution(narrow: int, wide: int) -> list[nn.Module]:
+    """A 3x3 convolution with batch norm and ReLU."""
+    return [nn.Conv2d(narrow, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
+
+
+class CifarResNetExtractor(FeatureExtractorBase):
+    """The classifier behind torch-fidelity's interface; `register_feature_extractor` takes this class."""
+
+    def __init__(
+        self,
+        name: str,
+        features_list: Sequence[str],
+        feature_extractor_weights_path: str | Path = WEIGHTS,
+        **_: Any,
+    ) -> None:
+        super().__init__(name, features_list)
+        self.net = load(Path(feature_extractor_weights_path))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The features asked for, of uint8 images (n, 3, 32, 32)."""
+        features, logits = self.net(x)
+        made = {"features": features, "logits": logits}
+        return tuple(made[name] for name in self.features_list)
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        """What may be asked for."""
+        return ("features", "logits")
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric: str) -> str:
+        """The logits for the inception score, the features for all others."""
+        return "logits" if metric == "isc" else "features"
+
+    @staticmethod
+    def can_be_compiled() -> bool:
+        """It is not worth it."""
+        return False
+
+    @staticmethod
+    def get_dummy_input_for_compile() -> Tensor:
+        """An image."""
+        return torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+
+
+def load(path: Path = WEIGHTS) -> CifarResNet:
+    """The trained classifier, in eval mode, in float32."""
+    # Without values: initial weights would use up global random numbers.
+    with torch.device("meta"):
+        net = CifarResNet()
+    state = {
+        name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()
+    }
+    net.load_state_dict(state, assign=True)
+    return net.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def digest(path: Path = WEIGHTS) -> str:
+    """The SHA-256 of the weights."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def record() -> dict[str, Any]:
+    """The sidecar of the weights: command, seed, accuracy, hashes."""
+    read: dict[str, Any] = json.loads(WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
+    return read

@@ -1,0 +1,257 @@
+"""CIFAR-10: how good and how varied samples are, by the features of a fixed net.
+
+Fréchet inception distance (Heusel et al. 2017), inception score (Salimans et al. 2016), kernel inception
+distance (Bińkowski et al. 2018), precision and recall (Kynkäänniemi et al. 2019). README.md says what is
+pinned and what the names of the metrics mean.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ebbench import features
+from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task
+from ebbench.data import cifar10
+from ebbench.data.pool import Pool
+from ebbench.data.store import Store
+from ebbench.metrics import image
+from ebbench.pictures import sheet
+
+from . import resnet
+
+if TYPE_CHECKING:
+    from ebbench.scoring import Scoring
+
+CHUNK = 1000
+SHEET = 10
+# Samples whose nearest training images are drawn, and how many of those.
+SHOWN, NEAREST = 10, 5
+COUNTS = (50_000, 10_000, 5_000, 1_000)
+INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+# The published rows are Inception's, of 50,000 samples.
+PUBLISHED_OPTIONS = {"features": "inception", "samples": 50_000, "source": "cifar10"}
+
+EN_GAN = "Kumar et al., EnGAN (ICLR 2019 submission, first version of MEG), CIFAR-10 table"
+MEG = "Kumar et al., MEG (2019), Table 2"
+WGAN_GP = "Gulrajani et al., Improved Training of Wasserstein GANs (2017), Table 3"
+DDPM = "Ho et al., Denoising Diffusion Probabilistic Models (2020), Table 1"
+
+
+def suffix(extractor: str, samples: int) -> str:
+    """What the names of metrics end in: nothing for Inception and 50,000 samples."""
+    of_net = {"inception": "", resnet.NAME: "_cifar"}[extractor]
+    return of_net + ("" if samples == COUNTS[0] else f"_{samples // 1000}k")
+
+
+def _metrics(extractor: str, samples: int) -> tuple[Metric, ...]:
+    end = suffix(extractor, samples)
+    net = {"inception": "Inception-v3", resnet.NAME: "the project's CIFAR-10 classifier"}[extractor]
+    of = f"{samples:,} samples, features of {net}"
+    return (
+        Metric(
+            name=f"fid{end}",
+            unit="",
+            better="lower",
+            primary=True,
+            doc=f"Fréchet distance of the features' Gaussians, {of}",
+        ),
+        Metric(
+            name=f"is{end}",
+            unit="",
+            better="higher",
+            primary=True,
+            doc=f"inception score: exp E KL(p(y|x) || p(y)), mean over 10 splits, {of}",
+        ),
+        Metric(
+            name=f"kid{end}",
+            unit="",
+            better="lower",
+            doc=f"kernel distance, mean over 100 subsets of 1,000, {of}",
+        ),
+        Metric(
+            name=f"precision{end}",
+            unit="share",
+            better="higher",
+            doc=f"share of samples within reach of a real image, {of}",
+        ),
+        Metric(
+            name=f"recall{end}",
+            unit="share",
+            better="higher",
+            doc=f"share of real images within reach of a sample, {of}",
+        ),
+    )
+
+
+def _published(
+    label: str,
+    score: tuple[float, float | None] | None,
+    fid: tuple[float, float | None] | None,
+    source: str,
+    confidence: Literal["verbatim", "quoted", "recalled"] = "verbatim",
+    *,
+    model: str = "",
+    sampler: str = "",
+) -> Published:
+    given = {"is": score, "fid": fid}
+    return Published(
+        label=label,
+        metrics={name: value for name, value in given.items() if value is not None},
+        source=source,
+        confidence=confidence,
+        model=model,
+        sampler=sampler,
+        options=PUBLISHED_OPTIONS,
+    )
+
+
+class Cifar10(Task):
+    """IS, FID and their kin of samples, against the training or the test images."""
+
+    @dataclass(frozen=True)
+    class Options:
+        samples: Literal[50_000, 10_000, 5_000, 1_000] = 50_000
+        """Samples that are scored; fewer than 50,000 are named in the metric (fid_5k)."""
+        features: Literal["auto", "inception", "cifar-resnet"] = "auto"
+        """The net whose features are compared; "auto" takes Inception where its weights are here."""
+        source: Literal["auto", "cifar10", "cifar10-jpeg75"] = "auto"
+        """The images; "auto" takes the exact pixels where they are, then the JPEG copies, then a download."""
+
+    version = 1
+    protocols: ClassVar[dict[str, str]] = {
+        "train-reference": "compared with the 50,000 training images (MEG, WGAN-GP, most of the field)",
+        "test-reference": "compared with the 10,000 test images (SN-GAN's code)",
+    }
+    needs = "sample"
+    metrics = tuple(
+        metric for name in ("inception", resnet.NAME) for n in COUNTS for metric in _metrics(name, n)
+    )
+    published: ClassVar[tuple[Published, ...]] = (
+        _published("Real data (in MEG's table)", (11.24, 0.12), (7.8, None), EN_GAN, model="real-data"),
+        _published("WGAN-GP (run by MEG's authors, first version)", (6.52, 0.08), (35.85, None), EN_GAN),
+        _published("EnGAN generator (first version of MEG)", (6.31, 0.06), (39.01, None), EN_GAN),
+        _published("WGAN-GP (run by MEG's authors)", (6.81, 0.08), (30.95, None), MEG, "recalled"),
+        _published("MEG", (6.49, 0.05), (35.02, None), MEG, "recalled", model="meg", sampler="generator"),
+        _published(
+            "MEG, latent MCMC", (6.94, 0.03), (33.85, None), MEG, "recalled", model="meg", sampler="mala"
+        ),
+        _published("WGAN-GP, ResNet", (7.86, 0.07), None, WGAN_GP, model="wgan-gp:resnet"),
+        _published("DCGAN", (6.16, 0.07), None, WGAN_GP),
+        _published("Improved GAN", (6.86, 0.06), None, WGAN_GP),
+        _published("ALI", (5.34, 0.05), None, WGAN_GP),
+        _published("DFM", (7.72, 0.13), None, WGAN_GP),
+        _published("SN-GAN", (8.22, 0.05), (21.7, None), DDPM, "quoted", model="sngan"),
+        _published(
+            "SN-GAN + DDLS", (9.09, 0.10), (15.42, None), DDPM, "quoted", model="ddls", sampler="ddls"
+        ),
+    )
+
+    def __init__(self, options: Options, protocol: str, store: Store) -> None:
+        super().__init__(options, protocol, store)
+        source: Any = options.source
+        if source == "auto":
+            source = cifar10.source_here(store) or "cifar10"
+        extractor = options.features
+        if extractor == "auto":
+            (weights,) = store.survey("inception")
+            extractor = resnet.NAME if weights.state == "missing" else "inception"
+            if extractor == resnet.NAME:
+                print(
+                    f"Inception's weights are not here: scoring by the features of {resnet.NAME}, which "
+                    "compare with no published number. `ebbench data fetch inception`, then "
+                    "`ebbench score RUN --features inception`, adds the published metric",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        self.source = source
+        self.options = replace(options, source=source, features=extractor)
+        self.data_hashes = cifar10.hashes(store, source)
+        self.metrics = _metrics(extractor, options.samples)
+
+    def data_key(self) -> dict[str, Any]:
+        """The training split."""
+        return {"split": "train"}
+
+    def spec(self) -> DataSpec:
+        """Images (3, 32, 32) with values in [-1, 1]."""
+        return DataSpec(name="cifar10", shape=(3, 32, 32), low=-1.0, high=1.0)
+
+    def data(self, device: torch.device) -> Data:
+        """The training images; the held-out ones are the test images."""
+        train, test = self._images
+        return Pool(train, test, self.spec(), device)
+
+    def score(self, model: Model, scoring: Scoring) -> Score:
+        """Draw the samples, take their features once, and compare them with the reference's."""
+        extractor = self._extractor(scoring.device)
+
+        def measured(pixels: Tensor) -> dict[str, NDArray[Any]]:
+            found, logits = extractor(pixels)
+            return {"features": found.numpy(), "logits": logits.numpy()}
+
+        n = self.options.samples
+        drawn = scoring.images(n, measured, chunk=CHUNK)
+        of_samples, logits = (torch.from_numpy(drawn[name]) for name in ("features", "logits"))
+        train = self._reference("train", extractor, scoring.device)
+        real = train
+        if self.protocol == "test-reference":
+            real = self._reference("test", extractor, scoring.device)
+        found = image.quality(of_samples, logits, real)
+
+        images = drawn["images"]
+        scoring.picture("samples", sheet(_tiles(images[: SHEET**2]), SHEET))
+        scoring.picture("nearest", self._nearest(images[:SHOWN], of_samples[:SHOWN], train.features))
+        spread = found.pop("is_std")
+        size = of_samples.shape[1]
+        end = suffix(self.options.features, n)
+        return Score(
+            {name + end: value for name, value in found.items()},
+            {
+                "samples": n,
+                "reference": len(real.features),
+                "inception_score_spread_over_splits": spread,
+                "features": size,
+                # Then a part of its null space is the number of samples' doing, not the model's.
+                "covariance_is_singular": n <= size,
+                "extractor": {"name": extractor.name, "sha256": extractor.sha256},
+            },
+        )
+
+    def _extractor(self, device: torch.device) -> features.Extractor:
+        if self.options.features == "inception":
+            # The store has checked the hash before anything of the file is loaded.
+            path = self.store.path("inception", INCEPTION_WEIGHTS)
+            (digest,) = self.store.hashes("inception").values()
+            return features.inception(path, digest, device)
+        net = resnet.CifarResNetExtractor(resnet.NAME, ["features", "logits"])
+        return features.Extractor(resnet.NAME, net.to(device), resnet.digest())
+
+    def _reference(self, split: str, extractor: features.Extractor, device: torch.device) -> image.Reference:
+        train, test = self._images
+        key = {"files": dict(self.data_hashes), "source": self.source, "split": split}
+        return features.reference(train if split == "train" else test, extractor, key, device)
+
+    def _nearest(self, images: NDArray[np.uint8], of_samples: Tensor, of_train: Tensor) -> NDArray[np.uint8]:
+        """Each sample beside the training images whose features are nearest: copies would show."""
+        nearest = torch.cdist(of_samples, of_train).topk(NEAREST, largest=False).indices
+        beside = self._images[0][nearest].numpy()
+        rows = np.concatenate([images[:, None], beside], axis=1)
+        return sheet(_tiles(rows.reshape(-1, *images.shape[1:])), 1 + NEAREST)
+
+    @cached_property
+    def _images(self) -> tuple[Tensor, Tensor]:
+        source: Any = self.source
+        train, test = (cifar10.load(self.store, split, source)[0] for split in ("train", "test"))
+        return torch.from_numpy(train), torch.from_numpy(test)
+
+
+def _tiles(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return images.transpose(0, 2, 3, 1)

@@ -1,0 +1,258 @@
+"""Image quality on CIFAR-10: against torch-fidelity, and from the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.utils.data import Dataset
+from torch_fidelity import calculate_metrics, register_feature_extractor
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+from ebbench import features, loader, result
+from ebbench.data import cifar10 as archive
+from ebbench.metrics import image
+
+CPU = torch.device("cpu")
+
+
+def module(name: str) -> ModuleType:
+    cls = loader.load("task", "cifar10").cls
+    return sys.modules[cls.__module__.rsplit(".", 1)[0] + "." + name]
+
+
+def pictures(n: int, seed: int) -> torch.Tensor:
+    """Coloured gradients with some noise, uint8 (n, 3, 32, 32)."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(0, 1, 32)
+    x = rng.random((n, 3, 1, 1)) * ramp[:, None] + rng.random((n, 3, 1, 1)) * ramp
+    return torch.from_numpy((x * 120 + rng.random((n, 3, 32, 32)) * 15).astype(np.uint8))
+
+
+class Images(Dataset):
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        return self.images[i]
+
+
+@pytest.fixture(scope="module")
+def small_net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the classifier, random but fixed."""
+    torch.manual_seed(0)
+    net = module("resnet").CifarResNet()
+    net.deviation.fill_(0.25)
+    path = tmp_path_factory.mktemp("weights") / "cifar-resnet.safetensors"
+    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, path)
+    path.with_suffix(".json").write_text("{}")
+    return path
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Inception's weights, random but fixed."""
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        # Asked for no weights it would download them.
+        patch.setattr(
+            "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *a, **k: {}
+        )
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        net = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    path = tmp_path_factory.mktemp("weights") / "inception.pth"
+    torch.save(net.state_dict(), path)
+    return path
+
+
+def ours(extractor: features.Extractor, samples: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
+    of_real = extractor(real)[0]
+    return image.quality(*extractor(samples), image.Reference(of_real, image.moments(of_real)))
+
+
+def theirs(name: str, weights: Path, samples: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
+    found = calculate_metrics(
+        input1=Images(samples),
+        input2=Images(real),
+        feature_extractor=name,
+        feature_extractor_weights_path=str(weights),
+        isc=True,
+        fid=True,
+        kid=True,
+        prc=True,
+        kid_subset_size=min(1000, len(samples), len(real)),
+        batch_size=features.BATCH,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )
+    return {
+        "is": found["inception_score_mean"],
+        "is_std": found["inception_score_std"],
+        "fid": found["frechet_inception_distance"],
+        "kid": found["kernel_inception_distance_mean"],
+        "precision": found["precision"],
+        "recall": found["recall"],
+    }
+
+
+def test_every_metric_is_torch_fidelity_s_by_the_small_net(small_net: Path):
+    resnet = module("resnet")
+    register_feature_extractor("small-net-of-the-test", resnet.CifarResNetExtractor)
+    net = resnet.CifarResNetExtractor("small", ["features", "logits"], small_net)
+    samples, real = pictures(300, 0), pictures(400, 1)
+    mine = ours(features.Extractor("small", net, "0"), samples, real)
+    assert mine == pytest.approx(
+        theirs("small-net-of-the-test", small_net, samples, real), rel=1e-4, abs=1e-7
+    )
+
+
+def test_every_metric_is_torch_fidelity_s_by_inception(inception: Path):
+    samples, real = pictures(8, 0), pictures(10, 1)
+    mine = ours(features.inception(inception, "0", CPU), samples, real)
+    assert mine == pytest.approx(theirs("inception-v3-compat", inception, samples, real), rel=1e-4)
+
+
+def test_features_do_not_hang_on_the_batch(small_net: Path):
+    net = module("resnet").CifarResNetExtractor("small", ["features", "logits"], small_net)
+    extractor = features.Extractor("small", net, "0")
+    images = pictures(150, 0)
+    whole, one = extractor(images)[0], torch.cat([extractor(images[i : i + 7])[0] for i in range(0, 150, 7)])
+    assert torch.allclose(whole, one, rtol=1e-4, atol=1e-5)
+
+
+def test_equal_sets_are_at_no_distance(small_net: Path):
+    net = module("resnet").CifarResNetExtractor("small", ["features", "logits"], small_net)
+    images = pictures(300, 0)
+    found = ours(features.Extractor("small", net, "0"), images, images[torch.randperm(300)])
+    assert found["fid"] == pytest.approx(0, abs=1e-6)
+    assert found["precision"] == found["recall"] == 1
+    assert 1 <= found["is"] <= 10
+
+
+def test_a_reference_is_kept_by_what_it_is_of(small_net: Path, monkeypatch: pytest.MonkeyPatch):
+    net = module("resnet").CifarResNetExtractor("small", ["features", "logits"], small_net)
+    images = pictures(100, 0)
+    first = features.reference(images, features.Extractor("small", net, "a"), {"split": "train"}, CPU)
+
+    def never(self: Any, x: torch.Tensor) -> Any:
+        raise AssertionError("taken again")
+
+    monkeypatch.setattr(features.Extractor, "__call__", never)
+    again = features.reference(images, features.Extractor("small", net, "a"), {"split": "train"}, CPU)
+    assert torch.equal(first.features, again.features)
+    assert all((x == y).all() for x, y in zip(first.moments, again.moments, strict=True))
+    for weights, key in (("b", {"split": "train"}), ("a", {"split": "test"})):
+        with pytest.raises(AssertionError, match="taken again"):
+            features.reference(images, features.Extractor("small", net, weights), key, CPU)
+
+
+# --- from the command line
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch, small_net: Path) -> None:
+    """CIFAR-10 of 600 and 300 pictures, scored by random weights."""
+    sets = {"train": pictures(600, 2).numpy(), "test": pictures(300, 3).numpy()}
+    monkeypatch.setattr(archive, "load", lambda store, split, source: (sets[split], np.zeros(1, np.uint8)))
+    monkeypatch.setattr(archive, "source_here", lambda store: "cifar10-jpeg75")
+    resnet = module("resnet")
+    monkeypatch.setattr(resnet, "WEIGHTS", small_net)
+    monkeypatch.setattr(resnet.load, "__defaults__", (small_net,))
+    monkeypatch.setattr(resnet.digest, "__defaults__", (small_net,))
+    monkeypatch.setattr(resnet.CifarResNetExtractor.__init__, "__defaults__", (small_net,))
+
+
+def words(*more: str, verb: str = "run") -> list[str]:
+    return [verb, *more, "--results", "made", "--quiet"]
+
+
+def test_a_run_and_another_score_of_the_same_samples(cli, little: None, tmp_path: Path):
+    said = cli(
+        *words("--task", "cifar10", "--model", "real-data", "--budget", "smoke", "--set", "samples=1000")
+    )
+    assert said.code == 0, said.err
+    assert "Inception's weights are not here" in said.err and "fid_cifar_1k" in said.out
+    (path,) = (tmp_path / "made").rglob("*.json")
+    made = result.read(path)
+    assert set(made.metrics) == {f"{n}_cifar_1k" for n in ("fid", "is", "kid", "precision", "recall")}
+    assert made.task.source == "cifar10-jpeg75" and made.details["extractor"]["name"] == "cifar-resnet"
+    assert set(made.pictures) == {"samples", "nearest"}
+    (kept,) = (tmp_path / "home" / "runs").rglob("samples/*.npz")
+    with np.load(kept) as stored:
+        assert stored["images"].shape == (1000, 3, 32, 32) and stored["images"].dtype == np.uint8
+        # Each of them is a test image, to the bit.
+        real = {x.tobytes() for x in archive.load(None, "test", None)[0]}
+        assert {x.tobytes() for x in stored["images"]} <= real
+
+    said = cli(*words(made.run_id, "--protocol", "test-reference", verb="score"))
+    assert said.code == 0, said.err
+    other = next(r for r in result.load_all(tmp_path / "made")[0] if r.run_id != made.run_id)
+    assert other.task.protocol == "test-reference" and other.details["reference"] == 300
+    # The samples are the same, so what needs no reference is the same too.
+    assert other.metrics["is_cifar_1k"] == made.metrics["is_cifar_1k"]
+    assert other.metrics["fid_cifar_1k"] < made.metrics["fid_cifar_1k"]
+    said = cli("table", "--task", "cifar10", "--results", "made", "--format", "json")
+    rows = json.loads(said.out)
+    assert {row["protocol"] for row in rows} == {"train-reference", "test-reference"}
+    assert not any(row["published"] for row in rows)
+
+
+def test_what_was_not_trained_here_cannot_be_scored(cli, little: None, tmp_path: Path):
+    trained = [
+        "--task",
+        "cifar10",
+        "--model",
+        "sngan:untrained",
+        "--budget",
+        "smoke",
+        "--set",
+        "samples=1000",
+    ]
+    assert cli(*words(*trained)).code == 0
+    (path,) = (tmp_path / "made").rglob("*.json")
+    for state in (tmp_path / "home" / "runs").rglob("state.json"):
+        state.unlink()
+    said = cli(*words(path.stem, "--protocol", "test-reference", verb="score"))
+    assert (
+        said.code == 2
+        and "no trained state of sngan" in said.err
+        and "ebbench run --task cifar10" in said.err
+    )
+    said = cli(*words("no-such-run", verb="score"))
+    assert said.code == 2 and "unknown result 'no-such-run'" in said.err
+
+
+def test_bad_requests(cli, little: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = ["--task", "cifar10", "--model", "uniform-noise", "--budget", "smoke"]
+    said = cli(*words(*run, "--set", "samples=77"))
+    assert said.code == 2 and "samples" in said.err
+    folder = tmp_path / "data" / "inception"
+    folder.mkdir(parents=True)
+    (folder / module("task").INCEPTION_WEIGHTS).write_bytes(b"not the weights")
+    said = cli(
+        *words(*run, "--set", "samples=1000", "--set", "features=inception", "--data-dir", tmp_path / "data")
+    )
+    assert said.code == 2 and "15 bytes, expected 95,628,359" in said.err
+    assert not list((tmp_path / "made").rglob("*.json"))
+
+
+def test_names_of_metrics_say_what_they_are_of():
+    suffix = module("task").suffix
+    assert suffix("inception", 50_000) == ""
+    assert suffix("inception", 5_000) == "_5k"
+    assert suffix("cifar-resnet", 50_000) == "_cifar"
+    assert suffix("cifar-resnet", 10_000) == "_cifar_10k"
+    names = [metric.name for metric in loader.load("task", "cifar10").cls.metrics]
+    assert len(names) == len(set(names)) == 40
