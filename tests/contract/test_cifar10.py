@@ -119,7 +119,7 @@ def test_every_metric_is_torch_fidelity_s_by_the_small_net(small_net: Path):
 
 
 def test_every_metric_is_torch_fidelity_s_by_inception(inception: Path):
-    samples, real = pictures(8, 0), pictures(10, 1)
+    samples, real = pictures(12, 0), pictures(12, 1)
     mine = ours(features.inception(inception, "0", CPU), samples, real)
     assert mine == pytest.approx(theirs("inception-v3-compat", inception, samples, real), rel=1e-4)
 
