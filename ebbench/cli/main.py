@@ -11,6 +11,7 @@ from ebbench.cli.doctor import doctor
 from ebbench.cli.list import list_plugins
 from ebbench.cli.run import run
 from ebbench.cli.show import show
+from ebbench.cli.site import app as site_app
 from ebbench.cli.sweep import sweep
 from ebbench.cli.table import table
 from ebbench.cli.test import test
@@ -31,6 +32,7 @@ app.command("list")(list_plugins)
 app.command("show")(show)
 app.command("test")(test)
 app.command("doctor")(doctor)
+app.add_typer(site_app, name="site", help="Build the leaderboard site, and look at it.")
 app.add_typer(data_app, name="data", help="Find, fetch, import and verify data sets.")
 
 
