@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from ebbench.cli.compare import compare
 from ebbench.cli.data import app as data_app
 from ebbench.cli.doctor import doctor
 from ebbench.cli.list import list_plugins
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("sweep")(sweep)
 app.command("table")(table)
+app.command("compare")(compare)
 app.command("list")(list_plugins)
 app.command("show")(show)
 app.command("test")(test)
