@@ -430,18 +430,24 @@ def write(result: Result, path: str | os.PathLike[str]) -> None:
 
 
 def load_all(folder: str | os.PathLike[str]) -> tuple[list[Result], list[Problem]]:
-    """Every result under `folder`, in the order of the paths, and every JSON file that is none.
+    """Every result under `folder`, in the order of the paths, and every JSON file that is none."""
+    files, problems = load_files(folder)
+    return list(files.values()), problems
+
+
+def load_files(folder: str | os.PathLike[str]) -> tuple[dict[Path, Result], list[Problem]]:
+    """As `load_all`, by file.
 
     Hidden files and folders are passed over. A folder that is not there holds no results.
     """
     folder = Path(folder)
-    results: list[Result] = []
+    results: dict[Path, Result] = {}
     problems: list[Problem] = []
     for path in sorted(folder.rglob("*.json")):
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
             continue
         try:
-            results.append(read(path))
+            results[path] = read(path)
         except (ResultError, StorageError) as error:
             problems.append(Problem(path, error.what))
     return results, problems

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +42,10 @@ class _Entry(BaseModel):
     set: dict[str, Any] = Field(default_factory=dict)
 
 
+# As of the command `timeout`.
+TIME_IS_UP = 124
+
+
 @dataclass(frozen=True)
 class Job:
     """One run of a plan."""
@@ -64,13 +69,21 @@ class Summary:
     failed: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     signal: int | None = None
+    time_is_up: bool = False
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 if a run failed, or 128 + the signal that ended the sweep."""
+        """0; 1 if a run failed; 124 if the time limit left some; 128 + the signal that ended the sweep."""
         if self.signal is not None:
             return 128 + self.signal
-        return 1 if self.failed else 0
+        if self.failed:
+            return 1
+        return TIME_IS_UP if self.left else 0
+
+    @property
+    def ending(self) -> bool:
+        """Whether no run may begin any more."""
+        return self.signal is not None or self.time_is_up
 
     def text(self) -> str:
         """One line a kind, and the failures by name."""
@@ -82,6 +95,14 @@ class Summary:
         if self.left:
             lines.append("the same command goes on with what is left")
         return "\n".join(lines)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of "90s", "9m", "1.5h" or a bare number of seconds. Raises UsageError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not found or float(found[1]) == 0:
+        raise UsageError(f"'{text}' is no duration", where="--time-limit", expected="such as 90s, 9m or 1.5h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def read_plan(path: Path) -> list[Job]:
@@ -138,8 +159,12 @@ def sweep(
     device: str,
     data_dir: Path | None,
     results: Path,
+    seconds: float | None = None,
 ) -> Summary:
-    """Run the jobs, `workers` at a time; the workers share `threads` threads (0: every core)."""
+    """Run the jobs, `workers` at a time; the workers share `threads` threads (0: every core).
+
+    After `seconds` the runs stop at their next checkpoint, and none begins.
+    """
     summary = Summary()
     total = threads or os.cpu_count() or 1
     environment = os.environ | {
@@ -157,7 +182,7 @@ def sweep(
 
     def work(group: list[Job]) -> None:
         for job in group:
-            if summary.signal is not None:
+            if summary.ending:
                 with lock:
                     summary.left.append(job.label())
                 continue
@@ -176,18 +201,30 @@ def sweep(
                     summary.failed.append(f"{job.label()} (exit code {code})")
                 print(f"{word}: {job.label()} in {seconds:.0f} s  {said}", flush=True)
 
-    def stop(number: int, frame: types.FrameType | None) -> None:
-        summary.signal = number
+    def end_runs() -> None:
         print("stopping the workers at their next step ...", file=sys.stderr, flush=True)
         for process in list(running):
             process.send_signal(signal.SIGTERM)
 
+    def stop(number: int, frame: types.FrameType | None) -> None:
+        summary.signal = number
+        end_runs()
+
+    def time_out() -> None:
+        summary.time_is_up = True
+        end_runs()
+
+    timer = threading.Timer(seconds, time_out) if seconds is not None else None
     before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
+        if timer is not None:
+            timer.start()
         with ThreadPoolExecutor(workers) as pool:
             for future in [pool.submit(work, group) for group in groups.values()]:
                 future.result()
     finally:
+        if timer is not None:
+            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
     return summary
@@ -244,7 +281,7 @@ def _run(
                 command, stdout=subprocess.PIPE, stderr=errors, env=environment, start_new_session=True
             )
             running.add(process)
-            if summary.signal is not None:
+            if summary.ending:
                 process.send_signal(signal.SIGTERM)
         output, _ = process.communicate()
         running.discard(process)

@@ -45,7 +45,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Row:
-    """One row. `seeds` is sorted, and every list of values has its order.
+    """One row. `seeds` is sorted, and `runs` (the run ids) and every list of values have its order.
 
     `rank` is the place among the models of the group by the task's primary metrics, the next one
     deciding where the one before it ties; None for a control, for an `invalid` row (a seed of which did
@@ -66,6 +66,7 @@ class Row:
     sampler: str | None
     budget: str
     seeds: list[int]
+    runs: list[str]
     metrics: dict[str, Cell]
     published: dict[str, Reference]
     tier: Tier
@@ -94,6 +95,7 @@ class Row:
             "sampler": self.sampler,
             "budget": self.budget,
             "seeds": self.seeds,
+            "runs": self.runs,
             "metrics": {name: cell.as_json() for name, cell in self.metrics.items()},
             "level": self.level,
             "method": "t",
@@ -149,6 +151,7 @@ def _row(results: list[Result], order: list[str], published: Sequence[Published]
         sampler=sampler,
         budget=first.budget,
         seeds=[r.seed for r in kept],
+        runs=[r.run_id for r in kept],
         metrics={
             name: Cell(interval([v for v in column if v is not None], level), column)
             for name, column in values.items()

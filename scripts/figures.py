@@ -153,7 +153,7 @@ def _by_digit(
     colour = {"clean": "C0", "published": "C1"}[protocol]
     for result in results:
         if called(result) == name and result.task.protocol == protocol:
-            points = [(d, result.metrics[f"auprc_{d}"]) for d in range(10)]
+            points = [(d, v) for d in range(10) if (v := result.metrics.get(f"auprc_{d}")) is not None]
             yield f"{colour}o", points
 
 

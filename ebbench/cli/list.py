@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,16 +14,61 @@ if TYPE_CHECKING:
 
 def list_plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    matrix: Annotated[
+        bool, typer.Option("--matrix", help="Which model was scored on which task: seeds by budget.")
+    ] = False,
+    results: Annotated[Path, typer.Option(help="With --matrix: the folder with the results.")] = Path(
+        "results"
+    ),
 ) -> None:
     """List the tasks and the models that are here; one that cannot be loaded is listed with its error."""
     tasks = [_task(name) for name in _names("task")]
     models = [_model(name, tasks) for name in _names("model")]
+    if matrix:
+        _matrix(tasks, models, results, as_json)
+        return
     if as_json:
         document = {"tasks": tasks, "models": models}
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
         return
     _show("tasks", tasks, ["name", "title", "version", "needs", "protocols"])
     _show("models", models, ["name", "title", "year", "kind", "tasks", "samplers", "variants"])
+
+
+def _matrix(tasks: list[dict[str, Any]], models: list[dict[str, Any]], results: Path, as_json: bool) -> None:
+    """Method against task: how many seeds at which budget, "not run yet" or "not applicable"."""
+    from ebbench.result import load_all
+    from ebbench.spec import BUDGETS
+
+    found, problems = load_all(results)
+    seeds: dict[tuple[str, str], dict[str, set[int]]] = {}
+    for result in found:
+        name = f"{result.model.name}:{result.model.variant}" if result.model.variant else result.model.name
+        at = seeds.setdefault((name, result.task.name), {})
+        at.setdefault(result.budget, set()).add(result.seed)
+    scored = {name for name, _ in seeds}
+    rows = []
+    for model in sorted(models, key=lambda m: m.get("kind") == "control"):
+        variants = [f"{model['name']}:{variant}" for variant in model.get("variants", [])]
+        for name in [model["name"], *(variant for variant in variants if variant in scored)]:
+            row = {"name": name, "error": model["error"]}
+            for task in tasks:
+                at = seeds.get((name, task["name"]), {})
+                budgets = [budget for budget in BUDGETS if budget in at]
+                if budgets:
+                    row[task["name"]] = ", ".join(f"{budget} {len(at[budget])}" for budget in budgets)
+                else:
+                    able = task["name"] in model.get("tasks", [])
+                    row[task["name"]] = "not run yet" if able else "not applicable"
+            rows.append(row)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        _show("seeds by budget", rows, ["name", *(task["name"] for task in tasks)])
+    for problem in problems:
+        typer.echo(f"left out: {problem.path}: {problem.reason}", err=True)
+    if problems:
+        raise typer.Exit(1)
 
 
 def _names(kind: Kind) -> list[str]:

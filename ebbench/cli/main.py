@@ -6,12 +6,15 @@ import sys
 
 import typer
 
+from ebbench.cli.compare import compare
 from ebbench.cli.data import app as data_app
 from ebbench.cli.doctor import doctor
 from ebbench.cli.list import list_plugins
+from ebbench.cli.new import app as new_app
 from ebbench.cli.run import run
 from ebbench.cli.score import score
 from ebbench.cli.show import show
+from ebbench.cli.site import app as site_app
 from ebbench.cli.sweep import sweep
 from ebbench.cli.table import table
 from ebbench.cli.test import test
@@ -29,10 +32,13 @@ app.command("run")(run)
 app.command("score")(score)
 app.command("sweep")(sweep)
 app.command("table")(table)
+app.command("compare")(compare)
 app.command("list")(list_plugins)
 app.command("show")(show)
 app.command("test")(test)
 app.command("doctor")(doctor)
+app.add_typer(new_app, name="new", help="Write the folder of a new model or task.")
+app.add_typer(site_app, name="site", help="Build the leaderboard site, and look at it.")
 app.add_typer(data_app, name="data", help="Find, fetch, import and verify data sets.")
 
 

@@ -17,16 +17,27 @@ def sweep(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
     results: Annotated[Path, typer.Option(help="Where results are written.")] = Path("results"),
+    time_limit: Annotated[
+        str, typer.Option(help="Stop at a checkpoint after this long, such as 9m; the next call goes on.")
+    ] = "",
 ) -> None:
     """Run a plan: what is done is skipped, what was cut goes on, and a failure does not end the rest.
 
-    The exit code is 1 if a run failed, 130 or 143 after Ctrl-C or SIGTERM, else 0.
+    The exit code is 1 if a run failed, 124 if the time limit left runs, 130 or 143 after Ctrl-C or
+    SIGTERM, else 0.
     """
     from ebbench import sweeping
 
+    seconds = sweeping.parse_duration(time_limit) if time_limit else None
     jobs = sweeping.read_plan(plan)
     summary = sweeping.sweep(
-        jobs, workers=workers, threads=threads, device=device, data_dir=data_dir, results=results
+        jobs,
+        workers=workers,
+        threads=threads,
+        device=device,
+        data_dir=data_dir,
+        results=results,
+        seconds=seconds,
     )
     typer.echo(summary.text())
     raise typer.Exit(summary.exit_code)

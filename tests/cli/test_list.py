@@ -44,3 +44,16 @@ def test_the_built_ins_load(cli):
     assert [
         (entry["name"], entry["error"]) for part in found.values() for entry in part if entry["error"]
     ] == []
+
+
+def test_the_matrix_says_what_was_scored(cli, plugins):
+    toys.write_one_method(plugins, "def energy(self, x):\n    return x.sum(1)", name="scorer")
+    run = ["run", "--task", "dots", "--model", "blob", "--results", "made", "--quiet"]
+    assert cli(*run, "--budget", "smoke", "--seeds", "0-2").code == 0
+    said = cli("list", "--matrix", "--results", "made", "--json")
+    rows = {row["name"]: row for row in json.loads(said.out)}
+    assert rows["blob"]["dots"] == "smoke 3"
+    assert rows["scorer"]["dots"] == "not applicable"
+    assert rows["meg"]["dots"] == "not run yet"
+    shown = cli("list", "--matrix", "--results", "made").out
+    assert "smoke 3" in shown and "not run yet" in shown

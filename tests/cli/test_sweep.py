@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import toys
-from ebbench import result
+from ebbench import result, sweeping
 
 PLAN = """
 [[runs]]
@@ -82,6 +82,32 @@ def test_a_stopped_sweep_leaves_no_worker_and_goes_on(cli, command, plugins: Pat
     assert ran.code == 0 and "2 done" in ran.out
     assert "going on from the checkpoint" in log.read_text()
     assert os.path.exists(tmp_path / "results")
+
+
+def test_a_time_limit_stops_at_a_checkpoint_and_the_next_call_goes_on(cli, plugins: Path, tmp_path: Path):
+    (tmp_path / "plan.toml").write_text(
+        '[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nbudgets = ["smoke"]\nseeds = "0-1"\n'
+        "set = { pause = 0.1 }\n"
+    )
+    began = time.monotonic()
+    calls = 0
+    while True:
+        ran = cli("sweep", "plan.toml", "--time-limit", "7s")
+        calls += 1
+        if ran.code == 0:
+            break
+        assert ran.code == 124 and "left" in ran.out and "goes on" in ran.out, (ran.out, ran.err)
+        assert time.monotonic() - began < 200
+    assert calls > 1 and len(results_of(tmp_path / "results")) == 2
+    said = cli("sweep", "plan.toml", "--time-limit", "soon")
+    assert said.code == 2 and "9m" in said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("9m", 540), ("1.5h", 5400), ("30", 30), (" 2m ", 120)]
+)
+def test_durations(text: str, seconds: float):
+    assert sweeping.parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(

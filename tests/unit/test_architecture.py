@@ -22,7 +22,7 @@ ALLOWED = {
     "ebbench/nn": {"nn", "contract", "errors"},
     "tasks": {"data", "metrics", "contract", "errors", "scoring", "seeds", "features", "pictures"},
     "baselines": {"nn", "contract", "errors", "training"},
-    "site": {"result", "stats", "table", "errors"},
+    "site": {"result", "stats", "table", "errors", "contract", "export", "loader", "site"},
 }
 
 
@@ -48,7 +48,9 @@ def test_arrows_go_one_way():
                 assert imports(path) <= allowed, f"{path.relative_to(ROOT)} imports {imports(path) - allowed}"
     assert checked > 20
     for path in (ROOT / "ebbench").rglob("*.py"):
-        found = imports(path) & {"tasks", "baselines", "site"}
+        # Through the loader alone, but for the verb that builds the site.
+        verb = path == ROOT / "ebbench" / "cli" / "site.py"
+        found = imports(path) & {"tasks", "baselines", *(() if verb else ("site",))}
         assert not found, f"{path.relative_to(ROOT)} imports {found}"
         if "cli" not in path.parts:
             assert "cli" not in imports(path), path

@@ -1,0 +1,117 @@
+// Sorting and filters for the tables of a task. Without it the tables are whole and in the order of the
+// ranks. The state is kept in the address after "#?", which works from a file as well as from a server.
+"use strict";
+
+(function () {
+  const board = document.querySelector("table.board");
+  if (!board) return;
+  const keys = ["budget", "protocol", "sampler", "tier", "source"];
+  const rows = Array.from(board.querySelectorAll("tbody tr[data-budget]"));
+  const heads = Array.from(board.tHead.rows[0].cells);
+  const order = new Map(rows.map((row, i) => [row, i]));
+  const state = new URLSearchParams(location.hash.startsWith("#?") ? location.hash.slice(2) : "");
+
+  function shown(value) { return value === "" ? "none" : value; }
+
+  const bar = document.createElement("form");
+  bar.className = "filters";
+  bar.setAttribute("aria-label", "Filter the table");
+  const selects = {};
+  for (const key of keys) {
+    const values = Array.from(new Set(rows.map((row) => row.dataset[key]))).sort();
+    if (values.length < 2) continue;
+    const select = document.createElement("select");
+    select.name = key;
+    select.append(new Option("all", "*"));
+    for (const value of values) select.append(new Option(shown(value), value));
+    if (state.has(key) && values.includes(state.get(key))) select.value = state.get(key);
+    const label = document.createElement("label");
+    label.append(key, select);
+    select.addEventListener("change", update);
+    selects[key] = select;
+    bar.append(label);
+  }
+  if (bar.childElementCount) {
+    const clear = document.createElement("button");
+    clear.type = "button";
+    clear.textContent = "Clear";
+    clear.addEventListener("click", function () {
+      for (const select of Object.values(selects)) select.value = "*";
+      state.delete("sort");
+      state.delete("down");
+      update();
+    });
+    bar.append(clear);
+    const count = document.createElement("output");
+    count.className = "small muted";
+    bar.append(count);
+    board.closest(".scroll").before(bar);
+  }
+
+  heads.forEach(function (head) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", function () {
+      const same = state.get("sort") === head.dataset.key;
+      if (same && state.has("down")) { state.delete("sort"); state.delete("down"); }
+      else if (same) state.set("down", "1");
+      else { state.set("sort", head.dataset.key); state.delete("down"); }
+      update();
+    });
+  });
+
+  function value(row, index) {
+    const cell = row.cells[index];
+    const number = parseFloat(cell.dataset.value);
+    return Number.isNaN(number) ? cell.textContent.trim().toLowerCase() : number;
+  }
+
+  function compare(a, b) {
+    const empty = (x) => x === "";
+    if (empty(a) || empty(b)) return empty(a) - empty(b);
+    if (typeof a === "number" && typeof b === "number") return a - b;
+    return String(a).localeCompare(String(b));
+  }
+
+  function update() {
+    const index = heads.findIndex((head) => head.dataset.key === state.get("sort"));
+    const sign = state.has("down") ? -1 : 1;
+    heads.forEach(function (head, i) {
+      if (i === index) head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+      else head.removeAttribute("aria-sort");
+    });
+    let visible = 0;
+    for (const body of board.tBodies) {
+      const own = rows.filter((row) => row.parentElement === body);
+      const sorted = own.slice().sort(function (a, b) {
+        // Controls stay below, as in the tables without script.
+        const apart = a.classList.contains("control") - b.classList.contains("control");
+        if (index < 0 || apart) return apart || order.get(a) - order.get(b);
+        const [x, y] = [value(a, index), value(b, index)];
+        if (x === "" || y === "") return compare(x, y);
+        return sign * compare(x, y) || order.get(a) - order.get(b);
+      });
+      body.append(...sorted);
+      let here = 0;
+      for (const row of own) {
+        row.hidden = keys.some((key) => selects[key] && selects[key].value !== "*" &&
+          selects[key].value !== row.dataset[key]);
+        here += !row.hidden;
+      }
+      body.hidden = own.length > 0 && here === 0;
+      visible += here;
+    }
+    for (const key of keys) {
+      if (!selects[key]) continue;
+      if (selects[key].value === "*") state.delete(key); else state.set(key, selects[key].value);
+    }
+    const count = bar.querySelector("output");
+    if (count) count.textContent = visible + " of " + rows.length + " rows";
+    const text = state.toString();
+    history.replaceState(null, "", text ? "#?" + text : location.pathname + location.search);
+  }
+
+  update();
+})();

@@ -1,0 +1,153 @@
+"""The site in a real browser: what the script does, what is there without it, and that nothing leaves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ebbench.site.build import build
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install '.[dev]'")
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: .ci/run installs it"),
+    # Playwright's own event loop leaves sockets to the collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of all committed results."""
+    out = tmp_path_factory.mktemp("site") / "built"
+    assert build(ROOT / "results", out) == []
+    return out
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with playwright.sync_playwright() as p:
+        made = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+class Opened:
+    """A page of the site and all that it complained of or asked for."""
+
+    def __init__(self, browser, site: Path, path: str, **options) -> None:
+        self.site, self.said, self.asked = site, [], []
+        self.context = browser.new_context(**options)
+        self.page = self.context.new_page()
+        self.page.on(
+            "console", lambda m: self.said.append(m.text) if m.type in ("error", "warning") else None
+        )
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(f"file://{site / path}")
+
+    def methods(self) -> list[str]:
+        """The names in the visible rows of the table, from the top."""
+        rows = self.page.locator("table.board tbody tr[data-budget]:visible th")
+        return [text.split()[0] for text in rows.all_inner_texts()]
+
+
+@pytest.fixture
+def opened(browser, site: Path):
+    made: list[Opened] = []
+
+    def start(path: str, **options) -> Opened:
+        made.append(Opened(browser, site, path, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.context.close()
+        assert one.said == [], "the browser's console is silent"
+        assert all(url.startswith(("file://", "data:")) for url in one.asked), "nothing leaves the site"
+
+
+def test_sorting_keeps_groups_apart_and_goes_back(opened):
+    at = opened("tasks/stackedmnist.html")
+    before = at.methods()
+    head = at.page.locator("th[data-key=kl]")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    groups = at.page.evaluate(
+        """() => Array.from(document.querySelectorAll("table.board tbody")).map((body) =>
+        Array.from(body.querySelectorAll("tr.model")).map((row) => {
+          const heads = Array.from(document.querySelector("table.board thead tr").cells);
+          return parseFloat(row.cells[heads.findIndex((h) => h.dataset.key === "kl")].dataset.value);
+        }))"""
+    )
+    assert len(groups) >= 3 and all(values == sorted(values) for values in groups)
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") is None and at.methods() == before
+
+
+def test_filters_are_kept_in_the_address(opened):
+    at = opened("tasks/stackedmnist.html")
+    everything = len(at.methods())
+    at.page.locator("select[name=protocol]").select_option("published")
+    at.page.locator("th[data-key=kl] button").click()
+    few = at.methods()
+    assert 0 < len(few) < everything
+    assert "protocol=published" in at.page.url and "sort=kl" in at.page.url
+    # Another tab, given the address.
+    again = opened("tasks/stackedmnist.html#" + at.page.url.partition("#")[2])
+    assert again.methods() == few
+    again.page.get_by_role("button", name="Clear").click()
+    assert len(again.methods()) == everything and "#" not in again.page.url
+
+
+def test_downloads_are_files_with_the_rows(opened, site: Path):
+    at = opened("tasks/stackedmnist.html")
+    links = {link.inner_text(): link.get_attribute("href") for link in at.page.locator(".downloads a").all()}
+    assert set(links) == {"CSV", "JSON", "LaTeX", "BibTeX"}
+    rows = json.loads((site / "tasks" / links["JSON"]).read_text())
+    assert len(rows) == len(at.methods())
+    assert len((site / "tasks" / links["CSV"]).read_text().splitlines()) == len(rows) + 1
+
+
+def test_on_a_phone_the_first_column_stays_and_nothing_else_is_wide(opened):
+    at = opened("tasks/stackedmnist.html", viewport={"width": 375, "height": 700})
+    assert at.page.evaluate("document.documentElement.scrollWidth") <= 375
+    first = at.page.locator("table.board tbody tr[data-budget] th").first
+    left = first.bounding_box()["x"]
+    at.page.locator(".scroll").first.evaluate("box => { box.scrollLeft = 300; }")
+    assert first.bounding_box()["x"] == pytest.approx(left, abs=1)
+    for path in ("index.html", "methods/meg.html", "findings.html"):
+        page = opened(path, viewport={"width": 375, "height": 700}).page
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375, path
+
+
+def test_without_script_the_tables_are_whole(opened):
+    at = opened("tasks/stackedmnist.html", java_script_enabled=False)
+    assert at.page.locator("table.board tbody tr[data-budget]").count() >= 10
+    assert at.page.locator(".filters").count() == 0
+    assert at.page.get_by_role("link", name="CSV").is_visible()
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize(
+    "path", ["index.html", "tasks/stackedmnist.html", "methods/meg.html", "findings.html"]
+)
+def test_axe_finds_nothing_serious(opened, path: str, colours: str):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
+    at = opened(path, color_scheme=colours)
+    assert at.said == []
+    found = axe.Axe().run(at.page).response["violations"]
+    # axe asks for the style sheet by script, which a browser does not give it from a file; it says so late.
+    at.page.wait_for_timeout(50)
+    at.said.clear()
+    serious = [v for v in found if v["impact"] in ("serious", "critical")]
+    said = [(v["id"], v["nodes"][0]["html"][:120], v["nodes"][0]["failureSummary"][:300]) for v in serious]
+    assert not said
