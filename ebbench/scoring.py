@@ -73,6 +73,21 @@ class Scoring:
         self._draw, self._plugin_folder = draw, plugin_folder
         self._stop, self._reporter = stop, reporter
 
+    # What a scoring that is recorded, or made from a record, does otherwise (artefacts.py).
+
+    def _drawn(self, name: str, number: int, count: int) -> Any:
+        """Chunk `number` of the draw `name`, unchecked."""
+        assert self._draw is not None
+        return self._draw(count)
+
+    def _took_samples(self, name: str, drawn: Tensor) -> Tensor:
+        """A checked chunk, as `reduce` is to be given it."""
+        return drawn
+
+    def _took_scores(self, name: str, values: np.ndarray) -> np.ndarray:
+        """The values of one score for all examples of a question, as the task is to be given them."""
+        return values
+
     def samples(
         self, n: int, reduce: Reduce, *, name: str = "samples", chunk: int = 1000
     ) -> dict[str, np.ndarray]:
@@ -175,7 +190,9 @@ class Scoring:
         """
         began = time.perf_counter()
         made = {
-            name: np.concatenate([self._scores_of(name, method, part) for part in torch.split(x, chunk)])
+            name: self._took_scores(
+                name, np.concatenate([self._scores_of(name, method, part) for part in torch.split(x, chunk)])
+            )
             for name, method in contract.scores(type(self._model)).items()
             if only is None or name in only
         }
@@ -191,12 +208,11 @@ class Scoring:
         self.pictures[name] = pixels
 
     def _one_chunk(self, name: str, number: int, count: int, reduce: Reduce) -> dict[str, np.ndarray]:
-        assert self._draw is not None
         seeds.seed_everything(seeds.derive(self.seed, "sample", self.sampler, name, number))
         self._model.diagnostics = {}
         began = time.perf_counter()
         try:
-            drawn = self._draw(count)
+            drawn = self._drawn(name, number, count)
         except EbbenchError:
             raise
         except Exception as error:
@@ -206,7 +222,7 @@ class Scoring:
                 expected=f"{count} samples",
                 fix="mend the line named above; the trained state is kept",
             ) from error
-        checked = self._check(drawn, count)
+        checked = self._took_samples(name, self._check(drawn, count))
         self.drawing_seconds += time.perf_counter() - began
         self.drawn += count
         said = {name: float(value) for name, value in self._model.diagnostics.items()}

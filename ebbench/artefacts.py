@@ -1,0 +1,125 @@
+"""What a task was given of a model: kept as arrays, it can be scored again without the model's code.
+
+A scoring that is recorded gives the task what is kept and nothing finer (images as bytes, scores as float32),
+so that its metrics are exactly those of the arrays. Names: "samples.<draw>" and "scores.<question>.<score>",
+the question counting how often the task asked for scores; those of a part begin with "<part>/".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ebbench.contract import DataSpec
+from ebbench.data.pool import in_range, to_bytes
+from ebbench.errors import ContractError
+from ebbench.scoring import Scoring
+
+Arrays = dict[str, np.ndarray]
+
+
+def as_bytes(spec: DataSpec) -> bool:
+    """Whether samples are kept as bytes: bounded images, (channels, height, width)."""
+    return len(spec.shape) == 3 and spec.low is not None and spec.high is not None
+
+
+class Recorded(Scoring):
+    """A scoring whose samples and scores are kept in `arrays`."""
+
+    def __init__(self, *args: Any, part: str, arrays: Arrays, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._prefix = f"{part}/" if part else ""
+        self._arrays = arrays
+        self._questions: dict[str, int] = {}
+
+    def _took_samples(self, name: str, drawn: Tensor) -> Tensor:
+        key = f"{self._prefix}samples.{name}"
+        packed = to_bytes(drawn, self._spec) if as_bytes(self._spec) else drawn
+        taken = packed.cpu().numpy()
+        before = self._arrays.get(key)
+        self._arrays[key] = taken if before is None else np.concatenate([before, taken])
+        return in_range(packed, self._spec)
+
+    def _took_scores(self, name: str, values: np.ndarray) -> np.ndarray:
+        question = self._questions.get(name, 0)
+        self._questions[name] = question + 1
+        taken = values.astype(np.float32)
+        self._arrays[f"{self._prefix}scores.{question}.{name}"] = taken
+        return taken.astype(np.float64)
+
+
+class Replayed(Scoring):
+    """A scoring that asks no model: samples and scores come out of `arrays`, in the order they were taken.
+
+    Raises ContractError where the task asks for what is not there, and for arrays that do not fit.
+    """
+
+    def __init__(self, *args: Any, part: str, arrays: Mapping[str, np.ndarray], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._prefix = f"{part}/" if part else ""
+        self._arrays = arrays
+        self._at: dict[str, int] = {}
+        self._question = 0
+
+    def _drawn(self, name: str, number: int, count: int) -> Any:
+        key = f"{self._prefix}samples.{name}"
+        begin = self._at.get(name, 0)
+        stored = self._array(key)
+        if len(stored) < begin + count:
+            raise ContractError(
+                f"'{key}' holds {len(stored):,} samples", where="the artefacts", expected=f"{begin + count:,}"
+            )
+        wanted = (len(stored), *self._spec.shape)
+        kind = np.uint8 if as_bytes(self._spec) else np.float32
+        if stored.shape != wanted or stored.dtype != kind:
+            raise ContractError(
+                f"'{key}' is {stored.dtype} {stored.shape}",
+                where="the artefacts",
+                expected=f"{np.dtype(kind)} {wanted}",
+            )
+        self._at[name] = begin + count
+        # A copy: a task may write into what it is given.
+        return in_range(torch.from_numpy(stored[begin : begin + count].copy()), self._spec)
+
+    def scores(
+        self, x: Tensor, *, chunk: int = 4096, only: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """As a model's, out of the arrays."""
+        prefix = f"{self._prefix}scores.{self._question}."
+        self._question += 1
+        found = {
+            key.removeprefix(prefix): self._array(key)
+            for key in self._arrays
+            if key.startswith(prefix) and (only is None or key.removeprefix(prefix) in only)
+        }
+        missing = set(only or ()) - found.keys()
+        if missing or not found:
+            raise ContractError(
+                f"there are no scores '{prefix}{', '.join(sorted(missing)) or '...'}'",
+                where="the artefacts",
+                expected=f"float32 ({len(x)},)",
+            )
+        made = {}
+        for name, values in found.items():
+            if values.shape != (len(x),) or values.dtype != np.float32 or not np.isfinite(values).all():
+                raise ContractError(
+                    f"'{prefix}{name}' is {values.dtype} {values.shape}",
+                    where="the artefacts",
+                    expected=f"float32 ({len(x)},), every value finite",
+                )
+            made[name] = values.astype(np.float64)
+        return made
+
+    def _array(self, key: str) -> np.ndarray:
+        if key not in self._arrays:
+            raise ContractError(
+                f"there is no array '{key}'",
+                where="the artefacts",
+                expected="every array that the task asks for",
+                fix=f"there are {', '.join(sorted(self._arrays)[:12]) or 'none'}",
+            )
+        return self._arrays[key]
