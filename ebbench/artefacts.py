@@ -17,7 +17,7 @@ from torch import Tensor
 from ebbench.contract import DataSpec
 from ebbench.data.pool import in_range, to_bytes
 from ebbench.errors import ContractError
-from ebbench.scoring import Scoring
+from ebbench.scoring import Reduce, Scoring
 
 Arrays = dict[str, np.ndarray]
 
@@ -34,15 +34,33 @@ class Recorded(Scoring):
         super().__init__(*args, **options)
         self._prefix = f"{part}/" if part else ""
         self._arrays = arrays
+        self._chunks: dict[str, list[np.ndarray]] = {}
         self._questions: dict[str, int] = {}
 
     def _took_samples(self, name: str, drawn: Tensor) -> Tensor:
         key = f"{self._prefix}samples.{name}"
         packed = to_bytes(drawn, self._spec) if as_bytes(self._spec) else drawn
-        taken = packed.cpu().numpy()
-        before = self._arrays.get(key)
-        self._arrays[key] = taken if before is None else np.concatenate([before, taken])
+        self._chunks.setdefault(key, []).append(packed.cpu().numpy())
         return in_range(packed, self._spec)
+
+    def samples(self, n: int, reduce: Reduce, **options: Any) -> Arrays:
+        """As any scoring's; what was drawn is in the arrays afterwards."""
+        made = super().samples(n, reduce, **options)
+        self._join()
+        return made
+
+    def images(self, n: int, reduce: Reduce, **options: Any) -> Arrays:
+        """The same."""
+        made = super().images(n, reduce, **options)
+        self._join()
+        return made
+
+    def _join(self) -> None:
+        for key, chunks in self._chunks.items():
+            self._arrays[key] = np.concatenate(
+                [*([self._arrays[key]] if key in self._arrays else []), *chunks]
+            )
+        self._chunks.clear()
 
     def _took_scores(self, name: str, values: np.ndarray) -> np.ndarray:
         question = self._questions.get(name, 0)
