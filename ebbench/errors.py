@@ -10,6 +10,7 @@
     |   +-- Diverged             a training or a chain left the finite numbers
     +-- StorageError             a file that cannot be read or written (permissions, full disk)
     +-- ResultError              a result file that does not fit its schema
+    +-- BundleError              a submitted bundle that is refused
     Stopped                      SIGINT or SIGTERM was obeyed: state is saved, the same command goes on
 
 An error says what is wrong, where, what was expected, and what to do next. `Stopped` is no
@@ -70,6 +71,10 @@ class StorageError(EbbenchError):
 
 class ResultError(EbbenchError):
     """A result file that does not fit its schema."""
+
+
+class BundleError(EbbenchError):
+    """A submitted bundle that is refused, or cannot be made."""
 
 
 class Stopped(Exception):

@@ -10,6 +10,7 @@ files of every released version must load for ever.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -234,7 +235,10 @@ class PartOfResult(_Part):
 
 
 class Verification(_Part):
-    """How far the maintainers confirmed the numbers, when, and what they found."""
+    """How far the maintainers confirmed the numbers, when, and what they found.
+
+    `details["digest"]` is the SHA-256 of all else in the result: what was edited since is not verified.
+    """
 
     tier: Tier
     checked: Time | None = None
@@ -268,8 +272,16 @@ class Result(_Part):
 
     @property
     def tier(self) -> Tier:
-        """How the numbers were confirmed; "claimed" when nobody has looked."""
-        return self.verification.tier if self.verification else "claimed"
+        """How the numbers were confirmed; "claimed" when nobody has looked, or not at what stands here."""
+        found = self.verification
+        if found is None or found.tier == "claimed":
+            return "claimed"
+        return found.tier if found.details.get("digest") == self.digest() else "claimed"
+
+    def digest(self) -> str:
+        """The SHA-256 of all but the verification, which is bound to it."""
+        rest = self.model_dump(mode="json", exclude={"verification"})
+        return hashlib.sha256(canonical(rest).encode()).hexdigest()
 
     def row_key(self) -> str:
         """What makes one row of a table: results that differ only in their seed share it.
@@ -384,6 +396,15 @@ def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is no JSON number")
 
 
+def _without_doubles(pairs: list[tuple[str, Any]]) -> Raw:
+    # Of two values of one key a parser takes either: what was checked need not be what is shown.
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
+    return made
+
+
 def read(path: str | os.PathLike[str]) -> Result:
     """The result in the file `path`, migrated to the present schema.
 
@@ -398,17 +419,20 @@ def read(path: str | os.PathLike[str]) -> Result:
             where=str(path),
             expected="a readable JSON file",
         ) from error
+    return parse(text, where=str(path))
+
+
+def parse(text: bytes, *, where: str) -> Result:
+    """The result that `text` holds, migrated to the present schema. Raises ResultError."""
     try:
-        raw = json.loads(text.decode("utf-8"), parse_constant=_refuse)
+        raw = json.loads(text.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError) as error:
         raise ResultError(
-            f"the result is no JSON: {error}", where=str(path), expected="one JSON object in UTF-8"
+            f"the result is no JSON: {error}", where=where, expected="one JSON object in UTF-8"
         ) from error
     if not isinstance(raw, dict):
-        raise ResultError(
-            f"the result is a JSON {type(raw).__name__}", where=str(path), expected="a JSON object"
-        )
-    return build(migrate(raw, where=str(path)), where=str(path))
+        raise ResultError(f"the result is a JSON {type(raw).__name__}", where=where, expected="a JSON object")
+    return build(migrate(raw, where=where), where=where)
 
 
 def write(result: Result, path: str | os.PathLike[str]) -> None:

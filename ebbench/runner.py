@@ -20,7 +20,7 @@ import shutil
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,7 @@ import numpy as np
 import torch
 
 from ebbench import contract, curves, loader, provenance, result, seeds, state
+from ebbench.artefacts import Recorded
 from ebbench.assembly import Part, assemble
 from ebbench.data.store import Store
 from ebbench.errors import (
@@ -68,6 +69,8 @@ class Settings:
     store: Store
     force: bool = False
     train: bool = True
+    # Where to keep what the task is given, by name (artefacts.py).
+    record: dict[str, np.ndarray] | None = None
     reporter: Reporter = dataclasses.field(default_factory=Reporter)
     checkpoint_seconds: float = CHECKPOINT_SECONDS
 
@@ -135,11 +138,11 @@ def _run_seed(
             base = _base(spec, part, seed, settings, stop, len(tasks))
             model, training = _trained(spec, part, seed, place, settings, stop, len(tasks), base)
             training["hash"] = content_hash(key)
-            made[name] = _scored(spec, part, seed, place, model, training, settings, stop)
+            made[name] = _scored(spec, part, seed, place, model, training, settings, stop, name)
         with _plugin_code(spec.task, None, "combine"):
             score = task.combine({name: scored.score for name, scored in made.items()})
         _check_metrics(score.metrics, task, spec.task)
-        with _pinned():
+        with pinned():
             scored_on = _provenance(spec, task, seed, settings)
         whole, pictures = assemble(spec, task, seed, score, made, scored_on)
         for name, pixels in pictures.items():
@@ -218,7 +221,7 @@ def _trained(
         seeds.seed_everything(seeds.derive(seed, "evaluate", step))
         folder = place / "evaluations" / str(step)
         scoring = _scoring(spec, task, seed, model, folder, settings, stop)
-        with _pinned(), _plugin_code(spec.task, place, "evaluate"):
+        with pinned(), _plugin_code(spec.task, place, "evaluate"):
             values = task.evaluate(model, scoring)
         for module, mode in modes.items():
             module.training = mode
@@ -269,6 +272,7 @@ def _scored(
     training: dict[str, Any],
     settings: Settings,
     stop: StopRequest,
+    name: str,
 ) -> Part:
     """Score the model; its chunks stay where they are until the result is written."""
     scoring_hash = content_hash(spec.scoring_key(task, seed))
@@ -277,10 +281,16 @@ def _scored(
     # Neither the task's options nor its protocol move a draw.
     drawn = content_hash({"sampler": spec.sampler, "knobs": dict(spec.knobs)})[:16]
     folder = place / "scores" / scoring_hash
-    scoring = _scoring(spec, task, seed, model, folder, settings, stop, place / "samples" / drawn)
+    make: Callable[..., Scoring] = Scoring
+    if settings.record is not None:
+        # A chunk that was kept before it was recorded is in no record: this scoring begins anew.
+        folder = folder.with_name(f"{scoring_hash}-recorded")
+        shutil.rmtree(folder, ignore_errors=True)
+        make = partial(Recorded, part=name, arrays=settings.record)
+    scoring = _scoring(spec, task, seed, model, folder, settings, stop, place / "samples" / drawn, make)
     scoring.evaluations = Curves(**training["evaluations"])
     began = time.perf_counter()
-    with _pinned(), _plugin_code(spec.task, place, "score"):
+    with pinned(), _plugin_code(spec.task, place, "score"):
         score = task.score(model, scoring)
     return Part(
         score=score,
@@ -308,11 +318,12 @@ def _scoring(
     settings: Settings,
     stop: StopRequest,
     samples: Path | None = None,
+    make: Callable[..., Scoring] = Scoring,
 ) -> Scoring:
     draw = None
     if spec.sampler:
         draw = partial(contract.samplers(spec.model.cls)[spec.sampler], model, **spec.knobs)
-    return Scoring(
+    return make(
         model,
         task.spec(),
         folder,
@@ -422,7 +433,7 @@ def _check_writable(folder: Path) -> None:
 
 
 @contextmanager
-def _pinned() -> Iterator[None]:
+def pinned() -> Iterator[None]:
     """Scoring in full float32 and with a fixed choice of kernels: speed must not move a score."""
     matmul: Any = torch.backends.cuda.matmul
     cudnn: Any = torch.backends.cudnn

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ebbench import contract, loader
 from ebbench.errors import ContractError, PluginError, UsageError, unknown
+from ebbench.result import Result
 
 BUDGETS = ("smoke", "cpu", "paper")
 # In a budget's table of a card: the wall-clock limit of the training, not a knob of the model.
@@ -127,6 +128,24 @@ class Spec:
 def evaluates(task: contract.Task) -> bool:
     """Whether the task takes numbers along training."""
     return type(task).evaluate is not contract.Task.evaluate
+
+
+def request_of(made: Result, *, model: str = "", sampler: str = "", protocol: str = "") -> Request:
+    """The request that a result answers; `model` is the folder where its name is not enough."""
+    old = made.sampler.name if made.sampler else ""
+    settled = made.task.options | made.overrides
+    if sampler and sampler != old:
+        # The knobs of the other one say nothing of this.
+        settled = {key: value for key, value in settled.items() if not key.startswith(f"{old}.")}
+    name = model or made.model.name
+    return Request(
+        task=made.task.name,
+        model=f"{name}:{made.model.variant}" if made.model.variant else name,
+        budget=made.budget,
+        protocol=protocol or made.task.protocol,
+        sampler=sampler or old,
+        set=settled,
+    )
 
 
 def resolve(request: Request) -> Spec:

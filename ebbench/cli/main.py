@@ -15,9 +15,11 @@ from ebbench.cli.run import run
 from ebbench.cli.score import score
 from ebbench.cli.show import show
 from ebbench.cli.site import app as site_app
+from ebbench.cli.submit import submit
 from ebbench.cli.sweep import sweep
 from ebbench.cli.table import table
 from ebbench.cli.test import test
+from ebbench.cli.verify import verify
 from ebbench.errors import EbbenchError, Stopped
 
 app = typer.Typer(
@@ -36,6 +38,8 @@ app.command("compare")(compare)
 app.command("list")(list_plugins)
 app.command("show")(show)
 app.command("test")(test)
+app.command("submit")(submit)
+app.command("verify")(verify)
 app.command("doctor")(doctor)
 app.add_typer(new_app, name="new", help="Write the folder of a new model or task.")
 app.add_typer(site_app, name="site", help="Build the leaderboard site, and look at it.")

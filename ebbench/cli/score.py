@@ -30,25 +30,15 @@ def score(
 
     Samples that were kept are taken again where neither sampler nor knobs change.
     """
+    import dataclasses
+
     from ebbench import progress, runner, spec
     from ebbench.data.store import Store
     from ebbench.result import find
 
     made = find(run, results)
-    model = f"{made.model.name}:{made.model.variant}" if made.model.variant else made.model.name
-    settled = made.task.options | made.overrides
+    request = spec.request_of(made, sampler=sampler, protocol=protocol)
     changed = spec.parse_settings(set_ or []) | ({"features": features} if features else {})
-    old_sampler = made.sampler.name if made.sampler else ""
-    if sampler and sampler != old_sampler:
-        settled = {key: value for key, value in settled.items() if not key.startswith(f"{old_sampler}.")}
-    request = spec.Request(
-        task=made.task.name,
-        model=model,
-        budget=made.budget,
-        protocol=protocol or made.task.protocol,
-        sampler=sampler or old_sampler,
-        set=settled | changed,
-    )
     settings = runner.Settings(
         device=runner.choose_device(device),
         results=results,
@@ -56,6 +46,6 @@ def score(
         train=False,
         reporter=progress.reporter(quiet),
     )
-    resolved = spec.resolve(request)
+    resolved = spec.resolve(dataclasses.replace(request, set=dict(request.set) | changed))
     for outcome in runner.run(resolved, [made.seed], settings):
         print_outcome(outcome, resolved.task.cls.metrics)

@@ -70,7 +70,7 @@ def test_a_result(cli, tmp_path, name):
     shutil.copy(GOLDEN, tmp_path / "results" / "a" / "b.json")
     said = cli("show", name)
     assert said.code == 0
-    for text in ("stackedmnist v1", "0.0313", "7,800 steps", "recomputed", "width=24", "--seeds 3"):
+    for text in ("stackedmnist v1", "0.0313", "7,800 steps", "claimed", "width=24", "--seeds 3"):
         assert text in said.out
 
 

@@ -54,7 +54,7 @@ def test_json_is_the_rows_and_nothing_else(cli, task, keep):
     assert row["metrics"]["error"]["values"] == [0.1, 0.2]
     assert row["metrics"].keys() == {"error", "spread"}
     assert row["published"]["error"]["value"] == 0.125
-    assert row["tier"] == "recomputed"
+    assert row["tier"] == "claimed"
 
 
 def test_no_results_are_an_empty_list(cli, task):

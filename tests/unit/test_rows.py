@@ -9,6 +9,7 @@ import scipy.stats
 
 from ebbench import result, table
 from ebbench.contract import Metric, Published
+from ebbench.verification import verified
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "table.md"
@@ -183,7 +184,7 @@ def test_seeds_of_an_older_version_of_the_model_are_left_out(field, value):
 
 def test_a_row_is_trusted_as_its_least_trusted_seed():
     tiers = ["reproduced", "claimed", "recomputed"]
-    results = [make(seed=i, verification={"tier": tier}) for i, tier in enumerate(tiers)]
+    results = [verified(make(seed=i), tier, {}) for i, tier in enumerate(tiers)]
     assert rows(*results)[0].tier == "claimed"
     assert rows(results[0], results[2])[0].tier == "recomputed"
     assert rows(make())[0].tier == "claimed"

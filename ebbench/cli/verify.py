@@ -1,0 +1,43 @@
+"""`ebbench verify`: check a submitted bundle and compute its metrics again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="A bundle of `ebbench submit`.")],
+    results: Annotated[Path, typer.Option(help="The board's results; verified ones are added here.")] = Path(
+        "results"
+    ),
+    data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
+    dry: Annotated[bool, typer.Option("--dry", help="Only check; add nothing.")] = False,
+) -> None:
+    """Check a bundle and score it again from its artefacts; none of its code is run.
+
+    Where every check is good its results go on the board with the tier "recomputed".
+    """
+    from ebbench import bundles, curves, files, verification
+    from ebbench import result as results_
+    from ebbench.data.store import Store
+
+    read = bundles.read(bundle)
+    checks, made = verification.recompute(read, results_.load_all(results)[0], Store(data_dir))
+    for check in checks:
+        typer.echo(str(check))
+    verification.first_bad(checks)
+    typer.echo(f"{len(checks)} checks, all good: {len(made)} results recomputed from their artefacts")
+    if dry:
+        return
+    for run_id, (recomputed, pictures) in made.items():
+        folder = results / recomputed.task.name / recomputed.model.name
+        named = {name: f"{run_id}.{name}.png" for name in pictures}
+        whole = recomputed.model_copy(update={"pictures": named})
+        details = {"bundle": read.sha256, "artefacts": read.digests[f"artefacts/{run_id}.npz"]}
+        for name, pixels in pictures.items():
+            files.write_atomically(folder / named[name], curves.png(pixels))
+        results_.write(verification.verified(whole, "recomputed", details), folder / f"{run_id}.json")
+        typer.echo(f"  {folder / f'{run_id}.json'}")

@@ -1,0 +1,196 @@
+"""From nothing to the board: a new model, its runs, a bundle, the check of it, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ebbench import bundles, result
+
+RUN = ["--task", "dots", "--model", "./mine", "--budget", "smoke", "--seeds", "0-1"]
+
+
+@pytest.fixture
+def bundle(cli, plugins: Path, tmp_path: Path) -> Path:
+    """A bundle of two runs of a new model on the toy task."""
+    assert cli("new", "model", "mine").code == 0
+    assert cli("run", *RUN, "--results", "made", "--quiet").code == 0
+    said = cli("submit", "./mine", "--results", "made", "--quiet")
+    assert said.code == 0, said.err
+    assert "2 results" in said.out and "Submission: Mine" in said.out
+    return tmp_path / "mine.zip"
+
+
+def rewritten(bundle: Path, change: Callable[[dict[str, bytes]], None], *, honest: bool = True) -> Path:
+    """The bundle with its entries changed, and a manifest that fits them if it is `honest`."""
+    with zipfile.ZipFile(bundle) as packed:
+        entries = {name: packed.read(name) for name in packed.namelist()}
+    change(entries)
+    if honest:
+        entries.pop("manifest.json")
+        files = {name: hashlib.sha256(content).hexdigest() for name, content in entries.items()}
+        entries["manifest.json"] = json.dumps({"format": 1, "files": files}).encode()
+    other = bundle.with_name("other.zip")
+    with zipfile.ZipFile(other, "w") as packed:
+        for name, content in entries.items():
+            packed.writestr(name, content)
+    return other
+
+
+def edited(entries: dict[str, bytes], change: Callable[[dict], None]) -> None:
+    name = next(name for name in sorted(entries) if name.startswith("results/"))
+    raw = json.loads(entries[name])
+    change(raw)
+    entries[name] = json.dumps(raw).encode()
+
+
+def test_a_stranger_gets_on_the_board(cli, bundle: Path, tmp_path: Path):
+    # Elsewhere: neither the run store nor the model's folder is there.
+    (tmp_path / "mine").rename(tmp_path / "gone")
+    (tmp_path / "home").rename(tmp_path / "gone-home")
+    said = cli("verify", bundle, "--results", "board")
+    assert said.code == 0, said.err + said.out
+    assert "all good: 2 results recomputed" in said.out and "metrics.error" in said.out
+    made, problems = result.load_all(tmp_path / "board")
+    assert [r.tier for r in made] == ["recomputed", "recomputed"] and problems == []
+    table = json.loads(cli("table", "--task", "dots", "--results", "board", "--format", "json").out)
+    assert table[0]["tier"] == "recomputed" and table[0]["seeds"] == [0, 1]
+    assert cli("site", "build", "--results", "board", "--out", "site").code == 0
+    assert "recomputed" in (tmp_path / "site" / "tasks" / "dots.html").read_text()
+    # The same bundle twice is the same board.
+    before = {path.name for path in (tmp_path / "board").rglob("*")}
+    assert cli("verify", bundle, "--results", "board").code == 0
+    assert {path.name for path in (tmp_path / "board").rglob("*")} == before
+
+
+def test_a_result_that_is_edited_afterwards_is_a_claim_again(cli, bundle: Path, tmp_path: Path):
+    assert cli("verify", bundle, "--results", "board").code == 0
+    path = next((tmp_path / "board").rglob("*.json"))
+    raw = json.loads(path.read_text())
+    raw["metrics"]["error"] = 0.0
+    path.write_text(json.dumps(raw))
+    assert result.read(path).tier == "claimed"
+
+
+def test_dry_adds_nothing(cli, bundle: Path, tmp_path: Path):
+    assert cli("verify", bundle, "--results", "board", "--dry").code == 0
+    assert not (tmp_path / "board").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda raw: raw["metrics"].update(error=0.0), "metrics.error"),
+        (lambda raw: raw["metrics"].pop("spread"), "metrics.spread"),
+        (lambda raw: raw["metrics"].update(bonus=1.0), "metrics.bonus"),
+        (lambda raw: raw["task"].update(version=9), "task.version"),
+        (lambda raw: raw["task"].update(source="other"), "task.source"),
+        (lambda raw: raw["task"].update(protocol="mine"), "task.protocol"),
+        (lambda raw: raw["task"].update(name="nothing"), "unknown task"),
+        (lambda raw: raw["model"].update(name="meg"), "model.name"),
+        (lambda raw: raw["provenance"]["data_hashes"].update(dots="1" * 64), "data_hashes"),
+        (lambda raw: raw.update(run_id="other"), "run id"),
+        (lambda raw: raw.update(schema_version=99), "schema_version 99"),
+        (lambda raw: raw.update(extra=1), "extra"),
+    ],
+)
+def test_a_claim_that_the_artefacts_do_not_bear_out_is_named(
+    cli, bundle: Path, tmp_path: Path, change: Callable[[dict], None], said: str
+):
+    other = rewritten(bundle, lambda entries: edited(entries, change))
+    end = cli("verify", other, "--results", "board")
+    assert end.code == 2 and said in end.err + end.out, end.err + end.out
+    assert "expected" in end.err
+    assert not (tmp_path / "board").exists(), "nothing of it is on the board"
+
+
+def put(entries: dict[str, bytes], name: str, array: np.ndarray) -> None:
+    """Make this the only array of the first artefacts."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: array})
+    entries[first(entries, "artefacts")] = buffer.getvalue()
+
+
+def first(entries: dict[str, bytes], kind: str) -> str:
+    return next(name for name in sorted(entries) if name.startswith(kind))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda e: e.update({"../evil.py": b"x"}), "an entry called '../evil.py'"),
+        (lambda e: e.update({"/etc/passwd": b"x"}), "an entry called"),
+        (lambda e: e.update({"model/../../x": b"x"}), "an entry called"),
+        (lambda e: e.pop("card.toml"), "no card.toml"),
+        (lambda e: e.update({"card.toml": b"name = 3"}), "no model's card"),
+        (lambda e: e.pop(first(e, "artefacts")), "has no artefacts"),
+        (lambda e: [e.pop(name) for name in list(e) if name.startswith("results")], "holds no results"),
+        (lambda e: e.update({first(e, "results"): b'{"a": NaN}'}), "no JSON"),
+        (lambda e: e.update({first(e, "results"): b'{"a": 1, "a": 2}'}), "stands twice"),
+        (lambda e: e.update({first(e, "results"): b"[" * 100_000}), "no JSON"),
+        (lambda e: e.update({first(e, "artefacts"): b"PK not"}), "no good npz"),
+        (lambda e: put(e, "samples.samples", np.array([{}], object)), "object"),
+        (lambda e: put(e, "evil", np.zeros(3, np.float32)), "called 'evil.npy'"),
+        (lambda e: put(e, "samples.samples", np.zeros((9, 2), np.float32)), "9 samples"),
+        (lambda e: put(e, "samples.samples", np.full((2000, 2), np.nan, np.float32)), "NaN"),
+        (lambda e: e.update({name: e[first(e, "arte")] for name in e if name.startswith("arte")}), "SHA-256"),
+    ],
+)
+def test_what_is_no_honest_bundle_is_refused(cli, bundle: Path, tmp_path: Path, change, said: str):
+    before = sorted(path for path in tmp_path.rglob("*"))
+    other = rewritten(bundle, change)
+    end = cli("verify", other, "--results", "board")
+    assert end.code == 2 and said in end.err + end.out, end.err + end.out
+    assert sorted(path for path in tmp_path.rglob("*") if path != other) == before, "nothing is written"
+
+
+def test_a_manifest_that_lies_is_caught(cli, bundle: Path):
+    other = rewritten(bundle, lambda e: e.update({"README.md": b"changed"}), honest=False)
+    assert "SHA-256" in cli("verify", other).err
+    other = rewritten(bundle, lambda e: e.update({"model/more.py": b""}), honest=False)
+    assert "differ in model/more.py" in cli("verify", other).err
+
+
+def test_a_link_is_refused(cli, bundle: Path):
+    with zipfile.ZipFile(bundle, "a") as packed:
+        link = zipfile.ZipInfo("model/link.py")
+        link.external_attr = 0o120777 << 16
+        packed.writestr(link, "/etc/passwd")
+    assert "no plain file" in cli("verify", bundle).err
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(cli, tmp_path: Path):
+    path = tmp_path / "bomb.zip"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed,
+        packed.open("README.md", "w", force_zip64=True) as entry,
+    ):
+        for _ in range(64):
+            entry.write(bytes(1 << 20))
+    said = cli("verify", path)
+    assert said.code == 2 and "67,108,864 bytes" in said.err
+
+
+def test_a_header_that_promises_too_much_is_refused(tmp_path: Path):
+    for shape in ("(4294967296, 4294967296)", "(1000000,)", "(-1,)"):
+        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+        body = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as packed:
+            packed.writestr("samples.samples.npy", body + bytes(16))
+        with pytest.raises(bundles.BundleError, match="refused"):
+            bundles.read_arrays(buffer, "here")
+
+
+def test_submitting_needs_runs_that_were_made_here(cli, plugins: Path, tmp_path: Path):
+    assert cli("new", "model", "mine").code == 0
+    said = cli("submit", "./mine", "--results", "made")
+    assert said.code == 2 and "no results of mine" in said.err and "ebbench run" in said.err
+    assert not (tmp_path / "mine.zip").exists()
