@@ -140,17 +140,26 @@ def header(group: Sequence[Row], metrics: Sequence[Metric]) -> list[tuple[str, b
     return [*columns, ("tier", False)]
 
 
+def place(row: Row, group: Sequence[Row]) -> str:
+    """The rank as it is shown: "1", or "1=" where it is shared; "" for a row without one."""
+    if row.rank is None:
+        return ""
+    return f"{row.rank}=" if sum(other.rank == row.rank for other in group) > 1 else str(row.rank)
+
+
 def cells(row: Row, group: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
     """The text of each column of `header` for one row of its group."""
-    shared = sum(other.rank == row.rank for other in group) > 1
-    place = "" if row.rank is None else f"{row.rank}=" if shared else str(row.rank)
     # A sampler's knobs are overridden as "sampler.knob"; they belong in the sampler's column.
     prefix = f"{row.sampler}."
     knobs = {k.removeprefix(prefix): v for k, v in row.overrides.items() if k.startswith(prefix)}
     config = {k: v for k, v in row.overrides.items() if not k.startswith(prefix)}
     model = f"{row.model}:{row.variant}" if row.variant else row.model
     kind = "(control)" if row.kind == "control" else ""
-    cells = [place, _join(model, settings(config), kind), _join(row.sampler or "", settings(knobs))]
+    cells = [
+        place(row, group),
+        _join(model, settings(config), kind),
+        _join(row.sampler or "", settings(knobs)),
+    ]
     cells.append(str(len(row.seeds)))
     for metric in metrics:
         cell, reference = row.metrics.get(metric.name), row.published.get(metric.name)

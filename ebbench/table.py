@@ -246,7 +246,7 @@ def _ranked(group: list[Row], metrics: Sequence[Metric]) -> list[Row]:
 def _gated(row: Row, metrics: Sequence[Metric]) -> Row:
     """The row, marked as invalid where one of its seeds did not pass a gate."""
     failed = {
-        metric.name: [seed for seed, value in _by_seed(row, metric.name).items() if value < 1]
+        metric.name: [seed for seed, value in by_seed(row, metric.name).items() if value < 1]
         for metric in metrics
         if metric.gate and metric.name in row.metrics
     }
@@ -264,7 +264,7 @@ def _places(group: Mapping[int, Row], deciding: Sequence[Metric]) -> dict[int, i
         return {}
     metric, others = deciding[0], deciding[1:]
     able = [i for i, row in group.items() if metric.name in row.metrics]
-    ranks = rank([_by_seed(group[i], metric.name) for i in able], _better(metric))
+    ranks = rank([by_seed(group[i], metric.name) for i in able], _better(metric))
     places = dict(zip(able, ranks, strict=True))
     for place in set(ranks) if others else ():
         tied = {i: group[i] for i in able if places[i] == place}
@@ -285,7 +285,8 @@ def _signed_mean(row: Row, metric: Metric) -> float:
     return -mean if metric.better == "higher" else mean
 
 
-def _by_seed(row: Row, metric: str) -> dict[int, float]:
+def by_seed(row: Row, metric: str) -> dict[int, float]:
+    """The values of a metric by seed, without those that were not scored."""
     values = zip(row.seeds, row.metrics[metric].values, strict=True)
     return {seed: value for seed, value in values if value is not None}
 

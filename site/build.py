@@ -109,7 +109,7 @@ class _Site:
         self.jinja.globals |= {
             "words": [(name, title) for name, title, _ in WORDS if name in words],
             "result_page": self._result_page,
-            "place": content.place,
+            "place": export.place,
             "cost": content.cost,
             "difference": content.difference,
             "called": charts.called,
@@ -128,7 +128,7 @@ class _Site:
             title="ebbench",
             tasks=self.tasks,
             matrix=content.matrix(shown, self.methods),
-            metrics={task.name: content.matrix_metric(task) for task in shown},
+            metrics={task.name: content.matrix_metric(task).name for task in shown},
             columns=shown,
             latest=latest,
             problems=self.problems,
@@ -193,20 +193,16 @@ class _Site:
         folder.mkdir(parents=True, exist_ok=True)
         source = self.files[id(result)]
         shutil.copyfile(source, folder / f"{result.run_id}.json")
-        pictures = []
-        for name, file in result.pictures.items():
-            picture = source.parent / file
-            # A picture that is a link would show what it points at; one that is none is not shown.
-            if picture.is_file() and not picture.is_symlink() and picture.suffix == ".png":
-                shutil.copyfile(picture, folder / file)
-                pictures.append((name, file))
+        pictures = content.pictures(result, self.files)
+        for _, picture in pictures:
+            shutil.copyfile(picture, folder / picture.name)
         self._page(
             page,
             "result.html",
             title=result.run_id,
             result=result,
             raw=content.readable(result),
-            pictures=pictures,
+            pictures=[(name, picture.name) for name, picture in pictures],
         )
 
     def _words(self) -> None:

@@ -112,7 +112,6 @@ class MatrixCell:
     text: str
     rank: str
     heat: float
-    anchor: str = ""
 
 
 @dataclass(frozen=True)
@@ -177,9 +176,7 @@ def matrix(tasks: Sequence[TaskView], all_methods: Sequence[MethodView]) -> list
     for column, (task, group) in enumerate(zip(tasks, columns, strict=True)):
         if not group:
             continue
-        metric = (
-            task.primary[-1] if len(task.primary) > 1 and _flat(group, task.primary[0]) else task.primary[0]
-        )
+        metric = matrix_metric(task)
         heat = _heat(group, metric)
         for row in group:
             if metric.name not in row.metrics:
@@ -192,9 +189,8 @@ def matrix(tasks: Sequence[TaskView], all_methods: Sequence[MethodView]) -> list
             cells = list(made.cells)
             cells[column] = MatrixCell(
                 text=spelled(row.metrics[metric.name]),
-                rank="" if row.rank is None else f"rank {place(row, group)}",
+                rank="" if row.rank is None else f"rank {export.place(row, group)}",
                 heat=heat(row.metrics[metric.name].interval.mean),
-                anchor=metric.name,
             )
             rows[key] = MatrixRow(made.label, made.method, made.control, cells)
     order = {method.name: i for i, method in enumerate(all_methods)}
@@ -204,12 +200,10 @@ def matrix(tasks: Sequence[TaskView], all_methods: Sequence[MethodView]) -> list
     )
 
 
-def matrix_metric(task: TaskView) -> str:
-    """The metric that the matrix shows of a task."""
-    group, primary = task.headline, task.primary
-    if not primary:
-        return ""
-    return (primary[-1] if len(primary) > 1 and _flat(group, primary[0]) else primary[0]).name
+def matrix_metric(task: TaskView) -> Metric:
+    """The metric that the matrix shows of a task with rows: the first primary one that tells models apart."""
+    first = task.primary[0]
+    return task.primary[-1] if _flat(task.headline, first) else first
 
 
 def _flat(group: Sequence[Row], metric: Metric) -> bool:
@@ -247,13 +241,6 @@ def _heat(group: Sequence[Row], metric: Metric) -> Any:
         return round(min(1.0, max(0.0, (scaled(value) - worst) / (best - worst))), 3)
 
     return heat
-
-
-def place(row: Row, group: Sequence[Row]) -> str:
-    """The rank as it is shown: 1, or 1= where it is shared."""
-    if row.rank is None:
-        return ""
-    return f"{row.rank}=" if sum(other.rank == row.rank for other in group) > 1 else str(row.rank)
 
 
 def difference(cell: Cell | None, reference: Reference | None) -> float | None:
@@ -333,11 +320,16 @@ def gallery(task: TaskView, files: Mapping[int, Path]) -> list[tuple[str, str, s
     made = []
     for row in task.headline:
         result = task.results_of(row)[0]
-        for name, file in result.pictures.items():
-            if name.endswith("curves") or not (files[id(result)].parent / file).is_file():
-                continue
-            made.append((charts.called(row), name, f"{_folder(result)}/{file}", result))
+        for name, picture in pictures(result, files):
+            if not name.endswith("curves"):
+                made.append((charts.called(row), name, f"{_folder(result)}/{picture.name}", result))
     return made
+
+
+def pictures(result: Result, files: Mapping[int, Path]) -> list[tuple[str, Path]]:
+    """The pictures of a result that are shown: PNG files beside it, no links (to who knows what)."""
+    beside = [(name, files[id(result)].parent / file) for name, file in result.pictures.items()]
+    return [(n, p) for n, p in beside if p.is_file() and not p.is_symlink() and p.suffix == ".png"]
 
 
 def method_charts(method: MethodView) -> list[tuple[str, str, Markup]]:
@@ -365,9 +357,9 @@ def method_pictures(method: MethodView, files: Mapping[int, Path]) -> list[tuple
     made = []
     for task, rows in method.tasks:
         result = task.results_of(rows[0])[0]
-        for name, file in result.pictures.items():
-            if not name.endswith("curves") and (files[id(result)].parent / file).is_file():
-                made.append((task.title, name, f"{_folder(result)}/{file}", result))
+        for name, picture in pictures(result, files):
+            if not name.endswith("curves"):
+                made.append((task.title, name, f"{_folder(result)}/{picture.name}", result))
     return made
 
 

@@ -98,8 +98,9 @@ def _chosen(name: str, group: Sequence[Row], title: str) -> Row | None:
 
 def _compared(title: str, one: Row, other: Row, metric: Metric) -> dict[str, Any]:
     from ebbench import stats
+    from ebbench.table import by_seed
 
-    ours, theirs = _by_seed(one, metric.name), _by_seed(other, metric.name)
+    ours, theirs = by_seed(one, metric.name), by_seed(other, metric.name)
     seeds = sorted(ours.keys() & theirs.keys())
     paired = stats.paired(ours, theirs)
     spread = stats.interval([ours[s] - theirs[s] for s in seeds]) if len(seeds) > 1 else None
@@ -127,11 +128,6 @@ def _compared(title: str, one: Row, other: Row, metric: Metric) -> dict[str, Any
         "seeds": seeds,
         "verdict": verdict,
     }
-
-
-def _by_seed(row: Row, metric: str) -> dict[int, float]:
-    values = zip(row.seeds, row.metrics[metric].values, strict=True)
-    return {seed: value for seed, value in values if value is not None}
 
 
 def _print(compared: Sequence[dict[str, Any]]) -> None:

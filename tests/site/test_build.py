@@ -140,6 +140,18 @@ def test_a_task_that_nobody_knows_has_a_page_too(some: Path, tmp_path: Path):
     assert "relative_gap" in (tmp_path / "site" / "tasks" / "a-strangers-task.html").read_text()
 
 
+def test_a_picture_that_is_a_link_is_on_no_page(some: Path, tmp_path: Path):
+    made = result.read(one_of("stackedmnist", "meg"))
+    picture = some / "stackedmnist" / "meg" / made.pictures["samples"]
+    (tmp_path / "private.png").write_bytes(picture.read_bytes())
+    picture.unlink()
+    picture.symlink_to(tmp_path / "private.png")
+    build(some, tmp_path / "site")
+    assert not list((tmp_path / "site").rglob(picture.name))
+    for page in (tmp_path / "site").rglob("*.html"):
+        assert f'src="{picture.name}"' not in page.read_text() and f'/{picture.name}"' not in page.read_text()
+
+
 def test_no_results_make_a_site_that_says_so(tmp_path: Path):
     assert build(tmp_path / "none", tmp_path / "site") == []
     assert "There are no results yet." in (tmp_path / "site" / "index.html").read_text()
