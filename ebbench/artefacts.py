@@ -7,19 +7,26 @@ the question counting how often the task asked for scores; those of a part begin
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ebbench.contract import DataSpec
+from ebbench.contract import DataSpec, Model, Score, Task
 from ebbench.data.pool import in_range, to_bytes
 from ebbench.errors import ContractError
+from ebbench.progress import Reporter
 from ebbench.scoring import Reduce, Scoring
+from ebbench.signals import StopRequest
+from ebbench.training import Curves
 
 Arrays = dict[str, np.ndarray]
+# The draw that a task names no other way, and from whose beginning a draw without an array is taken.
+PLAIN = "samples.samples"
 
 
 def as_bytes(spec: DataSpec) -> bool:
@@ -73,7 +80,9 @@ class Recorded(Scoring):
 class Replayed(Scoring):
     """A scoring that asks no model: samples and scores come out of `arrays`, in the order they were taken.
 
-    Raises ContractError where the task asks for what is not there, and for arrays that do not fit.
+    A draw that has no array of its own (a sheet, of samples that were made elsewhere) is the beginning of
+    the plain one. Raises ContractError where the task asks for what is not there, and for arrays that do
+    not fit.
     """
 
     def __init__(self, *args: Any, part: str, arrays: Mapping[str, np.ndarray], **options: Any) -> None:
@@ -85,6 +94,7 @@ class Replayed(Scoring):
 
     def _drawn(self, name: str, number: int, count: int) -> Any:
         key = f"{self._prefix}samples.{name}"
+        key = key if key in self._arrays else self._prefix + PLAIN
         begin = self._at.get(name, 0)
         stored = self._array(key)
         if len(stored) < begin + count:
@@ -102,6 +112,10 @@ class Replayed(Scoring):
         self._at[name] = begin + count
         # A copy: a task may write into what it is given.
         return in_range(torch.from_numpy(stored[begin : begin + count].copy()), self._spec)
+
+    def scored_by(self, name: str) -> bool:
+        """Whether the next question was answered by the score `name`."""
+        return f"{self._prefix}scores.{self._question}.{name}" in self._arrays
 
     def scores(
         self, x: Tensor, *, chunk: int = 4096, only: Collection[str] | None = None
@@ -141,3 +155,46 @@ class Replayed(Scoring):
                 fix=f"there are {', '.join(sorted(self._arrays)[:12]) or 'none'}",
             )
         return self._arrays[key]
+
+
+def replay(
+    task: Task,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    seed: int,
+    sampler: str = "",
+    declared: str = "",
+    evaluations: Mapping[str, Curves] | None = None,
+) -> tuple[Score, dict[str, np.ndarray], int]:
+    """The score of `arrays`, its pictures by name, and how many samples the task took; no model is asked.
+
+    `evaluations` are those along each part's training, by the part's name. Raises ContractError as
+    `Replayed` does.
+    """
+    scores: dict[str, Score] = {}
+    pictures: dict[str, np.ndarray] = {}
+    asked = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, part in task.parts(seed).items():
+            nobody = Model(part.spec(), None)
+            scoring = Replayed(
+                nobody,
+                part.spec(),
+                Path(folder) / str(len(scores)),
+                part=name,
+                arrays=arrays,
+                seed=seed,
+                device=torch.device("cpu"),
+                sampler=sampler,
+                # Never called: what is drawn is in the arrays.
+                draw=torch.empty,
+                declared=declared,
+                evaluations=(evaluations or {}).get(name, Curves()),
+                plugin_folder=Path("artefacts"),
+                stop=StopRequest(),
+                reporter=Reporter(),
+            )
+            scores[name] = part.score(nobody, scoring)
+            asked += scoring.asked
+            pictures |= {f"{name} {key}".strip().replace(" ", "-"): v for key, v in scoring.pictures.items()}
+        return task.combine(scores), pictures, asked

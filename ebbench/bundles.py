@@ -40,6 +40,7 @@ ENTRIES = re.compile(
     rf"|results/{RUN}\.json|artefacts/{RUN}\.npz"
 )
 ARRAY = re.compile(r"(?:[a-z0-9 -]{1,40}/)?(?:samples\.[a-z_]{1,40}|scores\.\d{1,4}\.[a-z_]{1,40})\.npy")
+PLAIN = re.compile(r"(?:[a-z0-9 -]{1,40}/)?samples\.npy")
 # Entries, bytes of a text, of an archive of arrays, and of all together when unpacked.
 MOST_ENTRIES, MOST_TEXT, MOST_ARRAYS, MOST_ALL = 1000, 32 << 20, 2 << 30, 8 << 30
 MOST_HEADER = 4096
@@ -141,7 +142,7 @@ def read(path: Path) -> Bundle:
                 raise _refused(path, f"{name} has no artefacts", f"artefacts/{made.run_id}.npz")
     if not results:
         raise _refused(path, "it holds no results", "at least one results/<run id>.json")
-    return Bundle(path, digest, _card(path, texts["card.toml"]), digests, texts, results)
+    return Bundle(path, digest, read_card(texts["card.toml"], path), digests, texts, results)
 
 
 def _entries(packed: zipfile.ZipFile, path: Path) -> tuple[dict[str, str], dict[str, bytes]]:
@@ -212,8 +213,11 @@ def _limited(entry: Any, most: int, name: str, path: Path) -> bytes:
     return content
 
 
-def read_arrays(file: BinaryIO, where: str) -> dict[str, np.ndarray]:
-    """The arrays of an npz file: uint8 or float32, in C order, none of them pickled. Raises BundleError."""
+def read_arrays(file: BinaryIO, where: str, *, plain: bool = False) -> dict[str, np.ndarray]:
+    """The arrays of an npz file: uint8 or float32, in C order, none of them pickled. Raises BundleError.
+
+    With `plain` an array may be called just "samples".
+    """
     made = {}
     try:
         with zipfile.ZipFile(file) as packed:
@@ -224,10 +228,9 @@ def read_arrays(file: BinaryIO, where: str) -> dict[str, np.ndarray]:
             if sum(info.file_size for info in infos) > MOST_ARRAYS:
                 raise _refused(where, "the arrays are too large", f"at most {MOST_ARRAYS:,} bytes")
             for info in infos:
-                if not ARRAY.fullmatch(info.filename):
-                    raise _refused(
-                        where, f"an array called {info.filename[:80]!r}", "samples.NAME, scores.N.NAME"
-                    )
+                if not (plain and PLAIN.fullmatch(info.filename)) and not ARRAY.fullmatch(info.filename):
+                    names_known = f"{'samples, ' if plain else ''}samples.NAME, scores.N.NAME"
+                    raise _refused(where, f"an array called {info.filename[:80]!r}", names_known)
                 with packed.open(info) as entry:
                     made[info.filename.removesuffix(".npy")] = _array(entry, info, where)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
@@ -263,12 +266,13 @@ def _array(entry: Any, info: zipfile.ZipInfo, where: str) -> np.ndarray:
     return np.frombuffer(content, kind).reshape(shape)
 
 
-def _card(path: Path, text: bytes) -> loader.ModelCard:
+def read_card(text: bytes, where: Path | str) -> loader.ModelCard:
+    """A model's card out of its text. Raises BundleError."""
     try:
         return loader.ModelCard.model_validate(tomllib.loads(text.decode("utf-8")))
     except (ValueError, RecursionError) as error:
         raise _refused(
-            path, f"card.toml is no model's card: {str(error)[:300]}", "name, title, ..."
+            where, f"card.toml is no model's card: {str(error)[:300]}", "name, title, ..."
         ) from error
 
 

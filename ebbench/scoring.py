@@ -179,6 +179,10 @@ class Scoring:
             self.diagnostics[key.removeprefix(_DIAGNOSTIC)] = float(together.pop(key).mean())
         return together
 
+    def scored_by(self, name: str) -> bool:
+        """Whether the model has the score `name`."""
+        return name in contract.scores(type(self._model))
+
     def scores(
         self, x: Tensor, *, chunk: int = 4096, only: Collection[str] | None = None
     ) -> dict[str, np.ndarray]:

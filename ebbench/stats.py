@@ -59,6 +59,22 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, n, level, "t")
 
 
+def prediction(values: Sequence[float], further: int, level: float = 0.95) -> Interval:
+    """Where the mean of `further` more runs is to be expected, from the runs that there are (Student's t).
+
+    It assumes what `interval` does, and raises as it does. One value says nothing of spread: no interval.
+    """
+    _check(values, level)
+    n, mean = len(values), _mean(values)
+    if n == 1:
+        return Interval(mean, None, None, n, level, "t, prediction")
+    from scipy.special import stdtrit
+
+    spread = statistics.stdev(values) * math.sqrt(1 / n + 1 / further)
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * spread
+    return Interval(mean, mean - half, mean + half, n, level, "t, prediction")
+
+
 def bootstrap(
     values: Sequence[float],
     level: float = 0.95,

@@ -246,6 +246,18 @@ def _pending(jobs: Iterable[Job], results: Path, data_dir: Path | None, summary:
             yield job
 
 
+def run_command(request: Request, seeds: str) -> list[str]:
+    """The words of `ebbench run --json` for a request, as a process of its own."""
+    command = [sys.executable, "-m", "ebbench.cli.main", "run", "--json"]
+    command += ["--task", request.task, "--model", request.model]
+    command += ["--budget", request.budget, "--seeds", seeds]
+    command += ["--protocol", request.protocol] if request.protocol else []
+    command += ["--sampler", request.sampler] if request.sampler else []
+    for key, value in request.set.items():
+        command += ["--set", f"{key}={json.dumps(value)}"]
+    return command
+
+
 def _run(
     job: Job,
     options: list[str],
@@ -255,23 +267,7 @@ def _run(
     summary: Summary,
 ) -> tuple[int, str]:
     """Run one job in a process of its own; its exit code, and its metrics or its error in a line."""
-    r = job.request
-    command = [
-        sys.executable,
-        "-m",
-        "ebbench.cli.main",
-        "run",
-        "--json",
-        "--task",
-        r.task,
-        "--model",
-        r.model,
-    ]
-    command += ["--budget", r.budget, "--seeds", str(job.seed), *options]
-    command += ["--protocol", r.protocol] if r.protocol else []
-    command += ["--sampler", r.sampler] if r.sampler else []
-    for key, value in r.set.items():
-        command += ["--set", f"{key}={json.dumps(value)}"]
+    command = [*run_command(job.request, str(job.seed)), *options]
     log = home() / "logs" / ("".join(c if c.isalnum() else "-" for c in job.label()) + ".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as errors:

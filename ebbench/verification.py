@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
+import json
+import os
+import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from ebbench import contract, loader, result
-from ebbench.artefacts import Replayed
+from ebbench import contract, loader, result, spec, stats, sweeping
+from ebbench.artefacts import replay
 from ebbench.bundles import Bundle
 from ebbench.data.store import Store
 from ebbench.errors import BundleError
-from ebbench.progress import Reporter
+from ebbench.files import write_atomically
 from ebbench.runner import pinned
-from ebbench.signals import StopRequest
 from ebbench.spec import build_config
 from ebbench.training import Curves
 
@@ -92,6 +92,80 @@ def verified(checked: result.Result, tier: result.Tier, details: Mapping[str, An
     return plain.model_copy(update={"verification": verification})
 
 
+def rerun(
+    bundle: Bundle, data_dir: Path | None, folder: Path
+) -> tuple[list[Check], dict[str, dict[str, float]]]:
+    """Train and score every run of the bundle here, by its own code, each row in a process of its own.
+
+    THIS RUNS THE CODE OF THE BUNDLE, which may do whatever its user may. The model and its runs go to
+    `folder`. Gives a check for each row and primary metric, and the metrics by run id. The mean of the
+    seeds that were run again must lie where the submitted seeds predict it; the same number is the same
+    number, however many seeds there are. Raises BundleError where there is no code, or it does not run.
+    """
+    model = _unpacked(bundle, folder)
+    rows: dict[str, list[result.Result]] = {}
+    for claimed in bundle.results.values():
+        rows.setdefault(claimed.row_key(), []).append(claimed)
+    checks: list[Check] = []
+    found: dict[str, dict[str, float]] = {}
+    for row in rows.values():
+        seeds = ",".join(str(claimed.seed) for claimed in row)
+        command = sweeping.run_command(spec.request_of(row[0], model=str(model)), seeds)
+        command += ["--quiet", "--results", str(folder / "results")]
+        command += ["--data-dir", str(data_dir)] if data_dir else []
+        environment = os.environ | {"EBBENCH_HOME": str(folder / "home")}
+        ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        if ended.returncode != 0:
+            raise BundleError(
+                f"a run ended with exit code {ended.returncode}: {ended.stderr.strip()[-500:]}",
+                where=f"results/{row[0].run_id}.json",
+                expected="a run that ends",
+                fix="ask its author",
+            )
+        made = {entry["result"]["seed"]: entry["result"]["metrics"] for entry in json.loads(ended.stdout)}
+        for claimed in row:
+            found[claimed.run_id] = made[claimed.seed]
+        cls = loader.load("task", row[0].task.name).cls
+        for metric in cls.metrics:
+            if metric.primary and metric.name in row[0].metrics:
+                theirs = [claimed.metrics[metric.name] for claimed in row]
+                ours = [made[claimed.seed][metric.name] for claimed in row]
+                checks.append(_repeated(f"results/{row[0].run_id}.json", metric.name, theirs, ours))
+    return checks, found
+
+
+def _unpacked(bundle: Bundle, folder: Path) -> Path:
+    """The model's folder, written below `folder`; the names in a bundle are plain ones."""
+    code = {
+        name.removeprefix("model/"): text for name, text in bundle.texts.items() if name.startswith("model/")
+    }
+    if not code:
+        raise BundleError(
+            "there is no code in the bundle",
+            where=bundle.path.name,
+            expected="a model's folder, as `ebbench submit FOLDER` packs it",
+            fix="leave out --rerun: samples that were made elsewhere can be recomputed, not reproduced",
+        )
+    model = folder / bundle.card.name
+    for name, text in (code | {"card.toml": bundle.texts["card.toml"]}).items():
+        write_atomically(model / name, text)
+    return model
+
+
+def _repeated(file: str, name: str, theirs: list[float], ours: list[float]) -> Check:
+    """Whether the mean of `ours` lies where `theirs` predict it."""
+    expected = stats.prediction(theirs, len(ours))
+    mean = sum(ours) / len(ours)
+    close = TOLERANCE * max(1.0, abs(mean), abs(expected.mean))
+    low = expected.mean if expected.low is None else expected.low
+    high = expected.mean if expected.high is None else expected.high
+    shown = f"{mean:.6g}"
+    wanted = f"in [{low:.6g}, {high:.6g}], where {len(theirs)} submitted seeds predict it"
+    inside = low - close <= mean <= high + close
+    cure = "submit more seeds" if expected.low is None else "ask its author for the hardware and versions"
+    return Check(file, f"{name}, run again", shown, shown if inside else wanted, cure)
+
+
 def _identity(bundle: Bundle, board: list[result.Result]) -> Iterable[Check]:
     """Whether the bundle is who it says, and its results are its own."""
     name = bundle.card.name
@@ -160,32 +234,20 @@ def _scored(
     ]
     if not all(check.good for check in checks[before:]):
         return None, {}
-    curves = {part.name: part.training.evaluations for part in claimed.parts}
-    scores: dict[str, contract.Score] = {}
-    pictures: dict[str, np.ndarray] = {}
-    with tempfile.TemporaryDirectory() as folder, pinned():
-        for name, part in task.parts(claimed.seed).items():
-            evaluations = curves.get(name, claimed.training.evaluations)
-            scoring = Replayed(
-                contract.Model(part.spec(), None),
-                part.spec(),
-                Path(folder) / str(len(scores)),
-                part=name,
-                arrays=arrays,
-                seed=claimed.seed,
-                device=torch.device("cpu"),
-                sampler=claimed.sampler.name if claimed.sampler else "",
-                # Never called: what is drawn is in the arrays.
-                draw=torch.empty,
-                declared=claimed.score,
-                evaluations=Curves(**evaluations.model_dump()),
-                plugin_folder=Path(claimed.model.name),
-                stop=StopRequest(),
-                reporter=Reporter(),
-            )
-            scores[name] = part.score(contract.Model(part.spec(), None), scoring)
-            pictures |= {f"{name} {key}".strip().replace(" ", "-"): v for key, v in scoring.pictures.items()}
-        return task.combine(scores), pictures
+    trainings = {part.name: part.training for part in claimed.parts}
+    with pinned():
+        score, pictures, _ = replay(
+            task,
+            arrays,
+            seed=claimed.seed,
+            sampler=claimed.sampler.name if claimed.sampler else "",
+            declared=claimed.score,
+            evaluations={
+                name: Curves(**trainings.get(name, claimed.training).evaluations.model_dump())
+                for name in task.parts(claimed.seed)
+            },
+        )
+    return score, pictures
 
 
 def first_bad(checks: Iterable[Check]) -> None:

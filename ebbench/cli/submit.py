@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ebbench.data.store import Store
+    from ebbench.result import Result
+
 
 def submit(
-    model: Annotated[Path, typer.Argument(help="The model's folder.")],
+    model: Annotated[
+        Path | None, typer.Argument(help="The model's folder; none where samples alone are submitted.")
+    ] = None,
     runs: Annotated[
         list[str] | None, typer.Option(help="A run id or a result file; all of the model's if none is given.")
+    ] = None,
+    samples: Annotated[
+        list[Path] | None,
+        typer.Option(help="Samples made elsewhere, an npz file; once for each seed, from 0 on."),
+    ] = None,
+    card: Annotated[Path | None, typer.Option(help="The card of the model that made --samples.")] = None,
+    task: Annotated[str, typer.Option(help="The task that --samples are for.")] = "",
+    protocol: Annotated[str, typer.Option(help="With --samples: the task's first if not given.")] = "",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="With --samples: a task option.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The bundle; NAME.zip if not given.")] = None,
     results: Annotated[Path, typer.Option(help="The folder with the results.")] = Path("results"),
@@ -19,17 +37,54 @@ def submit(
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
-    """Score finished runs once more, keep what the task was given, and pack it for the board.
+    """Pack results and the arrays that their metrics come from, for the board.
 
-    The trainings must be in the run store. The metrics of the bundle are those of the arrays in it (images as
-    bytes, scores in single precision), so that anybody can compute them again without your code.
+    Of a model's folder: its finished runs are scored once more and what the task was given is kept. The
+    trainings must be in the run store. Of a model in another framework: --task, --samples and --card. The
+    metrics of the bundle are those of the arrays in it (images as bytes, scores in single precision), so
+    that anybody can compute them again without your code.
     """
-    import tempfile
-
-    from ebbench import bundles, loader, progress, runner, spec, verification
+    from ebbench import bundles, verification
     from ebbench.data.store import Store
     from ebbench.errors import UsageError
-    from ebbench.result import Result, find, load_all
+    from ebbench.result import load_all
+
+    store = Store(data_dir)
+    if model is not None and samples is None and card is None and not task:
+        folder, text, made, arrays = _of_folder(model, runs, results, store, device, quiet)
+    elif model is None and samples and card and task and not runs:
+        folder = None
+        text, made, arrays = _of_samples(samples, card, task, protocol, set_ or [], store)
+    else:
+        raise UsageError(
+            "it is not clear what is to be submitted",
+            expected="a model's folder, or --task, --samples and --card",
+            fix="`ebbench submit --help` shows both",
+        )
+    name = bundles.read_card(text, "card.toml").name
+    path = out or Path(f"{name}.zip")
+    bundles.write(path, folder=folder, card=text, results=made, arrays=arrays)
+    # What the maintainers will do first, done here.
+    read = bundles.read(path)
+    checks, _ = verification.recompute(read, load_all(results)[0], store)
+    verification.first_bad(checks)
+    size = path.stat().st_size / 1e6
+    typer.echo(f"{path}: {len(made)} results, {size:,.1f} MB, {len(checks)} checks passed here")
+    typer.echo("Next: add it to a pull request; a maintainer runs `ebbench verify` on it. To begin with:")
+    typer.echo("")
+    for line in _pull_request(read.card.title, made.values()):
+        typer.echo(f"    {line}")
+
+
+def _of_folder(
+    model: Path, runs: list[str] | None, results: Path, store: Store, device: str, quiet: bool
+) -> tuple[Path, bytes, dict[str, Result], dict[str, Any]]:
+    """The folder, its card, and the finished runs scored again, with what the task was given."""
+    import tempfile
+
+    from ebbench import loader, progress, runner, spec
+    from ebbench.errors import UsageError
+    from ebbench.result import find, load_all
 
     plugin = loader.load("model", str(model))
     if runs:
@@ -46,15 +101,14 @@ def submit(
             expected=f"results of {plugin.name}",
             fix=f"`ebbench run --task TASK --model {model}` makes one",
         )
-    store = Store(data_dir)
     made: dict[str, Result] = {}
     arrays = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
         for run in chosen:
             record: dict[str, Any] = {}
             settings = runner.Settings(
                 device=runner.choose_device(device),
-                results=Path(folder),
+                results=Path(scratch),
                 store=store,
                 train=False,
                 record=record,
@@ -64,23 +118,48 @@ def submit(
             for outcome in runner.run(spec.resolve(request), [run.seed], settings):
                 made[outcome.result.run_id] = outcome.result
                 arrays[outcome.result.run_id] = record
-    path = out or Path(f"{plugin.name}.zip")
-    card = (plugin.folder / "card.toml").read_bytes()
-    bundles.write(path, folder=plugin.folder, card=card, results=made, arrays=arrays)
-    # What the maintainers will do first, done here.
-    checks, _ = verification.recompute(bundles.read(path), load_all(results)[0], store)
-    verification.first_bad(checks)
-    size = path.stat().st_size / 1e6
-    typer.echo(f"{path}: {len(made)} results, {size:,.1f} MB, {len(checks)} checks passed here")
-    typer.echo("Next: add it to a pull request; a maintainer runs `ebbench verify` on it. To begin with:")
-    typer.echo("")
-    for line in _pull_request(plugin.card.title, made.values()):
-        typer.echo(f"    {line}")
+    return plugin.folder, (plugin.folder / "card.toml").read_bytes(), made, arrays
 
 
-def _pull_request(title, results) -> list[str]:  # type: ignore[no-untyped-def]
+def _of_samples(
+    samples: list[Path], card: Path, task: str, protocol: str, settings: list[str], store: Store
+) -> tuple[bytes, dict[str, Result], dict[str, Any]]:
+    """The card, and one result a file of samples."""
+    from ebbench import external, spec
+    from ebbench.errors import StorageError
+
+    try:
+        text = card.read_bytes()
+    except OSError as error:
+        raise StorageError(
+            f"the card cannot be read: {error.strerror or error}", where=str(card), expected="a card.toml"
+        ) from error
+    made: dict[str, Result] = {}
+    arrays = {}
+    for seed, path in enumerate(samples):
+        found = external.read_arrays(path)
+        claimed = external.claim(
+            text,
+            found,
+            task=task,
+            protocol=protocol,
+            options=spec.parse_settings(settings),
+            seed=seed,
+            store=store,
+            where=path.name,
+        )
+        made[claimed.run_id], arrays[claimed.run_id] = claimed, found
+    return text, made, arrays
+
+
+def _pull_request(title: str, results: Iterable[Result]) -> list[str]:
+    """The text of a pull request, a line a result."""
+    from ebbench import loader
+
     lines = [f"Submission: {title}", ""]
-    for result in results:
-        primary = ", ".join(f"{name} {value:.6g}" for name, value in sorted(result.metrics.items())[:4])
-        lines.append(f"- {result.task.name}, {result.budget}, seed {result.seed}: {primary}")
+    for made in results:
+        declared = loader.load("task", made.task.name).cls.metrics
+        primary = [m.name for m in declared if m.primary and m.name in made.metrics]
+        shown = ", ".join(f"{name} {made.metrics[name]:.6g}" for name in primary)
+        lines.append(f"- {made.task.name}, {made.budget}, seed {made.seed}: {shown}")
     return [*lines, "", "Made with `ebbench submit`; the bundle verifies with `ebbench verify`."]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,12 +14,19 @@ def verify(
         "results"
     ),
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Train and score here too. THIS RUNS THE BUNDLE'S CODE: read it.")
+    ] = False,
     dry: Annotated[bool, typer.Option("--dry", help="Only check; add nothing.")] = False,
 ) -> None:
     """Check a bundle and score it again from its artefacts; none of its code is run.
 
-    Where every check is good its results go on the board with the tier "recomputed".
+    Where every check is good its results go on the board with the tier "recomputed". With --rerun each is
+    trained and scored again as well, in a process of its own; where the seeds then agree with those that
+    were submitted, the tier is "reproduced".
     """
+    import tempfile
+
     from ebbench import bundles, curves, files, verification
     from ebbench import result as results_
     from ebbench.data.store import Store
@@ -30,14 +37,28 @@ def verify(
         typer.echo(str(check))
     verification.first_bad(checks)
     typer.echo(f"{len(checks)} checks, all good: {len(made)} results recomputed from their artefacts")
+    repeated: dict[str, dict[str, float]] = {}
+    if rerun:
+        typer.echo(f"Training and scoring {len(made)} runs of {read.card.name} here ...")
+        with tempfile.TemporaryDirectory() as folder:
+            checks, repeated = verification.rerun(read, data_dir, Path(folder))
+        for check in checks:
+            typer.echo(str(check))
+        verification.first_bad(checks)
+        typer.echo(f"{len(checks)} checks, all good: {len(repeated)} results reproduced")
     if dry:
         return
     for run_id, (recomputed, pictures) in made.items():
         folder = results / recomputed.task.name / recomputed.model.name
         named = {name: f"{run_id}.{name}.png" for name in pictures}
         whole = recomputed.model_copy(update={"pictures": named})
-        details = {"bundle": read.sha256, "artefacts": read.digests[f"artefacts/{run_id}.npz"]}
+        details: dict[str, Any] = {
+            "bundle": read.sha256,
+            "artefacts": read.digests[f"artefacts/{run_id}.npz"],
+        }
+        if rerun:
+            details["metrics"] = repeated[run_id]
         for name, pixels in pictures.items():
             files.write_atomically(folder / named[name], curves.png(pixels))
-        results_.write(verification.verified(whole, "recomputed", details), folder / f"{run_id}.json")
+        results_.write(verification.verified(whole, "reproduced" if rerun else "recomputed", details), folder / f"{run_id}.json")
         typer.echo(f"  {folder / f'{run_id}.json'}")

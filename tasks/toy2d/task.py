@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ebbench import contract
 from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task, mean_score
 from ebbench.data.pool import Pool
 from ebbench.data.store import Store
@@ -275,7 +274,7 @@ class Toy2d(Task):
             counted[f"modes_{name}"] = float(len(np.unique(good)))
         details: dict[str, Any] = {}
         mass = None
-        if "energy" in contract.scores(type(model)):
+        if scoring.scored_by("energy"):
             found, details, mass = self._landscape(scoring, real)
             metrics |= found
         scoring.picture("landscape", _picture(drawn[:5000], mass))

@@ -194,3 +194,113 @@ def test_submitting_needs_runs_that_were_made_here(cli, plugins: Path, tmp_path:
     said = cli("submit", "./mine", "--results", "made")
     assert said.code == 2 and "no results of mine" in said.err and "ebbench run" in said.err
     assert not (tmp_path / "mine.zip").exists()
+
+
+def test_a_rerun_trains_and_scores_here(cli, bundle: Path, tmp_path: Path):
+    (tmp_path / "mine").rename(tmp_path / "gone")
+    said = cli("verify", bundle, "--results", "board", "--rerun")
+    assert said.code == 0, said.err + said.out
+    assert "2 results reproduced" in said.out
+    made, _ = result.load_all(tmp_path / "board")
+    assert [r.tier for r in made] == ["reproduced", "reproduced"]
+    for one in made:
+        again = one.verification.details["metrics"]
+        assert again["error"] == pytest.approx(one.metrics["error"], abs=1e-6)
+
+
+def test_a_rerun_that_gives_other_numbers_is_refused(cli, bundle: Path, tmp_path: Path):
+    """The code was changed after the runs: what it gives now is not what the artefacts hold."""
+
+    def other_code(entries: dict[str, bytes]) -> None:
+        text = entries["model/model.py"].decode()
+        assert "return" in text
+        entries["model/model.py"] = text.encode() + OTHER_SAMPLES
+
+    end = cli("verify", rewritten(bundle, other_code), "--results", "board", "--rerun")
+    assert end.code == 2 and "run again" in end.out + end.err, end.out + end.err
+    assert not (tmp_path / "board").exists()
+
+
+OTHER_SAMPLES = b"""
+
+_sample = Mine.sample
+Mine.sample = lambda self, n: _sample(self, n) * 0.0 + 0.9
+"""
+
+
+CARD = 'name = "afar"\ntitle = "From afar"\n'
+
+
+def made_elsewhere(folder: Path, n: int = 100, **arrays: np.ndarray) -> list[str]:
+    """The words of a submission of samples alone, two seeds."""
+    (folder / "card.toml").write_text(CARD)
+    words = ["submit", "--task", "dots", "--card", "card.toml", "--quiet"]
+    for seed in range(2):
+        x = np.random.default_rng(seed).random((n, 2), dtype=np.float32)
+        np.savez(folder / f"{seed}.npz", **(arrays or {"samples": x}))
+        words += ["--samples", f"{seed}.npz"]
+    return words
+
+
+def test_samples_alone_are_submitted_and_verified(cli, plugins: Path, tmp_path: Path):
+    said = cli(*made_elsewhere(tmp_path))
+    assert said.code == 0, said.err
+    assert "2 results" in said.out and "Submission: From afar" in said.out
+    verified = cli("verify", "afar.zip", "--results", "board")
+    assert verified.code == 0, verified.err
+    made, _ = result.load_all(tmp_path / "board")
+    assert {(r.model.name, r.budget, r.tier, r.seed) for r in made} == {
+        ("afar", "external", "recomputed", 0),
+        ("afar", "external", "recomputed", 1),
+    }
+    for one in made:
+        x = np.random.default_rng(one.seed).random((100, 2), dtype=np.float32)
+        assert one.metrics["error"] == pytest.approx(abs(x.mean() - 0.5), abs=1e-6)
+    assert "afar" in cli("table", "--task", "dots", "--results", "board").out
+    assert cli("site", "build", "--results", "board", "--out", "site").code == 0
+    page = (tmp_path / "site" / "tasks" / "dots.html").read_text()
+    assert "afar" in page and "external" in page and "recomputed" in page
+    assert "From afar" in (tmp_path / "site" / "methods" / "afar.html").read_text()
+    # There is no code to run again.
+    again = cli("verify", "afar.zip", "--results", "other", "--rerun")
+    assert again.code == 2 and "no code" in again.err
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"samples": np.zeros((50, 2), np.float32)}, "holds 50 samples"),
+        ({"samples": np.zeros((100, 3), np.float32)}, "(100, 3)"),
+        ({"samples": np.zeros((100, 2), np.float64)}, "float64"),
+        ({"samples": np.full((100, 2), np.nan, np.float32)}, "NaN"),
+        ({"samples": np.full((100, 2), 7.0, np.float32)}, "range"),
+        ({"samples": np.array([{}], object)}, "samples.npy"),
+        ({"other": np.zeros((100, 2), np.float32)}, "other.npy"),
+    ],
+)
+def test_samples_that_do_not_fit_are_named(cli, plugins: Path, tmp_path: Path, arrays, said: str):
+    end = cli(*made_elsewhere(tmp_path, **arrays))
+    assert end.code == 2 and said in end.err and "expected" in end.err, end.err
+    assert not (tmp_path / "afar.zip").exists()
+
+
+def test_what_is_to_be_submitted_must_be_clear(cli, plugins: Path, tmp_path: Path):
+    words = made_elsewhere(tmp_path)
+    assert cli("submit").code == 2
+    for wrong in (
+        [*words, "blob"],
+        [word for word in words if word not in ("--task", "dots")],
+        [*words, "--runs", "x"],
+    ):
+        end = cli(*wrong)
+        assert end.code == 2 and "not clear" in end.err, wrong
+    (tmp_path / "card.toml").write_text(CARD.replace("afar", "blob"))
+    end = cli(*words)
+    assert end.code == 2 and "'blob' is a model of this project" in end.err
+    (tmp_path / "card.toml").write_text("name = ")
+    assert cli(*words).code == 2
+    # Two seeds cannot be the same samples.
+    (tmp_path / "card.toml").write_text(CARD)
+    (tmp_path / "1.npz").write_bytes((tmp_path / "0.npz").read_bytes())
+    end = cli(*words)
+    assert end.code == 2, end.out

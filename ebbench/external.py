@@ -1,0 +1,122 @@
+"""Samples or scores that were made elsewhere -> the result that they are worth, as a submission's claim."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ebbench import bundles, contract, loader, provenance, result
+from ebbench.artefacts import PLAIN, replay
+from ebbench.data.store import Store
+from ebbench.errors import StorageError, UsageError, unknown
+from ebbench.runner import pinned
+from ebbench.spec import build_config, content_hash
+
+# In place of smoke, cpu and paper: what the training cost is not known here.
+BUDGET = "external"
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an npz file, by the names that tasks know: "samples" alone is their plain draw.
+
+    Raises StorageError if it cannot be read and BundleError for what is no plain array.
+    """
+    try:
+        with path.open("rb") as file:
+            found = bundles.read_arrays(file, path.name, plain=True)
+    except OSError as error:
+        raise StorageError(
+            f"the samples cannot be read: {error.strerror or error}",
+            where=str(path),
+            expected="an npz file, as numpy.savez writes it",
+        ) from error
+    return {re.sub(r"(^|/)samples$", rf"\g<1>{PLAIN}", name): values for name, values in found.items()}
+
+
+def claim(
+    card: bytes,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    task: str,
+    protocol: str,
+    options: Mapping[str, Any],
+    seed: int,
+    store: Store,
+    where: str,
+) -> result.Result:
+    """Score `arrays` by a task, under the name of a model's card.
+
+    The result has no training that anybody here knows of: no steps, no seconds, no parameters. Raises
+    BundleError for a wrong card, ContractError for arrays that do not fit (`where` names their file).
+    """
+    model = bundles.read_card(card, "card.toml")
+    if model.name in loader.names("model"):
+        raise UsageError(
+            f"'{model.name}' is a model of this project",
+            where="card.toml: name",
+            expected="a name of its own",
+            fix="choose another",
+        )
+    plugin = loader.load("task", task)
+    cls = plugin.cls
+    protocol = protocol or next(iter(cls.protocols))
+    if protocol not in cls.protocols:
+        raise unknown("protocol", protocol, cls.protocols, where=f"task '{plugin.name}'")
+    asked: contract.Task = cls(build_config(cls.Options, options, "--set"), protocol, store)
+    sampler = BUDGET if cls.needs == "sample" else ""
+    began = time.perf_counter()
+    with pinned():
+        score, _, samples = replay(asked, arrays, seed=seed, sampler=sampler, declared=model.score)
+        seconds = time.perf_counter() - began
+        code = hashlib.sha256(card).hexdigest()
+        command = f"ebbench submit --task {plugin.name} --samples {where} --card card.toml"
+        scored_on = provenance.collect(torch.device("cpu"), dict(asked.data_hashes), code, command)
+    made = content_hash({name: _digest(values) for name, values in arrays.items()})
+    settled = dataclasses.asdict(asked.options)
+    key = {
+        "artefacts": made,
+        "task": plugin.name,
+        "version": asked.version,
+        "options": settled,
+        "protocol": protocol,
+    }
+    scoring = content_hash(key)
+    words = [BUDGET, protocol, asked.source, f"s{seed}", scoring[:10]]
+    return result.build(
+        {
+            "schema_version": result.SCHEMA_VERSION,
+            "run_id": re.sub(r"[^A-Za-z0-9._+=,@-]", "_", "-".join(words)),
+            "created": result.now(),
+            "task": {
+                "name": plugin.name,
+                "version": asked.version,
+                "protocol": protocol,
+                "source": asked.source,
+                "options": settled,
+            },
+            "model": {"name": model.name, "kind": "model", "title": model.title, "code_hash": code},
+            "sampler": {"name": sampler} if sampler else None,
+            "score": "" if sampler else model.score,
+            "budget": BUDGET,
+            "seed": seed,
+            "metrics": {name: float(value) for name, value in score.metrics.items()},
+            "details": dict(score.details),
+            "training": {"hash": made, "steps": 0, "seconds": 0.0, "stopped_by": "none", "parameters": 0},
+            "scoring": {"hash": scoring, "seconds": round(seconds, 3), "samples": samples or None},
+            "provenance": scored_on.model_dump(mode="json"),
+        },
+        where=where,
+    )
+
+
+def _digest(values: np.ndarray) -> str:
+    described = f"{values.dtype} {values.shape} ".encode()
+    return hashlib.sha256(described + np.ascontiguousarray(values).tobytes()).hexdigest()
