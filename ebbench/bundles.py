@@ -18,10 +18,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 import re
 import stat
+import struct
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +47,20 @@ PLAIN = re.compile(r"(?:[a-z0-9 -]{1,40}/)?samples\.npy")
 # Entries, bytes of a text, of an archive of arrays, and of all together when unpacked.
 MOST_ENTRIES, MOST_TEXT, MOST_ARRAYS, MOST_ALL = 1000, 32 << 20, 2 << 30, 8 << 30
 MOST_HEADER = 4096
+# What zipfile raises for entries that are encrypted, of an unknown kind, broken, or before the file's begin.
+BROKEN = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    EOFError,
+    OSError,
+)
 KINDS = (np.dtype(np.uint8), np.dtype(np.float32))
 
 
@@ -62,7 +79,8 @@ class Bundle:
         """The arrays of one result. Raises BundleError for what is no plain array."""
         name = f"artefacts/{run_id}.npz"
         with zipfile.ZipFile(self.path) as whole, whole.open(name) as packed:
-            return read_arrays(io.BytesIO(_limited(packed, MOST_ARRAYS, name, self.path)), name)
+            content = _limited(packed, MOST_ARRAYS, name, self.path)
+        return read_arrays(io.BytesIO(content), name)
 
 
 def write(
@@ -115,22 +133,17 @@ def read(path: Path) -> Bundle:
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        with zipfile.ZipFile(path) as packed:
-            digests, texts = _entries(packed, path)
-    except (
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-        EOFError,
-    ) as error:
-        # zipfile's own words for an encrypted, unknown or broken entry.
-        raise _refused(path, f"it is no good zip file: {error}", "a bundle of `ebbench submit`") from error
     except OSError as error:
         raise StorageError(
-            f"the bundle cannot be read: {error.strerror or error}", where=str(path)
+            f"the bundle cannot be read: {error.strerror or error}",
+            where=str(path),
+            expected="a bundle of `ebbench submit`",
         ) from error
+    try:
+        with zipfile.ZipFile(path) as packed:
+            digests, texts = _entries(packed, path)
+    except BROKEN as error:
+        raise _refused(path, f"it is no good zip file: {error}", "a bundle of `ebbench submit`") from error
     results = {}
     for name, text in texts.items():
         if name.startswith("results/"):
@@ -233,7 +246,7 @@ def read_arrays(file: BinaryIO, where: str, *, plain: bool = False) -> dict[str,
                     raise _refused(where, f"an array called {info.filename[:80]!r}", names_known)
                 with packed.open(info) as entry:
                     made[info.filename.removesuffix(".npy")] = _array(entry, info, where)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except BROKEN as error:
         raise _refused(
             where, f"it is no good npz file: {error}", "arrays written by `ebbench submit`"
         ) from error
