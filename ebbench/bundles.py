@@ -22,6 +22,7 @@ import lzma
 import re
 import stat
 import struct
+import tokenize
 import tomllib
 import zipfile
 import zlib
@@ -60,6 +61,17 @@ BROKEN = (
     OverflowError,
     EOFError,
     OSError,
+)
+# What numpy raises for a header of an array that is none: it tokenizes and evaluates a literal.
+HEADER_ERRORS = (
+    ValueError,
+    SyntaxError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    tokenize.TokenError,
 )
 KINDS = (np.dtype(np.uint8), np.dtype(np.float32))
 
@@ -261,7 +273,7 @@ def _array(entry: Any, info: zipfile.ZipInfo, where: str) -> np.ndarray:
         if version not in reader:
             raise ValueError(f"npy version {version}")
         shape, fortran, kind = reader[version](entry, max_header_size=MOST_HEADER)
-    except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
+    except HEADER_ERRORS as error:
         raise _refused(where, f"{info.filename} is no array: {str(error)[:200]}", expected) from error
     if kind not in KINDS or fortran or any(not isinstance(n, int) or n < 0 for n in shape):
         raise _refused(where, f"{info.filename} is {kind} {shape}", expected)
@@ -291,4 +303,5 @@ def read_card(text: bytes, where: Path | str) -> loader.ModelCard:
 
 def _refused(where: Path | str, found: str, expected: str) -> BundleError:
     name = where.name if isinstance(where, Path) else where
-    return BundleError(f"the bundle is refused: {found}", where=name, expected=expected)
+    # What a stranger wrote, names of entries among it, may be as long as he likes.
+    return BundleError(f"the bundle is refused: {found[:500]}", where=name, expected=expected)

@@ -426,6 +426,9 @@ def parse(text: bytes, *, where: str) -> Result:
     """The result that `text` holds, migrated to the present schema. Raises ResultError."""
     try:
         raw = json.loads(text.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_without_doubles)
+        if b"\\u" in text:
+            # Half of a surrogate pair can be escaped in JSON, and cannot be written: a UnicodeEncodeError.
+            canonical(raw).encode()
     except (ValueError, RecursionError) as error:
         raise ResultError(
             f"the result is no JSON: {error}", where=where, expected="one JSON object in UTF-8"
