@@ -18,10 +18,7 @@ from ebbench.artefacts import PLAIN, replay
 from ebbench.data.store import Store
 from ebbench.errors import StorageError, UsageError, unknown
 from ebbench.runner import pinned
-from ebbench.spec import build_config, content_hash
-
-# In place of smoke, cpu and paper: what the training cost is not known here.
-BUDGET = "external"
+from ebbench.spec import EXTERNAL, build_config, content_hash
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -71,7 +68,7 @@ def claim(
     if protocol not in cls.protocols:
         raise unknown("protocol", protocol, cls.protocols, where=f"task '{plugin.name}'")
     asked: contract.Task = cls(build_config(cls.Options, options, "--set"), protocol, store)
-    sampler = BUDGET if cls.needs == "sample" else ""
+    sampler = EXTERNAL if cls.needs == "sample" else ""
     began = time.perf_counter()
     with pinned():
         score, _, samples = replay(asked, arrays, seed=seed, sampler=sampler, declared=model.score)
@@ -89,7 +86,7 @@ def claim(
         "protocol": protocol,
     }
     scoring = content_hash(key)
-    words = [BUDGET, protocol, asked.source, f"s{seed}", scoring[:10]]
+    words = [EXTERNAL, protocol, asked.source, f"s{seed}", scoring[:10]]
     return result.build(
         {
             "schema_version": result.SCHEMA_VERSION,
@@ -105,7 +102,7 @@ def claim(
             "model": {"name": model.name, "kind": "model", "title": model.title, "code_hash": code},
             "sampler": {"name": sampler} if sampler else None,
             "score": "" if sampler else model.score,
-            "budget": BUDGET,
+            "budget": EXTERNAL,
             "seed": seed,
             "metrics": {name: float(value) for name, value in score.metrics.items()},
             "details": dict(score.details),

@@ -246,7 +246,7 @@ def _pending(jobs: Iterable[Job], results: Path, data_dir: Path | None, summary:
             yield job
 
 
-def run_command(request: Request, seeds: str) -> list[str]:
+def run_command(request: spec.Request, seeds: str) -> list[str]:
     """The words of `ebbench run --json` for a request, as a process of its own."""
     command = [sys.executable, "-m", "ebbench.cli.main", "run", "--json"]
     command += ["--task", request.task, "--model", request.model]

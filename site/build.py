@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from ebbench.site import charts, content
+from ebbench.site import charts, content, matrix
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from ebbench import export, loader
 from ebbench.errors import EbbenchError, StorageError, UsageError
 from ebbench.result import Problem, Result, load_files
+from ebbench.spec import EXTERNAL
 
 HERE = Path(__file__).parent
 # Where the project's Markdown lies in a checkout; an installed wheel has none of it.
@@ -111,6 +112,7 @@ class _Site:
             "result_page": self._result_page,
             "place": export.place,
             "cost": content.cost,
+            "external": EXTERNAL,
             "difference": content.difference,
             "called": charts.called,
             "method_page": lambda name: f"methods/{content.slug(name)}.html",
@@ -127,8 +129,8 @@ class _Site:
             "home.html",
             title="ebbench",
             tasks=self.tasks,
-            matrix=content.matrix(shown, self.methods),
-            metrics={task.name: content.matrix_metric(task).name for task in shown},
+            matrix=matrix.rows(shown, self.methods),
+            metrics={task.name: matrix.metric_of(task).name for task in shown},
             columns=shown,
             latest=latest,
             problems=self.problems,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,25 +104,6 @@ class MethodView:
         return bool(self.card and self.card.kind == "control")
 
 
-@dataclass(frozen=True)
-class MatrixCell:
-    """A method on a task: the primary metric, the rank, and 0 (trivial) to 1 (the best there is)."""
-
-    text: str
-    rank: str
-    heat: float
-
-
-@dataclass(frozen=True)
-class MatrixRow:
-    """A row of the home page's matrix."""
-
-    label: str
-    method: str
-    control: bool
-    cells: Sequence[MatrixCell | None] = field(default_factory=list)
-
-
 def task(name: str, results: Sequence[Result], plugin: loader.Plugin | None) -> TaskView:
     """The view of a task; `plugin` is None where no task of that name is known here."""
     cls = plugin.cls if plugin else None
@@ -167,80 +147,6 @@ def methods(
             )
         )
     return sorted(made, key=lambda m: (m.control, not m.tasks, m.title.lower()))
-
-
-def matrix(tasks: Sequence[TaskView], all_methods: Sequence[MethodView]) -> list[MatrixRow]:
-    """Methods (with their variants and samplers) against tasks, by each task's headline group."""
-    rows: dict[tuple[bool, str], MatrixRow] = {}
-    columns = [task.headline for task in tasks]
-    for column, (task, group) in enumerate(zip(tasks, columns, strict=True)):
-        if not group:
-            continue
-        metric = matrix_metric(task)
-        heat = _heat(group, metric)
-        for row in group:
-            if metric.name not in row.metrics:
-                continue
-            key = (row.kind == "control", charts.called(row))
-            made = rows.setdefault(
-                key,
-                MatrixRow(key[1], row.model, row.kind == "control", [None] * len(tasks)),
-            )
-            cells = list(made.cells)
-            cells[column] = MatrixCell(
-                text=spelled(row.metrics[metric.name]),
-                rank="" if row.rank is None else f"rank {export.place(row, group)}",
-                heat=heat(row.metrics[metric.name].interval.mean),
-            )
-            rows[key] = MatrixRow(made.label, made.method, made.control, cells)
-    order = {method.name: i for i, method in enumerate(all_methods)}
-    return sorted(
-        rows.values(),
-        key=lambda r: (r.control, -sum(c is not None for c in r.cells), order.get(r.method, 0), r.label),
-    )
-
-
-def matrix_metric(task: TaskView) -> Metric:
-    """The metric that the matrix shows of a task with rows: the first primary one that tells models apart."""
-    first = task.primary[0]
-    return task.primary[-1] if _flat(task.headline, first) else first
-
-
-def _flat(group: Sequence[Row], metric: Metric) -> bool:
-    """Whether the best of a metric is reached by several models: it decides nothing then."""
-    means = [
-        row.metrics[metric.name].interval.mean
-        for row in group
-        if row.kind == "model" and metric.name in row.metrics
-    ]
-    return len(means) > 1 and len(set(means)) == 1
-
-
-def _heat(group: Sequence[Row], metric: Metric) -> Any:
-    """0 at the worst control of the group, 1 at the best row."""
-    means = [row.metrics[metric.name].interval.mean for row in group if metric.name in row.metrics]
-    trivial = [
-        row.metrics[metric.name].interval.mean
-        for row in group
-        if row.kind == "control" and metric.name in row.metrics
-    ] or means
-    sign = -1 if metric.better == "lower" else 1
-    # As in the charts: what spans decades is coloured by its logarithm.
-    floor = min((v for v in means if v > 0), default=0.0)
-    decades = charts.spans_decades(metric, means)
-
-    def scaled(value: float) -> float:
-        return math.log(max(value, floor)) if decades else value
-
-    best = scaled(max(means, key=lambda v: sign * v))
-    worst = scaled(min(trivial, key=lambda v: sign * v))
-
-    def heat(value: float) -> float:
-        if best == worst:
-            return 0.0
-        return round(min(1.0, max(0.0, (scaled(value) - worst) / (best - worst))), 3)
-
-    return heat
 
 
 def difference(cell: Cell | None, reference: Reference | None) -> float | None:

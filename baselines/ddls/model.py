@@ -56,8 +56,8 @@ class DDLS(Model):
         """Held-out real examples, and as many samples, on which the logit is calibrated (our choice; the
         paper calibrates on held-out data and does not say how much)."""
         fine_tune_steps: int = 0
-        """Steps that a copy of the discriminator is trained for beforehand, the generator fixed; 0 takes it as
-        it is. DRS (Azadi et al. 2019, section 4.1) keeps training it so; DDLS asks for the best one."""
+        """Steps that a copy of the discriminator is trained for beforehand, the generator fixed; 0 takes it
+        as it is. DRS (Azadi et al. 2019) keeps training it so; DDLS asks for the best one."""
         fine_tune_batch: int = 256
         """Real examples, and as many samples, a step of that (our choice)."""
         fine_tune_lr: float = 1e-3

@@ -40,8 +40,8 @@ def verify(
     repeated: dict[str, dict[str, float]] = {}
     if rerun:
         typer.echo(f"Training and scoring {len(made)} runs of {read.card.name} here ...")
-        with tempfile.TemporaryDirectory() as folder:
-            checks, repeated = verification.rerun(read, data_dir, Path(folder))
+        with tempfile.TemporaryDirectory() as scratch:
+            checks, repeated = verification.rerun(read, data_dir, Path(scratch))
         for check in checks:
             typer.echo(str(check))
         verification.first_bad(checks)
@@ -60,5 +60,8 @@ def verify(
             details["metrics"] = repeated[run_id]
         for name, pixels in pictures.items():
             files.write_atomically(folder / named[name], curves.png(pixels))
-        results_.write(verification.verified(whole, "reproduced" if rerun else "recomputed", details), folder / f"{run_id}.json")
+        results_.write(
+            verification.verified(whole, "reproduced" if rerun else "recomputed", details),
+            folder / f"{run_id}.json",
+        )
         typer.echo(f"  {folder / f'{run_id}.json'}")

@@ -45,6 +45,9 @@ class Given:
     def samples(self, n: int, reduce) -> dict[str, np.ndarray]:
         return reduce(torch.from_numpy(self.drawn))
 
+    def scored_by(self, name: str) -> bool:
+        return name == "energy" and self.energy is not None
+
     def scores(self, x: torch.Tensor, only) -> dict[str, np.ndarray]:
         return {"energy": self.energy(x).double().numpy()}
 

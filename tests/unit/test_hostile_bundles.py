@@ -21,14 +21,55 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
 CARD = b'name = "mine"\ntitle = "Mine"\n'
 ARRAYS = {"samples.samples": np.arange(20, dtype=np.float32).reshape(10, 2)}
 NASTY = [
-    "../up", "/root", "..", ".", "", "~", "C:\\x", "a\\b", "model/../x", "model/a/b", "results/../../x.json",
-    "results/.json", "artefacts/a.npz/", "model/\u202egpj.py", "model/a\nb", "model/<script>", "con", "CARD.TOML",
-    "artefacts/" + "a" * 400 + ".npz", "model/.hidden", "model//x", "results/a b.json", "__proto__", "model/é.py",
-]  # fmt: skip
+    "../up",
+    "/root",
+    "..",
+    ".",
+    "",
+    "~",
+    "C:\\x",
+    "a\\b",
+    "model/../x",
+    "model/a/b",
+    "results/../../x.json",
+    "results/.json",
+    "artefacts/a.npz/",
+    "model/\u202egpj.py",
+    "model/a\nb",
+    "model/<script>",
+    "con",
+    "CARD.TOML",
+    "artefacts/" + "a" * 400 + ".npz",
+    "model/.hidden",
+    "model//x",
+    "results/a b.json",
+    "__proto__",
+    "model/é.py",
+]
 HOSTILE = [
-    None, True, -1, 0, 1e308, 10**400, "", "x" * 5000, "<script>alert(1)</script>", "\x00", "\ud800", "../..", [], {},
-    [[[]]], {"a": {}}, {"__class__": "x"}, float("nan"), float("inf"), -float("inf"), "javascript:alert(1)", "' OR 1",
-]  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1e308,
+    10**400,
+    "",
+    "x" * 5000,
+    "<script>alert(1)</script>",
+    "\x00",
+    "\ud800",
+    "../..",
+    [],
+    {},
+    [[[]]],
+    {"a": {}},
+    {"__class__": "x"},
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    "javascript:alert(1)",
+    "' OR 1",
+]
 
 
 def many(n: int):
@@ -88,7 +129,9 @@ def test_the_honest_one_is_read(honest: Path):
 
 @many(1000)
 @given(data=st.data())
-def test_bytes_that_are_changed_change_nothing_or_are_refused(honest: Path, target: Path, data: st.DataObject):
+def test_bytes_that_are_changed_change_nothing_or_are_refused(
+    honest: Path, target: Path, data: st.DataObject
+):
     content = bytearray(honest.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content) - 1))
@@ -164,9 +207,13 @@ def test_a_result_with_a_field_of_another_kind_is_read_as_such_or_refused(
 
 SHAPES = st.one_of(
     st.lists(st.integers(-2, 2**70), max_size=4).map(lambda sizes: repr(tuple(sizes))),
-    st.sampled_from(["()", "(3,)", "(True,)", "(3.0,)", "'x'", "None", "(" * 100, "(1,)*10**9", "__import__('os')"]),
+    st.sampled_from(
+        ["()", "(3,)", "(True,)", "(3.0,)", "'x'", "None", "(" * 100, "(1,)*10**9", "__import__('os')"]
+    ),
 )
-KINDS = st.sampled_from(["<f4", "|u1", "|O", "<f8", ">f4", "<U9", "|V4", "[('a', '<f4')]", "<m8[s]", "nonsense"])
+KINDS = st.sampled_from(
+    ["<f4", "|u1", "|O", "<f8", ">f4", "<U9", "|V4", "[('a', '<f4')]", "<m8[s]", "nonsense"]
+)
 
 
 @many(600)
