@@ -317,7 +317,7 @@ def _flatten(value: Any, prefix: str, pairs: list[tuple[str, str]]) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
             _flatten(inner, f"{prefix}.{key}" if prefix else key, pairs)
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
         for i, inner in enumerate(value):
             _flatten(inner, f"{prefix}[{i}]", pairs)
     else:

@@ -136,6 +136,33 @@ def test_without_script_the_tables_are_whole(opened):
     assert at.page.get_by_role("link", name="CSV").is_visible()
 
 
+HOSTILE = '"><script>alert(1)</script><img src=x onerror="alert(2)"><svg onload=alert(3)>'
+
+
+def test_what_a_stranger_wrote_runs_in_no_browser(browser, tmp_path: Path):
+    source = next((ROOT / "results" / "gaussian" / "vae").glob("*.json"))
+    raw = json.loads(source.read_text(encoding="utf-8"))
+    raw["model"] |= {"title": HOSTILE, "variant": HOSTILE}
+    raw["task"] |= {"protocol": HOSTILE, "source": HOSTILE, "options": {HOSTILE: HOSTILE}}
+    raw |= {"budget": HOSTILE, "overrides": {HOSTILE: HOSTILE}, "details": {HOSTILE: HOSTILE}, "pictures": {}}
+    raw["provenance"]["command"] = HOSTILE
+    folder = tmp_path / "results" / "gaussian" / "vae"
+    folder.mkdir(parents=True)
+    (folder / source.name).write_text(json.dumps(raw), encoding="utf-8")
+    assert build(tmp_path / "results", tmp_path / "site") == []
+    result_page = f"results/gaussian/vae/{source.stem}.html"
+    for path in ("index.html", "tasks/gaussian.html", "methods/vae.html", result_page):
+        at = Opened(browser, tmp_path / "site", path)
+        alerts: list[str] = []
+        at.page.on("dialog", lambda dialog, seen=alerts: (seen.append(dialog.message), dialog.dismiss()))
+        at.page.reload()
+        at.page.wait_for_timeout(100)
+        assert "alert(1)" in at.page.content(), f"{path} shows it"
+        assert alerts == [] and at.said == [], path
+        assert all(url.startswith(("file://", "data:")) and not url.endswith("/x") for url in at.asked)
+        at.context.close()
+
+
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize(
     "path", ["index.html", "tasks/stackedmnist.html", "methods/meg.html", "findings.html"]
