@@ -103,7 +103,7 @@ def pack(path: Path, entries: dict[str, bytes]) -> None:
     """A bundle of these entries, with a manifest that fits them."""
     files = {name: hashlib.sha256(content).hexdigest() for name, content in entries.items()}
     with zipfile.ZipFile(path, "w") as packed:
-        packed.writestr("manifest.json", json.dumps({"format": bundles.FORMAT, "files": files}))
+        packed.writestr("manifest.json", json.dumps({"format": bundles.KIND.format, "files": files}))
         for name, content in entries.items():
             packed.writestr(zipfile.ZipInfo(name), content)
 
@@ -170,7 +170,7 @@ def test_entries_of_other_names_are_refused(honest: Path, target: Path, name: st
         return
     pack(target, {**entries, name: content})
     found = read_whole(target)
-    assert found is None or bundles.ENTRIES.fullmatch(name)
+    assert found is None or bundles.KIND.names.fullmatch(name)
     if found is not None:
         assert name == "README.md" or name.startswith("model/")
 
