@@ -17,8 +17,9 @@ from ebbench import bundles, contract, loader, provenance, result
 from ebbench.artefacts import PLAIN, replay
 from ebbench.data.store import Store
 from ebbench.errors import StorageError, UsageError, unknown
+from ebbench.result import EXTERNAL
 from ebbench.runner import pinned
-from ebbench.spec import EXTERNAL, build_config, content_hash
+from ebbench.spec import build_config, content_hash
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

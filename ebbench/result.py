@@ -36,6 +36,9 @@ from ebbench.files import write_atomically
 
 SCHEMA_VERSION = 2
 
+# The budget of what was trained elsewhere: what that cost is not known here.
+EXTERNAL = "external"
+
 Tier = Literal["claimed", "recomputed", "reproduced"]
 
 Raw = dict[str, Any]

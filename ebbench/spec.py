@@ -25,8 +25,6 @@ from ebbench.errors import ContractError, PluginError, UsageError, unknown
 from ebbench.result import Result
 
 BUDGETS = ("smoke", "cpu", "paper")
-# Of what was trained elsewhere: what that cost is not known here.
-EXTERNAL = "external"
 # In a budget's table of a card: the wall-clock limit of the training, not a knob of the model.
 MINUTES = "minutes"
 

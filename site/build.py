@@ -22,8 +22,7 @@ from markupsafe import Markup
 
 from ebbench import export, loader
 from ebbench.errors import EbbenchError, StorageError, UsageError
-from ebbench.result import Problem, Result, load_files
-from ebbench.spec import EXTERNAL
+from ebbench.result import EXTERNAL, Problem, Result, load_files
 
 HERE = Path(__file__).parent
 # Where the project's Markdown lies in a checkout; an installed wheel has none of it.
