@@ -22,6 +22,7 @@ from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Ta
 from ebbench.data import cifar10
 from ebbench.data.pool import Pool
 from ebbench.data.store import Store
+from ebbench.errors import DataError
 from ebbench.metrics import image
 from ebbench.pictures import sheet
 
@@ -171,6 +172,15 @@ class Cifar10(Task):
                     file=sys.stderr,
                     flush=True,
                 )
+        # Before hours of training.
+        if extractor == resnet.NAME and not resnet.WEIGHTS.exists():
+            raise DataError(
+                f"the weights of {resnet.NAME} are not here",
+                where=str(resnet.WEIGHTS),
+                expected="a file of safetensors",
+                fix="`python tasks/cifar10/train_resnet.py` makes it (40 minutes on one core); or give "
+                "Inception's with `ebbench data fetch inception`",
+            )
         self.source = source
         self.options = replace(options, source=source, features=extractor)
         self.data_hashes = cifar10.hashes(store, source)

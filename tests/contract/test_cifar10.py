@@ -178,6 +178,12 @@ def words(*more: str, verb: str = "run") -> list[str]:
     return [verb, *more, "--results", "made", "--quiet"]
 
 
+def test_without_any_weights_nothing_is_trained(cli, little: None, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(module("resnet"), "WEIGHTS", tmp_path / "nowhere")
+    said = cli(*words("--task", "cifar10", "--model", "sngan", "--budget", "smoke"))
+    assert said.code == 2 and "train_resnet.py" in said.err and "training" not in said.err
+
+
 def test_a_run_and_another_score_of_the_same_samples(cli, little: None, tmp_path: Path):
     said = cli(
         *words("--task", "cifar10", "--model", "real-data", "--budget", "smoke", "--set", "samples=1000")
