@@ -38,6 +38,7 @@ def main() -> None:
         "kdd99-methods": lambda all_: methods([r for r in all_ if r.task.name == "kdd99"], "f1"),
         "kdd99-epochs": lambda all_: epochs([r for r in all_ if r.task.name == "kdd99"], "f1"),
         "mnist-anomaly-digits": lambda all_: digits([r for r in all_ if r.task.name == "mnist-anomaly"]),
+        "toy2d-25gaussians": lambda all_: toys([r for r in all_ if r.task.name == "toy2d"], "25gaussians"),
     }
     for name, draw in figures.items():
         figure = draw([r for r in results if r.budget == "cpu"])
@@ -56,6 +57,15 @@ def called(result: Result) -> str:
     return f"{model.name}:{model.variant}" if model.variant else model.name
 
 
+def called_with_sampler(result: Result) -> str:
+    """The same, with the sampler that is not the generator's and the base and calibration of DDLS."""
+    sampler = result.sampler.name if result.sampler else ""
+    parts = [called(result), "" if sampler == "generator" else sampler]
+    parts += ["on " + str(result.overrides["base"])] if "base" in result.overrides else []
+    parts += ["not calibrated"] if result.overrides.get("ddls.calibrated") is False else []
+    return " ".join(part for part in parts if part)
+
+
 def methods(results: list[Result], metric: str) -> plt.Figure | None:
     """One line a method: each seed's value, their mean, and the published value where there is one."""
     if not results:
@@ -70,17 +80,38 @@ def methods(results: list[Result], metric: str) -> plt.Figure | None:
         if row.model and metric in row.metrics
     }
     for panel, protocol in zip(panels[0], protocols, strict=True):
-        _methods(panel, [r for r in results if r.task.protocol == protocol], metric, published)
+        _methods(panel, [r for r in results if r.task.protocol == protocol], metric, published, called)
         panel.set_title(f"protocol {protocol}")
     return figure
 
 
-def _methods(panel: Axes, results: list[Result], metric: str, published: dict[str, float]) -> None:
+def toys(results: list[Result], law: str) -> plt.Figure | None:
+    """One line a method and sampler: where its samples lie, and where the mass of its energy does."""
+    if not results:
+        return None
+    figure, panels = plt.subplots(1, 2, figsize=(10, 6), layout="constrained")
+    for panel, metric in zip(panels, (f"high_quality_4_{law}", f"spurious_mass_{law}"), strict=True):
+        # An energy is the same whatever its sampler.
+        energies = metric.startswith("spurious")
+        with_it = [r for r in results if metric in r.metrics]
+        if energies:
+            with_it = [r for r in with_it if r.sampler is None or r.sampler.name == "generator"]
+        _methods(panel, with_it, metric, {}, called if energies else called_with_sampler)
+    return figure
+
+
+def _methods(
+    panel: Axes,
+    results: list[Result],
+    metric: str,
+    published: dict[str, float],
+    label: Callable[[Result], str],
+) -> None:
     values: dict[str, list[float]] = defaultdict(list)
     for result in results:
-        values[called(result)].append(result.metrics[metric])
+        values[label(result)].append(result.metrics[metric])
     order = sorted(values, key=lambda name: sum(values[name]) / len(values[name]))
-    controls = {called(r) for r in results if r.model.kind == "control"}
+    controls = {label(r) for r in results if r.model.kind == "control"}
     for height, name in enumerate(order):
         colour = "0.6" if name in controls else "C0"
         panel.plot(values[name], [height] * len(values[name]), "o", color=colour, markersize=4, alpha=0.6)
