@@ -104,7 +104,8 @@ def _total_training(parts: Mapping[str, Part]) -> dict[str, Any]:
         "hash": content_hash({name: part.training["hash"] for name, part in parts.items()}),
         "steps": steps,
         "seconds": round(seconds, 3),
-        "steps_per_second": round(steps / seconds, 4) if steps else None,
+        # A part without a rate ran on a GPU that others used as well, or took no step.
+        "steps_per_second": round(steps / seconds, 4) if records[0]["steps_per_second"] else None,
         # One part that ran out of time is what a reader has to know.
         "stopped_by": "time" if "time" in stopped else records[0]["stopped_by"],
         "parameters": max(r["parameters"] for r in records),

@@ -43,6 +43,8 @@ PACKAGES = (
 )
 
 # What may differ from the commit without the code being another: results, documents, tests.
+# Set for runs that share one GPU, by whoever starts them together.
+SHARED_GPU = "EBBENCH_SHARED_GPU"
 _CODE = ("ebbench", "tasks", "baselines", "pyproject.toml")
 
 _SECONDS = 10.0
@@ -196,6 +198,7 @@ def _gpu(device: torch.device) -> Gpu | None:
         driver=driver.splitlines()[0].strip() if driver else None,
         cuda=torch.version.cuda,
         peak_memory=torch.cuda.max_memory_allocated(device),
+        shared=bool(os.environ.get(SHARED_GPU)),
     )
 
 

@@ -168,6 +168,9 @@ class Gpu(_Part):
     driver: str | None = None
     cuda: str | None = None
     peak_memory: Count
+    shared: Annotated[
+        bool, Field(description="other runs used it at the same time: no seconds here are a timing")
+    ] = False
 
 
 class Flags(_Part):
@@ -283,7 +286,8 @@ class Result(_Part):
 
     def digest(self) -> str:
         """The SHA-256 of all but the verification, which is bound to it."""
-        rest = self.model_dump(mode="json", exclude={"verification"})
+        # Without defaults: an optional field that a later version adds must not unbind what was verified.
+        rest = self.model_dump(mode="json", exclude={"verification"}, exclude_defaults=True)
         return hashlib.sha256(canonical(rest).encode()).hexdigest()
 
     def row_key(self) -> str:

@@ -243,15 +243,17 @@ def _trained(
     with _plugin_code(spec.model, place, "train"):
         model.train(data, run)
     run.finish()
+    trained_on = _provenance(spec, task, seed, settings)
+    timed = run.steps > 0 and not (trained_on.gpu and trained_on.gpu.shared)
     record = {
         "steps": run.steps,
         "seconds": round(run.seconds, 3),
-        "steps_per_second": round(run.steps / run.seconds, 4) if run.steps else None,
+        "steps_per_second": round(run.steps / run.seconds, 4) if timed else None,
         "stopped_by": run.stopped_by,
         "parameters": _parameters(model),
         "curves": dataclasses.asdict(run.curves),
         "evaluations": dataclasses.asdict(run.evaluations),
-        "provenance": _provenance(spec, task, seed, settings).model_dump(mode="json"),
+        "provenance": trained_on.model_dump(mode="json"),
     }
     if model.keeps_state:
         # What training alone needs (optimisers) is not there on a fresh model, and is not kept.

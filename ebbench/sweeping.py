@@ -26,6 +26,7 @@ from ebbench import contract, spec
 from ebbench.data.store import Store
 from ebbench.errors import UsageError
 from ebbench.files import home
+from ebbench.provenance import SHARED_GPU
 
 
 class _Entry(BaseModel):
@@ -170,6 +171,8 @@ def sweep(
     environment = os.environ | {
         name: str(max(1, total // workers)) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     }
+    if workers > 1:
+        environment[SHARED_GPU] = "1"
     options = ["--device", device, "--results", str(results)]
     options += ["--data-dir", str(data_dir)] if data_dir else []
     groups: dict[str, list[Job]] = {}

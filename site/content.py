@@ -162,11 +162,13 @@ def cost(results: Sequence[Result]) -> dict[str, Any]:
     hardware = (
         trained_on.gpu.name if trained_on.gpu else f"{trained_on.cpu.model}, {trained_on.cpu.threads} threads"
     )
+    shared = trained_on.gpu is not None and trained_on.gpu.shared
+    hardware += ", shared" if shared else ""
     return {
-        "seconds": sum(t.seconds for t in training) / len(training),
+        "seconds": None if shared else sum(t.seconds for t in training) / len(training),
         "hardware": hardware.replace(", 1 threads", ", 1 thread"),
         "parameters": max(t.parameters for t in training),
-        "rate": sum(rates) / len(rates) if rates else None,
+        "rate": sum(rates) / len(rates) if rates and not shared else None,
     }
 
 
@@ -366,8 +368,10 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def hours(seconds: float) -> str:
-    """A duration in words."""
+def hours(seconds: float | None) -> str:
+    """A duration in words; nothing where it is not known."""
+    if seconds is None:
+        return ""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -118,6 +118,8 @@ def _result(result: Result) -> None:
     for part in result.parts:
         _section(f"part {part.name}", {name: f"{value:.6g}" for name, value in sorted(part.metrics.items())})
     rate = f", {training.steps_per_second:g} steps/s" if training.steps_per_second else ""
+    gpu = (training.provenance or result.provenance).gpu
+    rate += ", on a GPU that others used too" if gpu and gpu.shared else ""
     drawn = f", {scoring.samples:,} samples" if scoring.samples else ""
     _section(
         "cost",

@@ -131,6 +131,22 @@ def test_markup_in_any_text_of_a_result_is_shown_and_not_obeyed(some: Path, tmp_
         assert links.tags.count("script") == text.count('src="') - text.count("<img"), "no script of theirs"
 
 
+def test_seconds_on_a_shared_gpu_are_no_timing(some: Path, tmp_path: Path, cli):
+    path = some / "gaussian" / "vae" / one_of("gaussian", "vae").name
+    raw = json.loads(path.read_text())
+    gpu = {"name": "Fast GPU", "driver": None, "cuda": "13", "peak_memory": 1}
+    for shared, shown in ((False, ">Fast GPU<"), (True, ">Fast GPU, shared<")):
+        for provenance in (raw["provenance"], raw["training"]["provenance"]):
+            provenance["gpu"] = gpu | {"shared": shared}
+        raw["training"]["seconds"] = 7654.0
+        path.write_text(json.dumps(raw))
+        assert build(some, tmp_path / "site") == []
+        page = (tmp_path / "site" / "tasks" / "gaussian.html").read_text(encoding="utf-8")
+        assert shown in page and ("2.1 h" in page) is not shared
+        said = cli("show", path)
+        assert ("others used too" in said.out) is shared, said.err
+
+
 def test_a_task_that_nobody_knows_has_a_page_too(some: Path, tmp_path: Path):
     path = some / "gaussian" / "vae" / one_of("gaussian", "vae").name
     raw = json.loads(path.read_text())
