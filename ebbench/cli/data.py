@@ -71,7 +71,7 @@ def verify(names: Names = None, data_dir: DataDir = None, as_json: Json = False)
 
 
 def _chosen(names: list[str] | None) -> list[str]:
-    from ebbench.data.store import DATASETS
+    from ebbench.data.registry import DATASETS
 
     return list(names) if names else list(DATASETS)
 

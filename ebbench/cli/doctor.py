@@ -136,7 +136,7 @@ def _folders() -> Iterator[Finding]:
 
 
 def _data(store: Store) -> Iterator[Finding]:
-    from ebbench.data.store import DATASETS
+    from ebbench.data.registry import DATASETS
     from ebbench.errors import EbbenchError
 
     for name in DATASETS:

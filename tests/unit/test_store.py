@@ -14,8 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from ebbench.cli import data as data_cli
+from ebbench.data import registry
 from ebbench.data import store as store_module
-from ebbench.data.store import DATASETS, Content, DataFile, DataMissing, Dataset, Store, check
+from ebbench.data.registry import DATASETS, Content, DataFile, Dataset
+from ebbench.data.store import DataMissing, Store, check
 from ebbench.errors import DataError, StorageError, UsageError
 
 PLAIN = {"first.gz": b"one " * 3000, "second.gz": bytes(range(256)) * 40}
@@ -38,7 +40,8 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
         mirrors=("https://one.invalid/{file}", "https://two.invalid/{file}"),
         folders=("TOY/raw",),
     )
-    monkeypatch.setattr(store_module, "DATASETS", {"toy": entry})
+    for module in (store_module, registry):
+        monkeypatch.setattr(module, "DATASETS", {"toy": entry})
     monkeypatch.delenv("EBBENCH_DATA", raising=False)
     monkeypatch.delenv("EBBENCH_OFFLINE", raising=False)
 
@@ -322,7 +325,8 @@ MD5 = {
 
 
 def test_the_real_table_fits_the_files_at_hand(mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "DATASETS", DATASETS)
+    for module in (store_module, registry):
+        monkeypatch.setattr(module, "DATASETS", DATASETS)
     found = Store(mnist).paths("mnist")
     assert set(found) == set(MD5)
     for name, path in found.items():
