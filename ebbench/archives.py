@@ -17,6 +17,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from ebbench.files import write_atomically
 
 MANIFEST = "manifest.json"
 MOST_MANIFEST = 32 << 20
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # What zipfile raises for entries that are encrypted, of an unknown kind, broken, or before the file's begin.
 BROKEN = (
     zipfile.BadZipFile,
@@ -48,7 +50,8 @@ class Kind:
     """What an archive is called, who makes it, and what may be in it.
 
     `names` are the entries' names; `required` must be there; `most` gives the bytes that one may unpack to.
-    `most_entries` and `most_all` bound their number and their bytes together.
+    `most_entries` and `most_all` bound their number and their bytes together, `most_kept` the bytes of those
+    that are kept in memory.
     """
 
     what: str
@@ -59,6 +62,7 @@ class Kind:
     most: Callable[[str], int]
     most_entries: int
     most_all: int
+    most_kept: int
 
     def refused(self, where: Path | str, found: str, expected: str = "") -> BundleError:
         """The error that says why; what a stranger wrote, names among it, may be as long as he likes."""
@@ -101,10 +105,22 @@ def read(path: Path, kind: Kind, keep: Callable[[str], bool]) -> tuple[str, dict
             expected=f"a {kind.what} of `{kind.maker}`",
         ) from error
     try:
+        if (count := _count(path)) > kind.most_entries:
+            raise kind.refused(path, f"{count:,} entries", f"at most {kind.most_entries:,}")
         with zipfile.ZipFile(path) as packed:
             return (digest, *_entries(packed, path, kind, keep))
     except BROKEN as error:
         raise kind.refused(path, f"it is no good zip file: {error}") from error
+
+
+def _count(path: Path) -> int:
+    """How many entries the end of a zip file says that it has; zipfile would read them all to count."""
+    with path.open("rb") as file:
+        end = file.seek(0, io.SEEK_END)
+        file.seek(max(0, end - 65_557))
+        tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    return int.from_bytes(tail[at + 10 : at + 12], "little") if at >= 0 else 0
 
 
 def entry(path: Path, kind: Kind, name: str) -> bytes:
@@ -132,6 +148,10 @@ def _entries(
     infos = packed.infolist()
     if len(infos) > kind.most_entries:
         raise kind.refused(path, f"{len(infos):,} entries", f"at most {kind.most_entries:,}")
+    if odd_ones := [info for info in infos if info.compress_type not in METHODS]:
+        raise kind.refused(
+            path, f"{odd_ones[0].filename[:80]!r} is packed in an odd way", "deflated or stored"
+        )
     names = [info.filename for info in infos]
     for info in infos:
         if info.filename != MANIFEST and not kind.names.fullmatch(info.filename):
@@ -145,10 +165,12 @@ def _entries(
         if info.file_size > most:
             raise kind.refused(path, f"{info.filename} holds {info.file_size:,} bytes", f"at most {most:,}")
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        (twice, _), *_ = Counter(names).most_common(1)
         raise kind.refused(path, f"{twice} stands twice", "each entry once")
     if sum(info.file_size for info in infos) > kind.most_all:
         raise kind.refused(path, "it unpacks to too much", f"at most {kind.most_all:,} bytes")
+    if sum(info.file_size for info in infos if keep(info.filename)) > kind.most_kept:
+        raise kind.refused(path, "its texts are too large", f"at most {kind.most_kept:,} bytes together")
     for needed in (MANIFEST, *kind.required):
         if needed not in names:
             raise kind.refused(path, f"there is no {needed}")

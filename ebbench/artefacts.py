@@ -7,8 +7,10 @@ the question counting how often the task asked for scores; those of a part begin
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,6 @@ from ebbench.errors import ContractError
 from ebbench.progress import Reporter
 from ebbench.scoring import Reduce, Scoring
 from ebbench.signals import StopRequest
-from ebbench.training import Curves
 
 Arrays = dict[str, np.ndarray]
 # The draw that a task names no other way, and from whose beginning a draw without an array is taken.
@@ -34,6 +35,15 @@ def as_bytes(spec: DataSpec) -> bool:
     return len(spec.shape) == 3 and spec.low is not None and spec.high is not None
 
 
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """The SHA-256 of named arrays by their values, however they were packed."""
+    found = hashlib.sha256()
+    for name, values in sorted(arrays.items()):
+        found.update(f"{name} {values.dtype} {values.shape} ".encode())
+        found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()
+
+
 class Recorded(Scoring):
     """A scoring whose samples and scores are kept in `arrays`."""
 
@@ -42,7 +52,7 @@ class Recorded(Scoring):
         self._prefix = f"{part}/" if part else ""
         self._arrays = arrays
         self._chunks: dict[str, list[np.ndarray]] = {}
-        self._questions: dict[str, int] = {}
+        self._question = 0
 
     def _took_samples(self, name: str, drawn: Tensor) -> Tensor:
         key = f"{self._prefix}samples.{name}"
@@ -69,11 +79,15 @@ class Recorded(Scoring):
             )
         self._chunks.clear()
 
+    def scores(self, x: Tensor, **options: Any) -> Arrays:
+        """As any scoring's; the values are in the arrays afterwards."""
+        made = super().scores(x, **options)
+        self._question += 1
+        return made
+
     def _took_scores(self, name: str, values: np.ndarray) -> np.ndarray:
-        question = self._questions.get(name, 0)
-        self._questions[name] = question + 1
         taken = values.astype(np.float32)
-        self._arrays[f"{self._prefix}scores.{question}.{name}"] = taken
+        self._arrays[f"{self._prefix}scores.{self._question}.{name}"] = taken
         return taken.astype(np.float64)
 
 
@@ -89,18 +103,37 @@ class Replayed(Scoring):
         super().__init__(*args, **options)
         self._prefix = f"{part}/" if part else ""
         self._arrays = arrays
+        self.used: set[str] = set()
         self._at: dict[str, int] = {}
         self._question = 0
 
-    def _drawn(self, name: str, number: int, count: int) -> Any:
+    def samples(self, n: int, reduce: Reduce, *, name: str = "samples", **options: Any) -> Arrays:
+        """As any scoring's, out of the arrays."""
+        self._enough(name, n)
+        return super().samples(n, reduce, name=name, **options)
+
+    def images(self, n: int, reduce: Reduce, *, name: str = "samples", **options: Any) -> Arrays:
+        """The same."""
+        self._enough(name, n)
+        return super().images(n, reduce, name=name, **options)
+
+    def _enough(self, name: str, n: int) -> None:
+        # Before anything is done `n` times, which the options of a stranger may have set.
+        key = self._samples_key(name)
+        have, wanted = len(self._array(key)), self._at.get(name, 0) + n
+        if have < wanted:
+            raise ContractError(
+                f"'{key}' holds {have:,} samples", where="the artefacts", expected=f"{wanted:,}"
+            )
+
+    def _samples_key(self, name: str) -> str:
         key = f"{self._prefix}samples.{name}"
-        key = key if key in self._arrays else self._prefix + PLAIN
+        return key if key in self._arrays else self._prefix + PLAIN
+
+    def _drawn(self, name: str, number: int, count: int) -> Any:
+        key = self._samples_key(name)
         begin = self._at.get(name, 0)
         stored = self._array(key)
-        if len(stored) < begin + count:
-            raise ContractError(
-                f"'{key}' holds {len(stored):,} samples", where="the artefacts", expected=f"{begin + count:,}"
-            )
         wanted = (len(stored), *self._spec.shape)
         kind = np.uint8 if as_bytes(self._spec) else np.float32
         if stored.shape != wanted or stored.dtype != kind:
@@ -154,25 +187,34 @@ class Replayed(Scoring):
                 expected="every array that the task asks for",
                 fix=f"there are {', '.join(sorted(self._arrays)[:12]) or 'none'}",
             )
+        self.used.add(key)
         return self._arrays[key]
 
 
-def replay(
-    task: Task,
-    arrays: Mapping[str, np.ndarray],
-    *,
-    seed: int,
-    sampler: str = "",
-    declared: str = "",
-    evaluations: Mapping[str, Curves] | None = None,
-) -> tuple[Score, dict[str, np.ndarray], int]:
-    """The score of `arrays`, its pictures by name, and how many samples the task took; no model is asked.
+@dataclass(frozen=True)
+class Replay:
+    """What a task made of arrays: its score, that of each part, pictures by name.
 
-    `evaluations` are those along each part's training, by the part's name. Raises ContractError as
-    `Replayed` does.
+    `samples` is how many it took, `unused` which arrays it did not ask for.
+    """
+
+    score: Score
+    parts: Mapping[str, Score]
+    pictures: Mapping[str, np.ndarray]
+    samples: int
+    unused: list[str]
+
+
+def replay(
+    task: Task, arrays: Mapping[str, np.ndarray], *, seed: int, sampler: str = "", declared: str = ""
+) -> Replay:
+    """Score `arrays`; no model is asked, and nothing is known of its training.
+
+    Raises ContractError as `Replayed` does.
     """
     scores: dict[str, Score] = {}
     pictures: dict[str, np.ndarray] = {}
+    used: set[str] = set()
     asked = 0
     with tempfile.TemporaryDirectory() as folder:
         for name, part in task.parts(seed).items():
@@ -189,12 +231,12 @@ def replay(
                 # Never called: what is drawn is in the arrays.
                 draw=torch.empty,
                 declared=declared,
-                evaluations=(evaluations or {}).get(name, Curves()),
                 plugin_folder=Path("artefacts"),
                 stop=StopRequest(),
                 reporter=Reporter(),
             )
             scores[name] = part.score(nobody, scoring)
             asked += scoring.asked
+            used |= scoring.used
             pictures |= {f"{name} {key}".strip().replace(" ", "-"): v for key, v in scoring.pictures.items()}
-        return task.combine(scores), pictures, asked
+        return Replay(task.combine(scores), scores, pictures, asked, sorted(arrays.keys() - used))

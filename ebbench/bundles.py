@@ -30,11 +30,15 @@ import numpy as np
 from ebbench import archives, loader, result
 from ebbench.errors import BundleError
 
-RUN = r"[A-Za-z0-9][A-Za-z0-9._+=,@-]{0,250}"
-ARRAY = re.compile(r"(?:[a-z0-9 -]{1,40}/)?(?:samples\.[a-z_]{1,40}|scores\.\d{1,4}\.[a-z_]{1,40})\.npy")
+# With what comes before and after it, a file name is no longer than file systems take.
+RUN = r"[A-Za-z0-9][A-Za-z0-9._+=,@-]{0,149}"
+ARRAY = re.compile(
+    r"(?:[a-z0-9 -]{1,40}/)?(?:samples\.[\w-]{1,40}|scores\.\d{1,4}\.[\w-]{1,40})\.npy", re.ASCII
+)
 PLAIN = re.compile(r"(?:[a-z0-9 -]{1,40}/)?samples\.npy")
-# Entries, bytes of a text, of an archive of arrays, and of all together when unpacked.
-MOST_ENTRIES, MOST_TEXT, MOST_ARRAYS, MOST_ALL = 1000, 32 << 20, 2 << 30, 8 << 30
+# Entries, bytes of a text by where it lies, of an archive of arrays, and of all together when unpacked.
+MOST_ENTRIES, MOST_ARRAYS, MOST_ALL, MOST_TEXTS = 1000, 2 << 30, 8 << 30, 256 << 20
+MOST_TEXT = {"card.toml": 16 << 10, "README.md": 1 << 20, "model": 1 << 20, "results": 8 << 20}
 MOST_HEADER = 4096
 KIND = archives.Kind(
     what="bundle",
@@ -45,9 +49,10 @@ KIND = archives.Kind(
         rf"|results/{RUN}\.json|artefacts/{RUN}\.npz"
     ),
     required=("card.toml",),
-    most=lambda name: MOST_ARRAYS if name.startswith("artefacts/") else MOST_TEXT,
+    most=lambda name: MOST_TEXT.get(name.partition("/")[0], MOST_ARRAYS),
     most_entries=MOST_ENTRIES,
     most_all=MOST_ALL,
+    most_kept=MOST_TEXTS,
 )
 # What numpy raises for a header of an array that is none: it tokenizes and evaluates a literal.
 HEADER_ERRORS = (
@@ -92,8 +97,19 @@ def write(
     entries: dict[str, bytes] = {"card.toml": card}
     if folder is not None:
         for file in sorted(folder.iterdir()):
-            if file.is_file() and file.name not in ("card.toml", "README.md"):
+            if (
+                file.is_file()
+                and not file.name.startswith(".")
+                and file.name not in ("card.toml", "README.md")
+            ):
                 entries[f"model/{file.name}"] = file.read_bytes()
+            elif file.is_dir() and not file.name.startswith((".", "__pycache__")):
+                raise BundleError(
+                    f"'{file.name}' cannot go into a bundle",
+                    where=str(folder),
+                    expected="a folder of files, without folders",
+                    fix="move its files up",
+                )
         if (folder / "README.md").is_file():
             entries["README.md"] = (folder / "README.md").read_bytes()
     for run_id, made in results.items():

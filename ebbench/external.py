@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ebbench import bundles, contract, loader, provenance, result
-from ebbench.artefacts import PLAIN, replay
+from ebbench.artefacts import PLAIN, digest, replay
 from ebbench.data.store import Store
 from ebbench.errors import StorageError, UsageError, unknown
 from ebbench.result import EXTERNAL
@@ -56,6 +56,13 @@ def claim(
     BundleError for a wrong card, ContractError for arrays that do not fit (`where` names their file).
     """
     model = bundles.read_card(card, "card.toml")
+    if model.kind == "control":
+        raise UsageError(
+            "a control cannot be submitted as samples",
+            where="card.toml: kind",
+            expected='kind = "model"',
+            fix="leave it out",
+        )
     if model.name in loader.names("model"):
         raise UsageError(
             f"'{model.name}' is a model of this project",
@@ -68,16 +75,24 @@ def claim(
     protocol = protocol or next(iter(cls.protocols))
     if protocol not in cls.protocols:
         raise unknown("protocol", protocol, cls.protocols, where=f"task '{plugin.name}'")
+    if cls.needs == "energy" and not model.score:
+        raise UsageError(
+            "the card declares no score",
+            where="card.toml",
+            expected='score = "energy", or which of the arrays scores.N.NAME it is',
+            fix="declare it: which score counts is not for the test set to choose",
+        )
     asked: contract.Task = cls(build_config(cls.Options, options, "--set"), protocol, store)
     sampler = EXTERNAL if cls.needs == "sample" else ""
     began = time.perf_counter()
     with pinned():
-        score, _, samples = replay(asked, arrays, seed=seed, sampler=sampler, declared=model.score)
+        declared = model.score if cls.needs == "energy" else ""
+        replayed = replay(asked, arrays, seed=seed, sampler=sampler, declared=declared)
         seconds = time.perf_counter() - began
         code = hashlib.sha256(card).hexdigest()
         command = f"ebbench submit --task {plugin.name} --samples {where} --card card.toml"
         scored_on = provenance.collect(torch.device("cpu"), dict(asked.data_hashes), code, command)
-    made = content_hash({name: _digest(values) for name, values in arrays.items()})
+    made = digest(arrays)
     settled = dataclasses.asdict(asked.options)
     key = {
         "artefacts": made,
@@ -87,6 +102,7 @@ def claim(
         "protocol": protocol,
     }
     scoring = content_hash(key)
+    training = {"hash": made, "steps": 0, "seconds": 0.0, "stopped_by": "none", "parameters": 0}
     words = [EXTERNAL, protocol, asked.source, f"s{seed}", scoring[:10]]
     return result.build(
         {
@@ -102,19 +118,25 @@ def claim(
             },
             "model": {"name": model.name, "kind": "model", "title": model.title, "code_hash": code},
             "sampler": {"name": sampler} if sampler else None,
-            "score": "" if sampler else model.score,
+            "score": declared,
             "budget": EXTERNAL,
             "seed": seed,
-            "metrics": {name: float(value) for name, value in score.metrics.items()},
-            "details": dict(score.details),
-            "training": {"hash": made, "steps": 0, "seconds": 0.0, "stopped_by": "none", "parameters": 0},
-            "scoring": {"hash": scoring, "seconds": round(seconds, 3), "samples": samples or None},
+            "metrics": {name: float(value) for name, value in replayed.score.metrics.items()},
+            "details": dict(replayed.score.details),
+            "training": training,
+            "scoring": {"hash": scoring, "seconds": round(seconds, 3), "samples": replayed.samples or None},
+            "parts": [
+                {
+                    "name": name,
+                    "metrics": dict(part.metrics),
+                    "details": dict(part.details),
+                    "training": training,
+                    "scoring": {"hash": scoring, "seconds": 0.0},
+                }
+                for name, part in replayed.parts.items()
+                if name
+            ],
             "provenance": scored_on.model_dump(mode="json"),
         },
         where=where,
     )
-
-
-def _digest(values: np.ndarray) -> str:
-    described = f"{values.dtype} {values.shape} ".encode()
-    return hashlib.sha256(described + np.ascontiguousarray(values).tobytes()).hexdigest()

@@ -24,6 +24,7 @@ KIND = archives.Kind(
     most=lambda name: 4 << 30 if name.startswith("states/") else 64 << 20,
     most_entries=200_000,
     most_all=64 << 30,
+    most_kept=8 << 30,
 )
 
 
@@ -80,7 +81,9 @@ def pack(results: Path, out: Path, *, states: bool) -> tuple[int, int, int]:
 def unpack(path: Path, results: Path) -> Unpacked:
     """Put what a pack holds where it belongs; a result that is here already must be the same to the byte.
 
-    Everything is checked before anything is written. Raises BundleError and StorageError.
+    Everything is checked before anything is written. A tier is set by `ebbench verify` alone and does not
+    travel; that a trained state is the training's whose hash it has is believed, so a pack is for machines
+    of one's own. Raises BundleError and StorageError.
     """
     _, digests, kept = archives.read(path, KIND, lambda name: name.startswith("results/"))
     new, known = [], []
@@ -92,6 +95,10 @@ def unpack(path: Path, results: Path) -> Unpacked:
         if match.groups() != (made.task.name, made.model.name, made.run_id):
             raise KIND.refused(
                 path, f"{name} holds the run '{made.run_id}' of {made.model.name}", "its own name"
+            )
+        if made.tier != "claimed":
+            raise KIND.refused(
+                path, f"{name} says that it is {made.tier}", "results that nobody has verified yet"
             )
         pictures |= {f"{Path(name).parent}/{picture}" for picture in made.pictures.values()}
         target = results / Path(name).relative_to("results")

@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -407,8 +408,8 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> Raw:
     # Of two values of one key a parser takes either: what was checked need not be what is shown.
     made = dict(pairs)
     if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
+        (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"key '{twice}' stands twice")
     return made
 
 
@@ -442,7 +443,12 @@ def parse(text: bytes, *, where: str) -> Result:
         ) from error
     if not isinstance(raw, dict):
         raise ResultError(f"the result is a JSON {type(raw).__name__}", where=where, expected="a JSON object")
-    return build(migrate(raw, where=where), where=where)
+    try:
+        return build(migrate(raw, where=where), where=where)
+    except RecursionError as error:
+        raise ResultError(
+            "the result is nested too deeply", where=where, expected=f"schema version {SCHEMA_VERSION}"
+        ) from error
 
 
 def write(result: Result, path: str | os.PathLike[str]) -> None:

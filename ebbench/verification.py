@@ -1,11 +1,18 @@
-"""A bundle -> what its numbers are worth: every metric computed again here, from arrays, without its code."""
+"""A bundle -> what its numbers are worth: every metric computed again here, from arrays, without its code.
+
+What arrays do not decide stays the author's word: what the training cost, its curves, its configuration.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import subprocess
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +20,18 @@ from typing import Any
 import numpy as np
 
 from ebbench import contract, loader, result, spec, stats, sweeping
-from ebbench.artefacts import replay
+from ebbench.artefacts import Replay, digest, replay
 from ebbench.bundles import Bundle
 from ebbench.data.store import Store
-from ebbench.errors import BundleError
+from ebbench.errors import BundleError, EbbenchError, unknown
 from ebbench.files import write_atomically
 from ebbench.runner import pinned
 from ebbench.spec import build_config
-from ebbench.training import Curves
 
-# Sums of another order, on another processor; anything more is another number.
-TOLERANCE = 1e-6
+# Sums of another order, on another processor; anything more is another number. The board shows ours.
+TOLERANCE = 1e-4
+# Of an option in a bundle: nothing that could be the path of a file.
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,60}")
 
 
 @dataclass(frozen=True)
@@ -42,46 +50,74 @@ class Check:
         return self.found == self.expected
 
     def __str__(self) -> str:
+        file, field, found = (_shown(text) for text in (self.file, self.field, self.found))
         if self.good:
-            return f"ok: {self.file}: {self.field} is {self.found}"
+            return f"ok: {file}: {field} is {found}"
         cure = f"; {self.fix}" if self.fix else ""
-        return f"NOT ok: {self.file}: {self.field} is {self.found}, expected {self.expected}{cure}"
+        return f"NOT ok: {file}: {field} is {found}, expected {_shown(self.expected)}{cure}"
+
+
+def _shown(text: str) -> str:
+    """A stranger's text on one line of a terminal, and no longer than that."""
+    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:300])
+    return plain + ("..." if len(text) > 300 else "")
 
 
 def recompute(
-    bundle: Bundle, board: Iterable[result.Result], store: Store
-) -> tuple[list[Check], dict[str, tuple[result.Result, Mapping[str, np.ndarray]]]]:
+    bundle: Bundle, board: Sequence[result.Result], store: Store, *, same_author: bool = False
+) -> tuple[list[Check], dict[str, tuple[result.Result, Mapping[str, np.ndarray], str]]]:
     """Check a bundle against itself and the board, and score it again from its artefacts.
 
-    Gives every check, and for each run id the result as it was computed here with its pictures. Nothing of
-    the bundle is executed.
+    Gives every check, and for each run id the result as it was computed here, its pictures and the digest
+    of its arrays. Nothing of the bundle is executed. A name that is on the board already is another's,
+    unless somebody who knows says that it is the `same_author`.
     """
-    checks = list(_identity(bundle, list(board)))
+    # What this very bundle put there does not stand against it.
+    others = [made for made in board if _origin(made) != bundle.sha256]
+    code = _code_hash(bundle)
+    checks = list(_name(bundle, others, code, same_author))
     made = {}
+    seen = {made.verification.details.get("arrays"): made.run_id for made in others if made.verification}
     for run_id, claimed in bundle.results.items():
-        score, pictures = _scored(claimed, bundle.arrays(run_id), store, checks)
-        if score is None:
+        checks += _claims(claimed, bundle, code, others)
+        arrays = bundle.arrays(run_id)
+        own = digest(arrays)
+        twin = seen.setdefault(own, run_id)
+        file = f"artefacts/{run_id}.npz"
+        expected = own if twin == run_id else "arrays of its own"
+        checks.append(Check(file, "content", own if twin == run_id else f"that of {twin}", expected))
+        replayed = replayed_claim(claimed, arrays, store, checks)
+        if replayed is None:
             continue
-        file = f"results/{run_id}.json"
-        for name in sorted({*score.metrics, *claimed.metrics}):
-            ours, theirs = score.metrics.get(name), claimed.metrics.get(name)
-            same = (
-                ours is not None
-                and theirs is not None
-                and abs(ours - theirs) <= TOLERANCE * max(1.0, abs(ours), abs(theirs))
-            )
-            shown = "missing" if theirs is None else f"{theirs:.8g}"
-            expected = shown if same else "not there" if ours is None else f"{ours:.8g}, from the artefacts"
-            checks.append(
-                Check(file, f"metrics.{name}", shown, expected, "submit what `ebbench submit` computes")
-            )
-        recomputed = claimed.model_copy(
-            update={"metrics": dict(score.metrics), "details": dict(score.details), "verification": None}
-        )
-        # Through the schema again: details come from a task and must be JSON.
-        recomputed = result.build(recomputed.model_dump(mode="json"), where=file)
-        made[run_id] = (recomputed, pictures)
+        checks += [Check(file, "array", name, "one that the task asks for") for name in replayed.unused]
+        checks += _metrics(claimed, replayed.score.metrics)
+        made[run_id] = (rescored(claimed, replayed), replayed.pictures, own)
     return checks, made
+
+
+def rescored(claimed: result.Result, replayed: Replay) -> result.Result:
+    """The result with all that arrays decide as they decide it, parts included, and nothing verified."""
+    names = [part.name for part in claimed.parts]
+    if names != [name for name in replayed.parts if name]:
+        raise BundleError(
+            f"its parts are {', '.join(names)[:300] or 'none'}",
+            where=f"results/{claimed.run_id}.json",
+            expected=", ".join(name for name in replayed.parts if name) or "none",
+            fix="submit what `ebbench submit` computes",
+        )
+    parts = [
+        part.model_copy(
+            update={
+                "metrics": dict(replayed.parts[part.name].metrics),
+                "details": dict(replayed.parts[part.name].details),
+            }
+        )
+        for part in claimed.parts
+    ]
+    update = {"metrics": dict(replayed.score.metrics), "details": dict(replayed.score.details)}
+    whole = claimed.model_copy(update={**update, "parts": parts, "pictures": {}, "verification": None})
+    # Through the schema again: details come from a task and must be JSON.
+    return result.build(whole.model_dump(mode="json"), where=f"results/{claimed.run_id}.json")
 
 
 def verified(checked: result.Result, tier: result.Tier, details: Mapping[str, Any]) -> result.Result:
@@ -93,14 +129,15 @@ def verified(checked: result.Result, tier: result.Tier, details: Mapping[str, An
 
 
 def rerun(
-    bundle: Bundle, data_dir: Path | None, folder: Path
+    bundle: Bundle, store: Store, data_dir: Path | None, folder: Path
 ) -> tuple[list[Check], dict[str, dict[str, float]]]:
     """Train and score every run of the bundle here, by its own code, each row in a process of its own.
 
     THIS RUNS THE CODE OF THE BUNDLE, which may do whatever its user may. The model and its runs go to
-    `folder`. Gives a check for each row and primary metric, and the metrics by run id. The mean of the
-    seeds that were run again must lie where the submitted seeds predict it; the same number is the same
-    number, however many seeds there are. Raises BundleError where there is no code, or it does not run.
+    `folder`. Gives the checks and the metrics by run id. A run must be the run that was submitted (the same
+    hashes of training and scoring); and by each primary metric the mean of the seeds here must lie where
+    the submitted seeds predict it, and theirs where ours do, so that a wide spread is no licence. Raises
+    BundleError where there is no code, or it does not run.
     """
     model = _unpacked(bundle, folder)
     rows: dict[str, list[result.Result]] = {}
@@ -113,7 +150,9 @@ def rerun(
         command = sweeping.run_command(spec.request_of(row[0], model=str(model)), seeds)
         command += ["--quiet", "--results", str(folder / "results")]
         command += ["--data-dir", str(data_dir)] if data_dir else []
+        # A run store of its own, but the data that are here.
         environment = os.environ | {"EBBENCH_HOME": str(folder / "home")}
+        environment.setdefault("EBBENCH_DATA", str(store.cache))
         ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if ended.returncode != 0:
             raise BundleError(
@@ -122,23 +161,34 @@ def rerun(
                 expected="a run that ends",
                 fix="ask its author",
             )
-        made = {entry["result"]["seed"]: entry["result"]["metrics"] for entry in json.loads(ended.stdout)}
+        made = {one.run_id: one for one in result.load_all(folder / "results")[0]}
         for claimed in row:
-            found[claimed.run_id] = made[claimed.seed]
+            file = f"results/{claimed.run_id}.json"
+            again = made.get(claimed.run_id)
+            checks.append(
+                Check(file, "run_id, run again", claimed.run_id if again else "none", claimed.run_id)
+            )
+            if again is not None:
+                for field in ("training", "scoring"):
+                    ours, theirs = getattr(again, field).hash, getattr(claimed, field).hash
+                    checks.append(Check(file, f"{field}.hash", theirs, ours, "submit the runs of this code"))
+                found[claimed.run_id] = again.metrics
+        if not all(claimed.run_id in found for claimed in row):
+            continue
         cls = loader.load("task", row[0].task.name).cls
         for metric in cls.metrics:
             if metric.primary and metric.name in row[0].metrics:
-                theirs = [claimed.metrics[metric.name] for claimed in row]
-                ours = [made[claimed.seed][metric.name] for claimed in row]
-                checks.append(_repeated(f"results/{row[0].run_id}.json", metric.name, theirs, ours))
+                theirs_ = [claimed.metrics[metric.name] for claimed in row]
+                ours_ = [found[claimed.run_id][metric.name] for claimed in row]
+                file = f"results/{row[0].run_id}.json"
+                checks.append(_repeated(file, f"{metric.name}, run again", ours_, theirs_))
+                checks.append(_repeated(file, f"{metric.name}, as submitted", theirs_, ours_))
     return checks, found
 
 
 def _unpacked(bundle: Bundle, folder: Path) -> Path:
     """The model's folder, written below `folder`; the names in a bundle are plain ones."""
-    code = {
-        name.removeprefix("model/"): text for name, text in bundle.texts.items() if name.startswith("model/")
-    }
+    code = _code(bundle)
     if not code:
         raise BundleError(
             "there is no code in the bundle",
@@ -152,102 +202,186 @@ def _unpacked(bundle: Bundle, folder: Path) -> Path:
     return model
 
 
-def _repeated(file: str, name: str, theirs: list[float], ours: list[float]) -> Check:
-    """Whether the mean of `ours` lies where `theirs` predict it."""
-    expected = stats.prediction(theirs, len(ours))
-    mean = sum(ours) / len(ours)
-    close = TOLERANCE * max(1.0, abs(mean), abs(expected.mean))
-    low = expected.mean if expected.low is None else expected.low
-    high = expected.mean if expected.high is None else expected.high
+def _code(bundle: Bundle) -> dict[str, bytes]:
+    return {
+        name.removeprefix("model/"): text for name, text in bundle.texts.items() if name.startswith("model/")
+    }
+
+
+def _code_hash(bundle: Bundle) -> str:
+    """The hash of the bundle's code, of which nothing is run; "" where there is none."""
+    if not _code(bundle):
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        return loader.Plugin("model", _unpacked(bundle, Path(folder))).code_hash
+
+
+def _repeated(file: str, field: str, values: list[float], expected: list[float]) -> Check:
+    """Whether the mean of `values` lies where `expected` predict it."""
+    where = stats.prediction(expected, len(values))
+    mean = sum(values) / len(values)
+    close = TOLERANCE * max(1.0, abs(mean), abs(where.mean))
+    low = where.mean if where.low is None else where.low
+    high = where.mean if where.high is None else where.high
     shown = f"{mean:.6g}"
-    wanted = f"in [{low:.6g}, {high:.6g}], where {len(theirs)} submitted seeds predict it"
+    wanted = f"in [{low:.6g}, {high:.6g}], where the other {len(expected)} runs predict it"
     inside = low - close <= mean <= high + close
-    cure = "submit more seeds" if expected.low is None else "ask its author for the hardware and versions"
-    return Check(file, f"{name}, run again", shown, shown if inside else wanted, cure)
+    cure = "submit more seeds" if where.low is None else "ask its author for the hardware and versions"
+    return Check(file, field, shown, shown if inside else wanted, cure)
 
 
-def _identity(bundle: Bundle, board: list[result.Result]) -> Iterable[Check]:
-    """Whether the bundle is who it says, and its results are its own."""
+def _origin(made: result.Result) -> Any:
+    return made.verification.details.get("bundle") if made.verification else None
+
+
+def _name(bundle: Bundle, others: Sequence[result.Result], code: str, same_author: bool) -> Iterable[Check]:
+    """Whether the bundle may have its name."""
     name = bundle.card.name
     known = loader.load("model", name) if name in loader.names("model") else None
-    taken = {made.scoring.hash: made for made in board}
-    hashes: dict[str, str] = {}
-    for run_id, claimed in bundle.results.items():
-        file = f"results/{run_id}.json"
-        yield Check(file, "model.name", claimed.model.name, name, "name the card's model")
-        yield Check(file, "model.title", claimed.model.title, bundle.card.title, "give the card's title")
-        if known is not None:
-            yield Check(
-                file,
-                "model.code_hash",
-                claimed.model.code_hash,
-                known.code_hash,
-                f"'{name}' is a model of this project with other code: choose another name",
-            )
-        other = taken.get(claimed.scoring.hash)
-        if other is not None and other.model.name != name:
-            yield Check(
-                file,
-                "scoring.hash",
-                f"that of {other.run_id}, {other.model.name}",
-                "one of its own",
-                "run it",
-            )
-        twin = hashes.setdefault(claimed.scoring.hash, run_id)
-        if twin != run_id:
-            yield Check(file, "scoring.hash", f"that of {twin} too", "one of its own", "submit each run once")
-    digests: dict[str, str] = {}
-    for run_id in bundle.results:
-        content = bundle.digests[f"artefacts/{run_id}.npz"]
-        twin = digests.setdefault(content, run_id)
-        if twin != run_id:
-            yield Check(
-                f"artefacts/{run_id}.npz",
-                "SHA-256",
-                f"that of {twin} too",
-                "arrays of its own",
-                "run each seed",
-            )
+    taken = known is not None or any(made.model.name == name for made in others)
+    yield Check(
+        "card.toml",
+        "name",
+        name,
+        "one that is free" if taken and not same_author else name,
+        f"'{name}' is here already: choose another, or, where it is the same author's, give --same-author",
+    )
+    if known is not None:
+        cure = f"'{name}' is a model of this project with other code: choose another name"
+        yield Check("model", "code", code or "none", known.code_hash, cure)
 
 
-def _scored(
-    claimed: result.Result, arrays: Mapping[str, np.ndarray], store: Store, checks: list[Check]
-) -> tuple[contract.Score | None, Mapping[str, np.ndarray]]:
-    """The score of the artefacts by the task that is here; None where that is another task."""
-    file = f"results/{claimed.run_id}.json"
-    plugin = loader.load("task", claimed.task.name)
-    cls = plugin.cls
-    options = build_config(cls.Options, claimed.task.options, f"{file}, task.options")
-    if claimed.task.protocol not in cls.protocols:
-        checks.append(
-            Check(file, "task.protocol", claimed.task.protocol, " or ".join(cls.protocols), "run it again")
+def _claims(
+    claimed: result.Result, bundle: Bundle, code: str, others: Sequence[result.Result]
+) -> Iterable[Check]:
+    """What a result says of itself, against the card, the code and the board."""
+    file, card, model = f"results/{claimed.run_id}.json", bundle.card, claimed.model
+
+    def check(field: str, found: object, expected: object, fix: str = "") -> Check:
+        return Check(file, field, str(found), str(expected), fix)
+
+    yield check("model.name", model.name, card.name, "name the card's model")
+    yield check("model.title", model.title, card.title, "give the card's title")
+    if model.variant:
+        yield check(
+            "model.variant", model.variant, model.variant if model.variant in card.variants else "none"
         )
-        return None, {}
-    task: contract.Task = cls(options, claimed.task.protocol, store)
+    variant = card.variants.get(model.variant)
+    control = card.kind == "control" or (variant is not None and variant.control)
+    yield check("model.kind", model.kind, "control" if control else "model", "as the card has it")
+    if claimed.score:
+        declared = variant.score if variant else ""
+        declared = declared or card.scores.get(claimed.task.name, {}).get(claimed.task.protocol, "")
+        declared = declared or card.score or "energy"
+        yield check("score", claimed.score, declared, "declare it in the card")
+    if code:
+        yield check("model.code_hash", model.code_hash, code, "submit the code that was run")
+        budgets = " or ".join(spec.BUDGETS)
+        yield check("budget", claimed.budget, claimed.budget if claimed.budget in spec.BUDGETS else budgets)
+    else:
+        # Nobody here knows what it cost, or how it was set.
+        yield check("budget", claimed.budget, result.EXTERNAL, "there is no code in the bundle")
+        yield check("config", claimed.config, {})
+        yield check("overrides", claimed.overrides, {})
+        training = claimed.training
+        said = [training.steps, training.seconds, training.parameters, training.curves.step]
+        yield check("training", said, [0, 0.0, 0, []])
+    yield check("seed", claimed.seed, min(max(claimed.seed, 0), 2**32 - 1), "between 0 and 2^32 - 1")
+    yield check("created", claimed.created, min(claimed.created, result.now()), "no time that is to come")
+    command = claimed.provenance.command
+    yield check("provenance.command", command, command if command.startswith("ebbench ") else "ebbench ...")
+    for other in others:
+        if claimed.run_id == other.run_id:
+            yield check("run_id", claimed.run_id, "one that is not on the board", "run it again")
+        if claimed.scoring.hash == other.scoring.hash:
+            yield check(
+                "scoring.hash", f"that of {other.run_id}, {other.model.name}", "one of its own", "run it"
+            )
+    for twin in bundle.results.values():
+        if twin is claimed:
+            break
+        if claimed.scoring.hash == twin.scoring.hash:
+            yield check(
+                "scoring.hash", f"that of {twin.run_id} too", "one of its own", "submit each run once"
+            )
+
+
+def _metrics(claimed: result.Result, ours: Mapping[str, float]) -> Iterable[Check]:
+    """Each metric as claimed against what the artefacts give."""
+    for name in sorted({*ours, *claimed.metrics}):
+        here, theirs = ours.get(name), claimed.metrics.get(name)
+        same = (
+            here is not None
+            and theirs is not None
+            and abs(here - theirs) <= TOLERANCE * max(1.0, abs(here), abs(theirs))
+        )
+        shown = "missing" if theirs is None else f"{theirs:.8g}"
+        expected = shown if same else "not there" if here is None else f"{here:.8g}, from the artefacts"
+        cure = "submit what `ebbench submit` computes"
+        yield Check(f"results/{claimed.run_id}.json", f"metrics.{name}", shown, expected, cure)
+
+
+def replayed_claim(
+    claimed: result.Result, arrays: Mapping[str, np.ndarray], store: Store, checks: list[Check]
+) -> Replay | None:
+    """What the task that is here makes of the artefacts; None, and a check that says so, for another task.
+
+    Raises BundleError where the task cannot score them.
+    """
+    file = f"results/{claimed.run_id}.json"
+    # By name alone: a path would be a stranger's code.
+    if claimed.task.name not in (known := loader.names("task")):
+        raise unknown("task", claimed.task.name[:100], known, where=file)
+    cls = loader.load("task", claimed.task.name).cls
     before = len(checks)
     again = "run it with this version of ebbench"
+    for name, value in claimed.task.options.items():
+        if isinstance(value, str) and (not WORD.fullmatch(value) or Path(value).exists()):
+            checks.append(Check(file, f"task.options.{name}", value, "a plain word", "no file of one's own"))
+    protocol = claimed.task.protocol
+    known_one = protocol if protocol in cls.protocols else " or ".join(cls.protocols)
+    checks.append(Check(file, "task.protocol", protocol, known_one, again))
+    if not all(check.good for check in checks[before:]):
+        return None
+    options = build_config(cls.Options, claimed.task.options, f"{file}, task.options")
+    with _task_code(file):
+        task: contract.Task = cls(options, protocol, store)
+    settled, said = (_compact(o) for o in (dataclasses.asdict(task.options), claimed.task.options))
     checks.append(Check(file, "task.version", str(claimed.task.version), str(task.version), again))
     checks.append(Check(file, "task.source", claimed.task.source, task.source, "use the same data"))
-    checks += [
-        Check(file, f"provenance.data_hashes.{name}", found, task.data_hashes.get(name, "not there"), again)
-        for name, found in claimed.provenance.data_hashes.items()
-    ]
+    checks.append(Check(file, "task.options", said, settled, "give every option as the task settles it"))
+    hashes, data = (_compact(h) for h in (claimed.provenance.data_hashes, task.data_hashes))
+    checks.append(Check(file, "provenance.data_hashes", hashes, data, again))
     if not all(check.good for check in checks[before:]):
-        return None, {}
-    trainings = {part.name: part.training for part in claimed.parts}
-    with pinned():
-        score, pictures, _ = replay(
+        return None
+    with pinned(), _task_code(file):
+        return replay(
             task,
             arrays,
             seed=claimed.seed,
             sampler=claimed.sampler.name if claimed.sampler else "",
             declared=claimed.score,
-            evaluations={
-                name: Curves(**trainings.get(name, claimed.training).evaluations.model_dump())
-                for name in task.parts(claimed.seed)
-            },
         )
-    return score, pictures
+
+
+def _compact(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), sort_keys=True)
+
+
+@contextmanager
+def _task_code(file: str) -> Iterator[None]:
+    """Whatever a task makes of a stranger's values is a refusal, and no traceback."""
+    try:
+        yield
+    except EbbenchError:
+        raise
+    except Exception as error:
+        raise BundleError(
+            f"the task cannot score it: {type(error).__name__}: {str(error)[:300]}",
+            where=file,
+            expected="arrays and options that the task can take",
+            fix="submit what `ebbench submit` packs",
+        ) from error
 
 
 def first_bad(checks: Iterable[Check]) -> None:
@@ -255,8 +389,8 @@ def first_bad(checks: Iterable[Check]) -> None:
     bad = [check for check in checks if not check.good]
     if bad:
         raise BundleError(
-            f"{len(bad)} of the checks are not good: {bad[0].field} is {bad[0].found}",
+            f"{len(bad)} of the checks are not good: {_shown(bad[0].field)} is {_shown(bad[0].found)}",
             where=bad[0].file,
-            expected=bad[0].expected,
+            expected=_shown(bad[0].expected),
             fix=bad[0].fix,
         )

@@ -14,6 +14,9 @@ def verify(
         "results"
     ),
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
+    same_author: Annotated[
+        bool, typer.Option("--same-author", help="The name is on the board, and it is the same author's.")
+    ] = False,
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Train and score here too. THIS RUNS THE BUNDLE'S CODE: read it.")
     ] = False,
@@ -31,8 +34,9 @@ def verify(
     from ebbench import result as results_
     from ebbench.data.store import Store
 
-    read = bundles.read(bundle)
-    checks, made = verification.recompute(read, results_.load_all(results)[0], Store(data_dir))
+    read, store = bundles.read(bundle), Store(data_dir)
+    board = {one.run_id: one for one in results_.load_all(results)[0]}
+    checks, made = verification.recompute(read, list(board.values()), store, same_author=same_author)
     for check in checks:
         typer.echo(str(check))
     verification.first_bad(checks)
@@ -41,27 +45,24 @@ def verify(
     if rerun:
         typer.echo(f"Training and scoring {len(made)} runs of {read.card.name} here ...")
         with tempfile.TemporaryDirectory() as scratch:
-            checks, repeated = verification.rerun(read, data_dir, Path(scratch))
+            checks, repeated = verification.rerun(read, store, data_dir, Path(scratch))
         for check in checks:
             typer.echo(str(check))
         verification.first_bad(checks)
         typer.echo(f"{len(checks)} checks, all good: {len(repeated)} results reproduced")
     if dry:
         return
-    for run_id, (recomputed, pictures) in made.items():
-        folder = results / recomputed.task.name / recomputed.model.name
+    for run_id, (recomputed, pictures, arrays) in made.items():
+        path = results / recomputed.task.name / recomputed.model.name / f"{run_id}.json"
+        if run_id in board and board[run_id].tier == "reproduced" and not rerun:
+            typer.echo(f"  {path}: stays reproduced")
+            continue
         named = {name: f"{run_id}.{name}.png" for name in pictures}
         whole = recomputed.model_copy(update={"pictures": named})
-        details: dict[str, Any] = {
-            "bundle": read.sha256,
-            "artefacts": read.digests[f"artefacts/{run_id}.npz"],
-        }
+        details: dict[str, Any] = {"bundle": read.sha256, "arrays": arrays}
         if rerun:
             details["metrics"] = repeated[run_id]
         for name, pixels in pictures.items():
-            files.write_atomically(folder / named[name], curves.png(pixels))
-        results_.write(
-            verification.verified(whole, "reproduced" if rerun else "recomputed", details),
-            folder / f"{run_id}.json",
-        )
-        typer.echo(f"  {folder / f'{run_id}.json'}")
+            files.write_atomically(path.with_name(named[name]), curves.png(pixels))
+        results_.write(verification.verified(whole, "reproduced" if rerun else "recomputed", details), path)
+        typer.echo(f"  {path}")

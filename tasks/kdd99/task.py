@@ -189,7 +189,7 @@ class Kdd99(Task):
         """Score the test half by every score of the model; the metrics are the declared one's."""
         arrays, made = self._arrays, scoring.scores(self._test)
         measured = self._measured(made)
-        f1_along = scoring.evaluations.series[f"{scoring.declared}.f1"]
+        f1_along = scoring.evaluations.series.get(f"{scoring.declared}.f1", [])
         last_ten = detection.mean_of_last_ten(f1_along, final=self.protocol == "clean")
         n, positives = len(arrays.anomalous), int(arrays.anomalous.sum())
         declared = dict(measured[scoring.declared])

@@ -201,7 +201,7 @@ class MnistAnomaly(Task):
         """Score the test images by every score of the model; the metrics are the declared one's."""
         split, made = self._indices, scoring.scores(self._test)
         measured = {name: detection.areas(values, split.anomalous) for name, values in made.items()}
-        along = scoring.evaluations.series[f"{scoring.declared}.auprc"]
+        along = scoring.evaluations.series.get(f"{scoring.declared}.auprc", [])
         last_ten = detection.mean_of_last_ten(along, final=self.protocol == "clean")
         declared = measured[scoring.declared]
         digit = self.options.digit

