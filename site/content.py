@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ebbench.site import charts
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ebbench import contract, export, loader
 from ebbench import table as tables
@@ -301,18 +301,31 @@ def _folder(result: Result) -> str:
     return f"results/{slug(result.task.name)}/{slug(result.model.name)}"
 
 
-def readable(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Everything in a result, section after section: (title, (key, value) ...)."""
+def readable(result: Result) -> list[tuple[str, Markup]]:
+    """Everything in a result, section after section: its title, and its facts as HTML."""
     whole = result.model_dump(mode="json")
-    sections: list[tuple[str, list[tuple[str, str]]]] = []
     top = [(key, _text(value)) for key, value in whole.items() if not isinstance(value, dict | list)]
-    sections.append(("identity", top))
+    sections = [("identity", _facts(top))]
     for key, value in whole.items():
         if isinstance(value, dict | list) and value:
             pairs: list[tuple[str, str]] = []
             _flatten(value, "", pairs)
-            sections.append((key, pairs))
+            sections.append((key, _facts(pairs)))
     return sections
+
+
+# In texts that are escaped as one they stand for the tags; what a result says has none of them.
+KEY, VALUE, END = "\x01", "\x02", "\x03"
+NO_MARKS = str.maketrans({KEY: "?", VALUE: "?", END: "?"})
+
+
+def _facts(pairs: Sequence[tuple[str, str]]) -> Markup:
+    """A list of terms; escaped as one text, since thousands of pages have hundreds of them each."""
+    text = "".join(
+        f"{KEY}{key.translate(NO_MARKS)}{VALUE}{value.translate(NO_MARKS)}{END}" for key, value in pairs
+    )
+    html = str(escape(text)).replace(KEY, "<dt>").replace(VALUE, "</dt><dd>").replace(END, "</dd>\n")
+    return Markup(f'<dl class="facts">\n{html}</dl>')
 
 
 def _flatten(value: Any, prefix: str, pairs: list[tuple[str, str]]) -> None:
@@ -327,10 +340,14 @@ def _flatten(value: Any, prefix: str, pairs: list[tuple[str, str]]) -> None:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return repr(value)
     if isinstance(value, list) and len(value) > LONGEST_LIST:
         first = ", ".join(json.dumps(item) for item in value[:6])
         return f"{len(value)} values: {first}, ... (all in the JSON)"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def bibtex(task: TaskView, all_methods: Sequence[MethodView]) -> str:
