@@ -161,20 +161,30 @@ def digits(results: list[Result]) -> plt.Figure | None:
         return None
     published = {row.model: row.metrics for row in loader.load("task", "mnist-anomaly").cls.published}
     names = sorted({called(r) for r in whole if r.model.kind == "model"})
-    figure, axes = plt.subplots(
-        1, len(names), figsize=(2.6 * len(names), 3), sharey=True, squeeze=False, layout="constrained"
+    chance = {part.name: part.metrics["prevalence"] for result in whole for part in result.parts}
+    shown = {int(name.rpartition(" ")[2]): value for name, value in sorted(chance.items())}
+    columns = 4
+    rows = -(-len(names) // columns)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(10, 2.4 * rows), sharey=True, squeeze=False, layout="constrained"
     )
-    for axis, name in zip(axes[0], names, strict=True):
+    for axis in grid.flat[len(names) :]:
+        axis.set_visible(False)
+    for axis, name in zip(grid.flat, names, strict=False):
         for shift, protocol in ((-0.15, "clean"), (0.15, "published")):
             for mark, points in _by_digit(whole, name, protocol):
                 axis.plot([d + shift for d, _ in points], [v for _, v in points], mark, markersize=3)
         for metric, (value, _) in published.get(name, {}).items():
             axis.plot(int(metric.rpartition("_")[2]), value, "x", color="C3")
+        for digit, value in shown.items():
+            axis.plot([digit - 0.4, digit + 0.4], [value, value], color="0.6", linewidth=1)
         axis.set_title(name)
-        axis.set_xticks(range(10))
+        axis.set_xticks(list(shown))
         axis.set_ylim(0, 1)
         axis.grid(axis="y", alpha=0.3)
-    axes[0][0].set_ylabel("auprc (blue clean, orange published, cross the paper)")
+    for row in grid:
+        row[0].set_ylabel("auprc")
+    figure.supxlabel("held-out digit; blue clean, orange published, cross the paper, grey chance", fontsize=9)
     return figure
 
 
