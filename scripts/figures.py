@@ -97,6 +97,7 @@ def toys(results: list[Result], law: str) -> plt.Figure | None:
         if energies:
             with_it = [r for r in with_it if r.sampler is None or r.sampler.name == "generator"]
         _methods(panel, with_it, metric, {}, called if energies else called_with_sampler)
+        panel.set_xlabel(f"{metric}: seeds, mean (bar)")
     return figure
 
 
