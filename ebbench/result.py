@@ -436,7 +436,7 @@ def parse(text: bytes, *, where: str) -> Result:
         raw = json.loads(text.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_without_doubles)
         if b"\\u" in text:
             # Half of a surrogate pair can be escaped in JSON, and cannot be written: a UnicodeEncodeError.
-            canonical(raw).encode()
+            json.dumps(raw, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ResultError(
             f"the result is no JSON: {error}", where=where, expected="one JSON object in UTF-8"
