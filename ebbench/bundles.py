@@ -35,7 +35,7 @@ RUN = r"[A-Za-z0-9][A-Za-z0-9._+=,@-]{0,149}"
 ARRAY = re.compile(
     r"(?:[a-z0-9 -]{1,40}/)?(?:samples\.[\w-]{1,40}|scores\.\d{1,4}\.[\w-]{1,40})\.npy", re.ASCII
 )
-PLAIN = re.compile(r"(?:[a-z0-9 -]{1,40}/)?samples\.npy")
+BARE = re.compile(r"(?:[a-z0-9 -]{1,40}/)?samples\.npy")
 # Entries, bytes of a text by where it lies, of an archive of arrays, and of all together when unpacked.
 MOST_ENTRIES, MOST_ARRAYS, MOST_ALL, MOST_TEXTS = 1000, 2 << 30, 8 << 30, 256 << 20
 MOST_TEXT = {"card.toml": 16 << 10, "README.md": 1 << 20, "model": 1 << 20, "results": 8 << 20}
@@ -161,7 +161,7 @@ def read_arrays(file: BinaryIO, where: str, *, plain: bool = False) -> dict[str,
             if sum(info.file_size for info in infos) > MOST_ARRAYS:
                 raise KIND.refused(where, "the arrays are too large", f"at most {MOST_ARRAYS:,} bytes")
             for info in infos:
-                if not (plain and PLAIN.fullmatch(info.filename)) and not ARRAY.fullmatch(info.filename):
+                if not (plain and BARE.fullmatch(info.filename)) and not ARRAY.fullmatch(info.filename):
                     names_known = f"{'samples, ' if plain else ''}samples.NAME, scores.N.NAME"
                     raise KIND.refused(where, f"an array called {info.filename[:80]!r}", names_known)
                 with packed.open(info) as entry:

@@ -152,7 +152,8 @@ def rerun(
         command += ["--data-dir", str(data_dir)] if data_dir else []
         # A run store of its own, but the data that are here.
         environment = os.environ | {"EBBENCH_HOME": str(folder / "home")}
-        environment.setdefault("EBBENCH_DATA", str(store.cache))
+        if store.cache.is_dir():
+            environment.setdefault("EBBENCH_DATA", str(store.cache))
         ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if ended.returncode != 0:
             raise BundleError(

@@ -268,7 +268,9 @@ def test_submitting_needs_runs_that_were_made_here(cli, plugins: Path, tmp_path:
     assert not (tmp_path / "mine.zip").exists()
 
 
-def test_a_rerun_trains_and_scores_here(cli, bundle: Path, tmp_path: Path):
+def test_a_rerun_trains_and_scores_here(cli, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # As for a user who has neither named nor downloaded any data.
+    monkeypatch.delenv("EBBENCH_DATA", raising=False)
     (tmp_path / "mine").rename(tmp_path / "gone")
     said = cli("verify", bundle, "--results", "board", "--rerun")
     assert said.code == 0, said.err + said.out
