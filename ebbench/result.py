@@ -469,6 +469,19 @@ def write(result: Result, path: str | os.PathLike[str]) -> None:
         ) from error
 
 
+def result_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The files under `folder` that ought to be results, sorted; none where there is no such folder.
+
+    Hidden files and folders are passed over.
+    """
+    folder = Path(folder)
+    return [
+        path
+        for path in sorted(folder.rglob("*.json"))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
 def load_all(folder: str | os.PathLike[str]) -> tuple[list[Result], list[Problem]]:
     """Every result under `folder`, in the order of the paths, and every JSON file that is none."""
     files, problems = load_files(folder)
@@ -476,16 +489,10 @@ def load_all(folder: str | os.PathLike[str]) -> tuple[list[Result], list[Problem
 
 
 def load_files(folder: str | os.PathLike[str]) -> tuple[dict[Path, Result], list[Problem]]:
-    """As `load_all`, by file.
-
-    Hidden files and folders are passed over. A folder that is not there holds no results.
-    """
-    folder = Path(folder)
+    """As `load_all`, by file."""
     results: dict[Path, Result] = {}
     problems: list[Problem] = []
-    for path in sorted(folder.rglob("*.json")):
-        if any(part.startswith(".") for part in path.relative_to(folder).parts):
-            continue
+    for path in result_files(folder):
         try:
             results[path] = read(path)
         except (ResultError, StorageError) as error:

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,16 +130,17 @@ def verified(checked: result.Result, tier: result.Tier, details: Mapping[str, An
 
 
 def rerun(
-    bundle: Bundle, store: Store, data_dir: Path | None, folder: Path
+    bundle: Bundle, store: Store, data_dir: Path | None, folder: Path, seconds: float | None = None
 ) -> tuple[list[Check], dict[str, dict[str, float]]]:
     """Train and score every run of the bundle here, by its own code, each row in a process of its own.
 
     THIS RUNS THE CODE OF THE BUNDLE, which may do whatever its user may. The model and its runs go to
-    `folder`. Gives the checks and the metrics by run id. A run must be the run that was submitted (the same
+    `folder`. Gives the checks and the metrics by run id. All of it may take `seconds`. A run must be the run that was submitted (the same
     hashes of training and scoring); and by each primary metric the mean of the seeds here must lie where
     the submitted seeds predict it, and theirs where ours do, so that a wide spread is no licence. Raises
-    BundleError where there is no code, or it does not run.
+    BundleError where there is no code, or it does not run, or not in time.
     """
+    end = None if seconds is None else time.monotonic() + seconds
     model = _unpacked(bundle, folder)
     rows: dict[str, list[result.Result]] = {}
     for claimed in bundle.results.values():
@@ -154,7 +156,18 @@ def rerun(
         environment = os.environ | {"EBBENCH_HOME": str(folder / "home")}
         if store.cache.is_dir():
             environment.setdefault("EBBENCH_DATA", str(store.cache))
-        ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        left = None if end is None else max(0.0, end - time.monotonic())
+        try:
+            ended = subprocess.run(
+                command, capture_output=True, text=True, env=environment, check=False, timeout=left
+            )
+        except subprocess.TimeoutExpired as error:
+            raise BundleError(
+                "its runs had not ended by the time limit",
+                where=f"results/{row[0].run_id}.json",
+                expected=f"all runs within {seconds:g} s",
+                fix="give a longer --time-limit, or verify without --rerun; nothing was added",
+            ) from error
         if ended.returncode != 0:
             raise BundleError(
                 f"a run ended with exit code {ended.returncode}: {ended.stderr.strip()[-500:]}",

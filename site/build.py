@@ -6,35 +6,30 @@ old one and takes its place at the end. A result file that is none is left out, 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import jinja2
-from ebbench.site import charts, content, matrix
+from ebbench.site import content, matrix
+from ebbench.site.pages import HERE, PROJECT, WORDS, Pages, show_results
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from ebbench import export, loader
 from ebbench.errors import EbbenchError, StorageError, UsageError
-from ebbench.result import EXTERNAL, Problem, Result, load_files
+from ebbench.result import Problem, Result, result_files
 
-HERE = Path(__file__).parent
-# Where the project's Markdown lies in a checkout; an installed wheel has none of it.
-PROJECT = HERE.parent
 MARK = ".ebbench-site"
-# The pages of words: file, title, where they come from.
-WORDS = (
-    ("findings", "Findings", "docs/findings.md"),
-    ("protocols", "Protocols", "docs/protocols.md"),
-    ("submit", "Submit", "docs/submitting.md"),
-    ("statistics", "About the statistics", "docs/table.md"),
-)
+# Results that one process shows at a time; with fewer in all than two such shares a second process would
+# take longer to start than it saves.
+SHARE = 250
+MOST_PROCESSES = 8
 
 
 def build(results: Path, out: Path, project: Path = PROJECT) -> list[Problem]:
@@ -51,7 +46,6 @@ def build(results: Path, out: Path, project: Path = PROJECT) -> list[Problem]:
             expected="a folder that is not there, is empty, or holds an earlier build",
             fix="choose another folder; nothing was changed",
         )
-    found, problems = load_files(results)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -60,7 +54,8 @@ def build(results: Path, out: Path, project: Path = PROJECT) -> list[Problem]:
     try:
         made.chmod(0o755)
         (made / MARK).write_text("made by `ebbench site build`; it is replaced as a whole\n")
-        _Site(found, problems, made, project).render()
+        found, problems = _results(results, made, project)
+        _Site(found, problems, Pages(made, project), project).render()
         _replace(out, made)
     except OSError as error:
         raise _unwritable(out, error) from error
@@ -69,13 +64,39 @@ def build(results: Path, out: Path, project: Path = PROJECT) -> list[Problem]:
     return problems
 
 
+def _results(folder: Path, out: Path, project: Path) -> tuple[dict[Path, Result], list[Problem]]:
+    """Read the results and write their pages: most of the work on a large board, so processes share it."""
+    files = result_files(folder)
+    shares = [files[i : i + SHARE] for i in range(0, len(files), SHARE)]
+    processes = min(len(shares), os.cpu_count() or 1, MOST_PROCESSES)
+    if processes < 2:
+        held = show_results(out, project, files)
+    else:
+        # Spawned, not forked: this process may hold threads, and locks with them.
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+            parts: list[Future[list[Result | Problem]]] = [
+                pool.submit(show_results, out, project, share) for share in shares
+            ]
+            _plugins()
+            held = [one for part in parts for one in part.result()]
+    found = {file: one for file, one in zip(files, held, strict=True) if isinstance(one, Result)}
+    return found, [one for one in held if isinstance(one, Problem)]
+
+
+def _plugins() -> None:
+    """Import every plug-in; with torch that takes seconds, in which others may be at work."""
+    for kind in loader.MODULES:
+        for name in loader.names(kind):
+            _plugin(kind, name)
+
+
 class _Site:
-    """One build: what is shown, and the templates that show it."""
+    """One build: what is shown on every page but the results' own."""
 
     def __init__(
-        self, files: Mapping[Path, Result], problems: list[Problem], out: Path, project: Path
+        self, files: Mapping[Path, Result], problems: Sequence[Problem], pages: Pages, project: Path
     ) -> None:
-        self.out, self.project, self.problems = out, project, problems
+        self.pages, self.project, self.problems = pages, project, problems
         self.found = found = list(files.values())
         self.files = {id(result): path for path, result in files.items()}
         by_task: dict[str, list[Result]] = defaultdict(list)
@@ -92,38 +113,13 @@ class _Site:
             {name: _plugin("model", name) if name in loader.names("model") else None for name in models},
             found,
         )
-        self.jinja = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(HERE / "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self.jinja.filters |= {
-            "spelled": content.spelled,
-            "hours": content.hours,
-            "number": content.number,
-            "web": content.web_address,
-        }
-        words = [name for name, _, path in WORDS if (project / path).exists()]
-        self.jinja.globals |= {
-            "words": [(name, title) for name, title, _ in WORDS if name in words],
-            "result_page": self._result_page,
-            "place": export.place,
-            "cost": content.cost,
-            "external": EXTERNAL,
-            "difference": content.difference,
-            "called": charts.called,
-            "method_page": lambda name: f"methods/{content.slug(name)}.html",
-            "task_page": lambda name: f"tasks/{content.slug(name)}.html",
-        }
 
     def render(self) -> None:
-        """Write every page."""
-        shutil.copytree(HERE / "static", self.out / "static")
+        """Write the pages."""
+        shutil.copytree(HERE / "static", self.pages.out / "static")
         latest = sorted(self.found, key=lambda r: (r.created, r.run_id), reverse=True)[:10]
         shown = [task for task in self.tasks if task.rows]
-        self._page(
+        self.pages.page(
             "index.html",
             "home.html",
             title="ebbench",
@@ -138,8 +134,6 @@ class _Site:
             self._task(task)
         for method in self.methods:
             self._method(method)
-        for result in self.found:
-            self._result(result)
         self._words()
 
     def _task(self, task: content.TaskView) -> None:
@@ -154,8 +148,8 @@ class _Site:
         if cited := content.bibtex(task, self.methods):
             downloads["bib"] = cited
         for ending, text in downloads.items():
-            self._write(f"{page}.{ending}", text)
-        self._page(
+            self.pages.write(f"{page}.{ending}", text)
+        self.pages.page(
             f"{page}.html",
             "task.html",
             title=task.title,
@@ -174,9 +168,9 @@ class _Site:
         sources = []
         for path in method.sources:
             name = f"{page}-{path.name}.txt"
-            self._write(name, path.read_text(encoding="utf-8"))
+            self.pages.write(name, path.read_text(encoding="utf-8"))
             sources.append((path.name, Path(name).name))
-        self._page(
+        self.pages.page(
             f"{page}.html",
             "method.html",
             title=method.title,
@@ -188,48 +182,15 @@ class _Site:
             sources=sources,
         )
 
-    def _result(self, result: Result) -> None:
-        page = self._result_page(result)
-        folder = self.out / Path(page).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        source = self.files[id(result)]
-        shutil.copyfile(source, folder / f"{result.run_id}.json")
-        pictures = content.pictures(result, self.files)
-        for _, picture in pictures:
-            shutil.copyfile(picture, folder / picture.name)
-        self._page(
-            page,
-            "result.html",
-            title=result.run_id,
-            result=result,
-            raw=content.readable(result),
-            pictures=[(name, picture.name) for name, picture in pictures],
-        )
-
     def _words(self) -> None:
         for name, title, path in WORDS:
             source = self.project / path
             if source.exists():
                 text = self._markdown(source.read_text(encoding="utf-8"))
-                self._page(f"{name}.html", "words.html", title=title, text=text)
+                self.pages.page(f"{name}.html", "words.html", title=title, text=text)
         figures = self.project / "docs" / "figures"
         if figures.is_dir():
-            shutil.copytree(figures, self.out / "figures")
-
-    def _page(self, path: str, template: str, **values: Any) -> None:
-        root = "../" * path.count("/")
-        text = self.jinja.get_template(template).render(root=root, path=path, **values)
-        self._write(path, text)
-
-    def _write(self, path: str, text: str) -> None:
-        target = self.out / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-
-    def _result_page(self, result: Result) -> str:
-        return (
-            f"results/{content.slug(result.task.name)}/{content.slug(result.model.name)}/{result.run_id}.html"
-        )
+            shutil.copytree(figures, self.pages.out / "figures")
 
     def _markdown(self, text: str) -> Markup:
         """Markdown as HTML; tags in it are shown, not obeyed, and links to other Markdown go to its page."""

@@ -228,15 +228,15 @@ def gallery(task: TaskView, files: Mapping[int, Path]) -> list[tuple[str, str, s
     made = []
     for row in task.headline:
         result = task.results_of(row)[0]
-        for name, picture in pictures(result, files):
+        for name, picture in pictures(result, files[id(result)]):
             if not name.endswith("curves"):
                 made.append((charts.called(row), name, f"{_folder(result)}/{picture.name}", result))
     return made
 
 
-def pictures(result: Result, files: Mapping[int, Path]) -> list[tuple[str, Path]]:
-    """The pictures of a result that are shown: PNG files beside it, no links (to who knows what)."""
-    beside = [(name, files[id(result)].parent / file) for name, file in result.pictures.items()]
+def pictures(result: Result, file: Path) -> list[tuple[str, Path]]:
+    """The pictures of the result in `file` that are shown: PNGs beside it, no links (to who knows what)."""
+    beside = [(name, file.parent / picture) for name, picture in result.pictures.items()]
     return [(n, p) for n, p in beside if p.is_file() and not p.is_symlink() and p.suffix == ".png"]
 
 
@@ -265,7 +265,7 @@ def method_pictures(method: MethodView, files: Mapping[int, Path]) -> list[tuple
     made = []
     for task, rows in method.tasks:
         result = task.results_of(rows[0])[0]
-        for name, picture in pictures(result, files):
+        for name, picture in pictures(result, files[id(result)]):
             if not name.endswith("curves"):
                 made.append((task.title, name, f"{_folder(result)}/{picture.name}", result))
     return made

@@ -20,6 +20,9 @@ def verify(
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Train and score here too. THIS RUNS THE BUNDLE'S CODE: read it.")
     ] = False,
+    time_limit: Annotated[
+        str, typer.Option(help="What --rerun may take in all: 90s, 9m, 1.5h. Without it, as long as it does.")
+    ] = "",
     dry: Annotated[bool, typer.Option("--dry", help="Only check; add nothing.")] = False,
 ) -> None:
     """Check a bundle and score it again from its artefacts; none of its code is run.
@@ -30,10 +33,14 @@ def verify(
     """
     import tempfile
 
-    from ebbench import bundles, curves, files, verification
+    from ebbench import bundles, curves, files, sweeping, verification
     from ebbench import result as results_
     from ebbench.data.store import Store
+    from ebbench.errors import UsageError
 
+    if time_limit and not rerun:
+        raise UsageError("--time-limit is of --rerun", where="--time-limit", fix="give both, or leave it out")
+    seconds = sweeping.parse_duration(time_limit) if time_limit else None
     read, store = bundles.read(bundle), Store(data_dir)
     board = {one.run_id: one for one in results_.load_all(results)[0]}
     checks, made = verification.recompute(read, list(board.values()), store, same_author=same_author)
@@ -45,7 +52,7 @@ def verify(
     if rerun:
         typer.echo(f"Training and scoring {len(made)} runs of {read.card.name} here ...")
         with tempfile.TemporaryDirectory() as scratch:
-            checks, repeated = verification.rerun(read, store, data_dir, Path(scratch))
+            checks, repeated = verification.rerun(read, store, data_dir, Path(scratch), seconds)
         for check in checks:
             typer.echo(str(check))
         verification.first_bad(checks)

@@ -282,6 +282,14 @@ def test_a_rerun_trains_and_scores_here(cli, bundle: Path, tmp_path: Path, monke
         assert again["error"] == pytest.approx(one.metrics["error"], abs=1e-6)
 
 
+def test_a_rerun_ends_at_its_time_limit(cli, bundle: Path, tmp_path: Path):
+    end = cli("verify", bundle, "--results", "board", "--rerun", "--time-limit", "0.2s")
+    assert end.code == 2 and "time limit" in end.err and "0.2 s" in end.err
+    assert not (tmp_path / "board").exists()
+    end = cli("verify", bundle, "--results", "board", "--time-limit", "9m")
+    assert end.code == 2 and "--rerun" in end.err
+
+
 def test_a_rerun_that_gives_other_numbers_is_refused(cli, bundle: Path, tmp_path: Path):
     """Arrays that fit their metrics, and that this code never made."""
 

@@ -218,6 +218,21 @@ def test_thousands_of_results_take_seconds(tmp_path: Path):
     assert len(list((tmp_path / "site" / "results").rglob("*.html"))) == n
 
 
+def test_a_large_board_is_shared_out_and_no_different(
+    some: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (some / "broken.json").write_text("{")
+    alone = build(some, tmp_path / "alone")
+    monkeypatch.setattr("ebbench.site.build.SHARE", 2)
+    shared = build(some, tmp_path / "shared")
+    assert alone == shared and [problem.path for problem in shared] == [some / "broken.json"]
+    pages = {path.relative_to(tmp_path / "alone") for path in (tmp_path / "alone").rglob("*")}
+    assert pages == {path.relative_to(tmp_path / "shared") for path in (tmp_path / "shared").rglob("*")}
+    for page in pages:
+        if (tmp_path / "alone" / page).is_file():
+            assert (tmp_path / "alone" / page).read_bytes() == (tmp_path / "shared" / page).read_bytes()
+
+
 def test_serving_what_was_not_built(cli, tmp_path: Path):
     said = cli("site", "serve", "--out", tmp_path / "nowhere")
     assert said.code == 2 and "ebbench site build" in said.err
