@@ -135,10 +135,10 @@ def rerun(
     """Train and score every run of the bundle here, by its own code, each row in a process of its own.
 
     THIS RUNS THE CODE OF THE BUNDLE, which may do whatever its user may. The model and its runs go to
-    `folder`. Gives the checks and the metrics by run id. All of it may take `seconds`. A run must be the run that was submitted (the same
-    hashes of training and scoring); and by each primary metric the mean of the seeds here must lie where
-    the submitted seeds predict it, and theirs where ours do, so that a wide spread is no licence. Raises
-    BundleError where there is no code, or it does not run, or not in time.
+    `folder`. Gives the checks and the metrics by run id. All of it may take `seconds`. A run must be the
+    run that was submitted (the same hashes of training and scoring); and by each primary metric the mean of
+    the seeds here must lie where the submitted seeds predict it, and theirs where ours do, so that a wide
+    spread is no licence. Raises BundleError where there is no code, or it does not run, or not in time.
     """
     end = None if seconds is None else time.monotonic() + seconds
     model = _unpacked(bundle, folder)
