@@ -27,18 +27,19 @@ class Moments:
     def __init__(self, size: int) -> None:
         self.count = 0
         # Sums around the first batch's mean: features of large mean and small spread keep their digits.
-        self._centre: Tensor | None = None
-        self._sum = torch.zeros(size, dtype=torch.float64)
-        self._products = torch.zeros(size, size, dtype=torch.float64)
+        self._centre: Array | None = None
+        self._sum = np.zeros(size)
+        self._products = np.zeros((size, size))
 
     def add(self, features: Tensor) -> None:
         """Take in features (n, size)."""
-        x = features.detach().double().cpu()
+        x = features.detach().cpu().numpy().astype(np.float64)
         if self._centre is None:
             self._centre = x.mean(0)
-        x = x - self._centre
+        x -= self._centre
         self.count += len(x)
         self._sum += x.sum(0)
+        # NumPy sees a product with its own transpose and computes half of it; torch does not.
         self._products += x.T @ x
 
     def result(self) -> tuple[Array, Array]:
@@ -46,8 +47,8 @@ class Moments:
         if self.count < 2 or self._centre is None:
             raise ValueError(f"a covariance of {self.count} features")
         shift = self._sum / self.count
-        covariance = (self._products - self.count * torch.outer(shift, shift)) / (self.count - 1)
-        return (self._centre + shift).numpy(), covariance.numpy()
+        covariance = (self._products - self.count * np.outer(shift, shift)) / (self.count - 1)
+        return self._centre + shift, covariance
 
 
 def moments(features: Tensor) -> tuple[Array, Array]:
@@ -86,14 +87,17 @@ def quality(features: Tensor, logits: Tensor, real: Reference) -> dict[str, floa
 def frechet_distance(one: tuple[Array, Array], other: tuple[Array, Array]) -> float:
     """Squared 2-Wasserstein distance of two Gaussians by mean and covariance (Heusel et al. 2017, FID).
 
-    |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2); the last trace is the sum of the roots of the
-    eigenvalues of S1^(1/2) S2 S1^(1/2), which is symmetric. A singular covariance (fewer samples than
-    features) is as good as any other: its null space adds nothing.
+    |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2); with any R such that S1 = R R', the last trace is
+    the sum of the roots of the eigenvalues of R' S2 R, which is symmetric. A singular covariance (fewer
+    samples than features) is as good as any other: its null space adds nothing.
     """
     (mean1, cov1), (mean2, cov2) = one, other
-    values, vectors = np.linalg.eigh(cov1)
-    root = vectors * np.sqrt(values.clip(0))
-    # S1 = root root', and root' S2 root has the eigenvalues wanted.
+    try:
+        root = np.linalg.cholesky(cov1)
+    except np.linalg.LinAlgError:
+        # It is singular; ten times the work.
+        values, vectors = np.linalg.eigh(cov1)
+        root = vectors * np.sqrt(values.clip(0))
     cross = np.linalg.eigvalsh(root.T @ cov2 @ root)
     difference = mean1 - mean2
     distance = difference @ difference + np.trace(cov1) + np.trace(cov2) - 2 * np.sqrt(cross.clip(0)).sum()
