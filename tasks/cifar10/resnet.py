@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -131,9 +130,3 @@ def load(path: Path = WEIGHTS) -> CifarResNet:
 def digest(path: Path = WEIGHTS) -> str:
     """The SHA-256 of the weights."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def record() -> dict[str, Any]:
-    """The sidecar of the weights: command, seed, accuracy, hashes."""
-    read: dict[str, Any] = json.loads(WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
-    return read

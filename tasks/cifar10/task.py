@@ -178,7 +178,7 @@ class Cifar10(Task):
                 f"the weights of {resnet.NAME} are not here",
                 where=str(resnet.WEIGHTS),
                 expected="a file of safetensors",
-                fix="`python tasks/cifar10/train_resnet.py` makes it (40 minutes on one core); or give "
+                fix="`python tasks/cifar10/train_resnet.py` makes it (an hour of one core); or give "
                 "Inception's with `ebbench data fetch inception`",
             )
         self.source = source

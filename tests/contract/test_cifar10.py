@@ -18,6 +18,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from ebbench import features, loader, result
 from ebbench.data import cifar10 as archive
+from ebbench.data.store import Store
 from ebbench.metrics import image
 
 CPU = torch.device("cpu")
@@ -156,6 +157,18 @@ def test_a_reference_is_kept_by_what_it_is_of(small_net: Path, monkeypatch: pyte
     for weights, key in (("b", {"split": "train"}), ("a", {"split": "test"})):
         with pytest.raises(AssertionError, match="taken again"):
             features.reference(images, features.Extractor("small", net, weights), key, CPU)
+
+
+def test_the_shipped_classifier_is_what_its_sidecar_says(cifar10: Path):
+    net = module("resnet")
+    said = json.loads(net.WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
+    assert said["sha256"] == net.digest(net.WEIGHTS) and net.WEIGHTS.stat().st_size < 4e6
+    assert said["test_accuracy"] >= 0.87
+    images, classes = archive.load(Store(cifar10), "test", "cifar10-jpeg75")
+    _, logits = net.load(net.WEIGHTS)(torch.from_numpy(images[:2000]))
+    right = float((logits.argmax(1).numpy() == classes[:2000]).mean())
+    # Two thousand of the ten thousand: 3 standard errors.
+    assert right == pytest.approx(said["test_accuracy"], abs=0.022)
 
 
 # --- from the command line
