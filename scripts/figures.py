@@ -74,13 +74,15 @@ def methods(results: list[Result], metric: str) -> plt.Figure | None:
     figure, panels = plt.subplots(
         1, len(protocols), figsize=(5 * len(protocols), 6), squeeze=False, layout="constrained"
     )
+    # MEG's number is a mean over the last ten epochs; the papers worked as "published" does.
     published = {
-        row.model: row.metrics[metric][0]
+        row.model: value[0]
         for row in loader.load("task", results[0].task.name).cls.published
-        if row.model and metric in row.metrics
+        if row.model and (value := row.metrics.get(metric) or row.metrics.get(f"{metric}_last10"))
     }
     for panel, protocol in zip(panels[0], protocols, strict=True):
-        _methods(panel, [r for r in results if r.task.protocol == protocol], metric, published, called)
+        shown = published if protocol == "published" else {}
+        _methods(panel, [r for r in results if r.task.protocol == protocol], metric, shown, called)
         panel.set_title(f"protocol {protocol}")
     return figure
 
@@ -126,32 +128,37 @@ def _methods(
 
 
 def epochs(results: list[Result], metric: str) -> plt.Figure | None:
-    """MEG along training: each seed a line, one panel a protocol and score."""
-    followed = [r for r in results if called(r) == "meg" and len(r.training.evaluations.step) > 1]
+    """MEG and EBGAN along training: each seed a line, one panel a model, protocol and score."""
+    followed = [r for r in results if called(r) in ("meg", "ebgan") and len(r.training.evaluations.step) > 1]
     if not followed:
         return None
     panels = sorted(
         {
-            (r.task.protocol, name.removesuffix(f".{metric}"))
+            (called(r), r.task.protocol, name.removesuffix(f".{metric}"))
             for r in followed
             for name in r.training.evaluations.series
             if name.endswith(f".{metric}")
         }
     )
+    columns = 4
+    rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(3 * len(panels), 3), sharey=True, squeeze=False, layout="constrained"
+        rows, columns, figsize=(3 * columns, 2.8 * rows), sharey=True, squeeze=False, layout="constrained"
     )
-    for axis, (protocol, score) in zip(axes[0], panels, strict=True):
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis, (model, protocol, score) in zip(axes.flat, panels, strict=False):
         for result in followed:
-            if result.task.protocol == protocol:
+            if called(result) == model and result.task.protocol == protocol:
                 series = result.training.evaluations.series[f"{score}.{metric}"]
                 axis.plot(range(len(series)), series, ".-", linewidth=1, label=f"seed {result.seed}")
-        axis.set_title(f"{protocol}, {score}")
+        axis.set_title(f"{model}, {protocol}, {score}")
         axis.set_xlabel("epochs trained")
         axis.set_ylim(0, 1)
         axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel(metric)
-    axes[0][-1].legend(fontsize=7)
+    for row in axes:
+        row[0].set_ylabel(metric)
+    axes[0][0].legend(fontsize=7)
     return figure
 
 
@@ -161,7 +168,7 @@ def digits(results: list[Result]) -> plt.Figure | None:
     if not whole:
         return None
     published = {row.model: row.metrics for row in loader.load("task", "mnist-anomaly").cls.published}
-    names = sorted({called(r) for r in whole if r.model.kind == "model"})
+    names = sorted({called(r) for r in whole if r.model.kind == "model" or r.model.variant == "untrained"})
     chance = {part.name: part.metrics["prevalence"] for result in whole for part in result.parts}
     shown = {int(name.rpartition(" ")[2]): value for name, value in sorted(chance.items())}
     columns = 4
