@@ -149,16 +149,13 @@ def place(row: Row, group: Sequence[Row]) -> str:
 
 def cells(row: Row, group: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
     """The text of each column of `header` for one row of its group."""
-    # A sampler's knobs are overridden as "sampler.knob"; they belong in the sampler's column.
-    prefix = f"{row.sampler}."
-    knobs = {k.removeprefix(prefix): v for k, v in row.overrides.items() if k.startswith(prefix)}
-    config = {k: v for k, v in row.overrides.items() if not k.startswith(prefix)}
+    config, knobs = changed(row)
     model = f"{row.model}:{row.variant}" if row.variant else row.model
     kind = "(control)" if row.kind == "control" else ""
     cells = [
         place(row, group),
-        _join(model, settings(config), kind),
-        _join(row.sampler or "", settings(knobs)),
+        _join(model, config, kind),
+        _join(row.sampler or "", knobs),
     ]
     cells.append(str(len(row.seeds)))
     for metric in metrics:
@@ -171,6 +168,15 @@ def cells(row: Row, group: Sequence[Row], metrics: Sequence[Metric]) -> list[str
                 else ""
             )
     return [*cells, row.tier]
+
+
+def changed(row: Row) -> tuple[str, str]:
+    """The settings that a row changed, as text: the model's, and the knobs of its sampler."""
+    # A knob is overridden as "sampler.knob"; beside the sampler its name need not be said again.
+    prefix = f"{row.sampler}."
+    knobs = {k.removeprefix(prefix): v for k, v in row.overrides.items() if k.startswith(prefix)}
+    config = {k: v for k, v in row.overrides.items() if not k.startswith(prefix)}
+    return settings(config), settings(knobs)
 
 
 def _join(*parts: str) -> str:

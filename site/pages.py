@@ -48,6 +48,7 @@ class Pages:
             "words": [(name, title) for name, title, path in WORDS if (project / path).exists()],
             "result_page": result_page,
             "place": export.place,
+            "changed": export.changed,
             "cost": content.cost,
             "external": EXTERNAL,
             "difference": content.difference,
