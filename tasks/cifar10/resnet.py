@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 WEIGHTS = Path(__file__).parent / "weights" / "cifar-resnet.safetensors"
 NAME = "cifar-resnet"
@@ -73,46 +71,6 @@ class CifarResNet(nn.Module):
 def convolution(narrow: int, wide: int) -> list[nn.Module]:
     """A 3x3 convolution with batch norm and ReLU."""
     return [nn.Conv2d(narrow, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
-
-
-class CifarResNetExtractor(FeatureExtractorBase):
-    """The classifier behind torch-fidelity's interface; `register_feature_extractor` takes this class."""
-
-    def __init__(
-        self,
-        name: str,
-        features_list: Sequence[str],
-        feature_extractor_weights_path: str | Path = WEIGHTS,
-        **_: Any,
-    ) -> None:
-        super().__init__(name, features_list)
-        self.net = load(Path(feature_extractor_weights_path))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The features asked for, of uint8 images (n, 3, 32, 32)."""
-        features, logits = self.net(x)
-        made = {"features": features, "logits": logits}
-        return tuple(made[name] for name in self.features_list)
-
-    @staticmethod
-    def get_provided_features_list() -> tuple[str, ...]:
-        """What may be asked for."""
-        return ("features", "logits")
-
-    @staticmethod
-    def get_default_feature_layer_for_metric(metric: str) -> str:
-        """The logits for the inception score, the features for all others."""
-        return "logits" if metric == "isc" else "features"
-
-    @staticmethod
-    def can_be_compiled() -> bool:
-        """It is not worth it."""
-        return False
-
-    @staticmethod
-    def get_dummy_input_for_compile() -> Tensor:
-        """An image."""
-        return torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
 
 
 def load(path: Path = WEIGHTS) -> CifarResNet:

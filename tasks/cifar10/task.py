@@ -241,7 +241,9 @@ class Cifar10(Task):
             path = self.store.path("inception", INCEPTION_WEIGHTS)
             (digest,) = self.store.hashes("inception").values()
             return features.inception(path, digest, device)
-        net = resnet.CifarResNetExtractor(resnet.NAME, ["features", "logits"])
+        from .fidelity import CifarResNetExtractor
+
+        net = CifarResNetExtractor(resnet.NAME, ["features", "logits"])
         return features.Extractor(resnet.NAME, net.to(device), resnet.digest())
 
     def _reference(self, split: str, extractor: features.Extractor, device: torch.device) -> image.Reference:

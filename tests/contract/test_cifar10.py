@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 def module(name: str) -> ModuleType:
     cls = loader.load("task", "cifar10").cls
-    return sys.modules[cls.__module__.rsplit(".", 1)[0] + "." + name]
+    return importlib.import_module(f".{name}", cls.__module__.rpartition(".")[0])
 
 
 def pictures(n: int, seed: int) -> torch.Tensor:
@@ -109,9 +109,9 @@ def theirs(name: str, weights: Path, samples: torch.Tensor, real: torch.Tensor) 
 
 
 def test_every_metric_is_torch_fidelity_s_by_the_small_net(small_net: Path):
-    resnet = module("resnet")
-    register_feature_extractor("small-net-of-the-test", resnet.CifarResNetExtractor)
-    net = resnet.CifarResNetExtractor("small", ["features", "logits"], small_net)
+    wrapped = module("fidelity").CifarResNetExtractor
+    register_feature_extractor("small-net-of-the-test", wrapped)
+    net = wrapped("small", ["features", "logits"], small_net)
     samples, real = pictures(300, 0), pictures(400, 1)
     mine = ours(features.Extractor("small", net, "0"), samples, real)
     assert mine == pytest.approx(
@@ -126,7 +126,7 @@ def test_every_metric_is_torch_fidelity_s_by_inception(inception: Path):
 
 
 def test_features_do_not_hang_on_the_batch(small_net: Path):
-    net = module("resnet").CifarResNetExtractor("small", ["features", "logits"], small_net)
+    net = module("fidelity").CifarResNetExtractor("small", ["features", "logits"], small_net)
     extractor = features.Extractor("small", net, "0")
     images = pictures(150, 0)
     whole, one = extractor(images)[0], torch.cat([extractor(images[i : i + 7])[0] for i in range(0, 150, 7)])
@@ -134,7 +134,7 @@ def test_features_do_not_hang_on_the_batch(small_net: Path):
 
 
 def test_equal_sets_are_at_no_distance(small_net: Path):
-    net = module("resnet").CifarResNetExtractor("small", ["features", "logits"], small_net)
+    net = module("fidelity").CifarResNetExtractor("small", ["features", "logits"], small_net)
     images = pictures(300, 0)
     found = ours(features.Extractor("small", net, "0"), images, images[torch.randperm(300)])
     assert found["fid"] == pytest.approx(0, abs=1e-6)
@@ -143,7 +143,7 @@ def test_equal_sets_are_at_no_distance(small_net: Path):
 
 
 def test_a_reference_is_kept_by_what_it_is_of(small_net: Path, monkeypatch: pytest.MonkeyPatch):
-    net = module("resnet").CifarResNetExtractor("small", ["features", "logits"], small_net)
+    net = module("fidelity").CifarResNetExtractor("small", ["features", "logits"], small_net)
     images = pictures(100, 0)
     first = features.reference(images, features.Extractor("small", net, "a"), {"split": "train"}, CPU)
 
@@ -184,7 +184,7 @@ def little(monkeypatch: pytest.MonkeyPatch, small_net: Path) -> None:
     monkeypatch.setattr(resnet, "WEIGHTS", small_net)
     monkeypatch.setattr(resnet.load, "__defaults__", (small_net,))
     monkeypatch.setattr(resnet.digest, "__defaults__", (small_net,))
-    monkeypatch.setattr(resnet.CifarResNetExtractor.__init__, "__defaults__", (small_net,))
+    monkeypatch.setattr(module("fidelity").CifarResNetExtractor.__init__, "__defaults__", (small_net,))
 
 
 def words(*more: str, verb: str = "run") -> list[str]:
