@@ -27,7 +27,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     ValidationError,
     model_validator,
 )
@@ -45,29 +44,39 @@ Tier = Literal["claimed", "recomputed", "reproduced"]
 Raw = dict[str, Any]
 
 
-def _plain(value: Any, where: str = "") -> Any:
+def _plain(value: Any, where: tuple[Any, ...] = ()) -> Any:
     """`value` as JSON holds it: tuples become lists; what JSON cannot hold is refused.
 
-    `config` and `details` come from plug-ins, so this is where their NaN and their arrays stop.
+    `config` and `details` come from plug-ins, so this is where their NaN and their arrays stop. `where`
+    is the place around `value` with a key or an index: spelled for an error alone, as results are long.
     """
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{where or 'value'} is {value}; numbers must be finite")
+            raise ValueError(f"{_spelled(where) or 'value'} is {value}; numbers must be finite")
         return float(value)
     if isinstance(value, str):
         value.encode("utf-8")  # a lone surrogate cannot be written; UnicodeEncodeError is a ValueError
         return value
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [_plain(item, (where, i)) for i, item in enumerate(value)]
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise ValueError(f"key {key!r} of {where or 'the object'} is no string")
+                raise ValueError(f"key {key!r} of {_spelled(where) or 'the object'} is no string")
             key.encode("utf-8")
-        return {key: _plain(item, f"{where}.{key}" if where else key) for key, item in value.items()}
-    raise ValueError(f"{where or 'value'} is a {type(value).__name__}, which JSON cannot hold")
+        return {key: _plain(item, (where, key)) for key, item in value.items()}
+    raise ValueError(f"{_spelled(where) or 'value'} is a {type(value).__name__}, which JSON cannot hold")
+
+
+def _spelled(where: tuple[Any, ...]) -> str:
+    if not where:
+        return ""
+    outer, key = _spelled(where[0]), where[1]
+    if isinstance(key, int):
+        return f"{outer}[{key}]"
+    return f"{outer}.{key}" if outer else key
 
 
 def _utc(text: str) -> str:
@@ -82,7 +91,8 @@ def _beside(name: str) -> str:
     return name
 
 
-Json = Annotated[dict[str, JsonValue], BeforeValidator(_plain)]
+# Any: `_plain` has looked at every value, and pydantic's JsonValue would do so again.
+Json = Annotated[dict[str, Any], BeforeValidator(_plain)]
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]

@@ -314,17 +314,19 @@ def readable(result: Result) -> list[tuple[str, Markup]]:
     return sections
 
 
-# In texts that are escaped as one they stand for the tags; what a result says has none of them.
-KEY, VALUE, END = "\x01", "\x02", "\x03"
-NO_MARKS = str.maketrans({KEY: "?", VALUE: "?", END: "?"})
+# Stands between texts that are escaped as one; what a result says has none of it.
+MARK = "\x01"
 
 
 def _facts(pairs: Sequence[tuple[str, str]]) -> Markup:
     """A list of terms; escaped as one text, since thousands of pages have hundreds of them each."""
-    text = "".join(
-        f"{KEY}{key.translate(NO_MARKS)}{VALUE}{value.translate(NO_MARKS)}{END}" for key, value in pairs
-    )
-    html = str(escape(text)).replace(KEY, "<dt>").replace(VALUE, "</dt><dd>").replace(END, "</dd>\n")
+    texts = [text for pair in pairs for text in pair]
+    joined = MARK.join(texts)
+    if joined.count(MARK) >= len(texts):
+        joined = MARK.join(text.replace(MARK, "?") for text in texts)
+    parts = str(escape(joined)).split(MARK) if texts else []
+    terms = zip(parts[::2], parts[1::2], strict=True)
+    html = "".join(f"<dt>{key}</dt><dd>{value}</dd>\n" for key, value in terms)
     return Markup(f'<dl class="facts">\n{html}</dl>')
 
 
@@ -339,15 +341,18 @@ def _flatten(value: Any, prefix: str, pairs: list[tuple[str, str]]) -> None:
         pairs.append((prefix, _text(value)))
 
 
+# json.dumps with an option makes an encoder at each call.
+AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, list) and len(value) > LONGEST_LIST:
-        first = ", ".join(json.dumps(item) for item in value[:6])
-        return f"{len(value)} values: {first}, ... (all in the JSON)"
-    return json.dumps(value, ensure_ascii=False)
+        return f"{len(value)} values: {AS_JSON(value[:6])[1:-1]}, ... (all in the JSON)"
+    return AS_JSON(value)
 
 
 def bibtex(task: TaskView, all_methods: Sequence[MethodView]) -> str:
