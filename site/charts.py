@@ -12,6 +12,7 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from ebbench import export
 from ebbench.contract import Metric
 from ebbench.result import Result
 from ebbench.table import Row
@@ -147,9 +148,9 @@ def counts(named: Mapping[str, Sequence[int]], label: str, key: str) -> Markup:
 def called(row: Row) -> str:
     """A row's model, variant, changed settings and sampler, in few words."""
     name = f"{row.model}:{row.variant}" if row.variant else row.model
-    changed = " ".join(f"{key}={value}" for key, value in sorted(row.overrides.items()))
+    config, knobs = export.changed(row)
     sampler = row.sampler if row.sampler and row.sampler != "generator" else ""
-    return ", ".join(part for part in (name, sampler, changed) if part)
+    return ", ".join(part for part in (name, f"{sampler} {knobs}".strip(), config) if part)
 
 
 def spans_decades(metric: Metric, values: Sequence[float]) -> bool:
