@@ -201,7 +201,7 @@ class Cifar10(Task):
 
     def score(self, model: Model, scoring: Scoring) -> Score:
         """Draw the samples, take their features once, and compare them with the reference's."""
-        extractor = self._extractor(scoring.device)
+        extractor = self.extractor(scoring.device)
 
         def measured(pixels: Tensor) -> dict[str, NDArray[Any]]:
             found, logits = extractor(pixels)
@@ -210,10 +210,10 @@ class Cifar10(Task):
         n = self.options.samples
         drawn = scoring.images(n, measured, chunk=CHUNK)
         of_samples, logits = (torch.from_numpy(drawn[name]) for name in ("features", "logits"))
-        train = self._reference("train", extractor, scoring.device)
+        train = self.reference("train", extractor, scoring.device)
         real = train
         if self.protocol == "test-reference":
-            real = self._reference("test", extractor, scoring.device)
+            real = self.reference("test", extractor, scoring.device)
         found = image.quality(of_samples, logits, real)
 
         images = drawn["images"]
@@ -235,7 +235,8 @@ class Cifar10(Task):
             },
         )
 
-    def _extractor(self, device: torch.device) -> features.Extractor:
+    def extractor(self, device: torch.device) -> features.Extractor:
+        """The net whose features are compared."""
         if self.options.features == "inception":
             # The store has checked the hash before anything of the file is loaded.
             path = self.store.path("inception", INCEPTION_WEIGHTS)
@@ -246,7 +247,8 @@ class Cifar10(Task):
         net = CifarResNetExtractor(resnet.NAME, ["features", "logits"])
         return features.Extractor(resnet.NAME, net.to(device), resnet.digest())
 
-    def _reference(self, split: str, extractor: features.Extractor, device: torch.device) -> image.Reference:
+    def reference(self, split: str, extractor: features.Extractor, device: torch.device) -> image.Reference:
+        """The features of the "train" or "test" images."""
         train, test = self._images
         key = {"files": dict(self.data_hashes), "source": self.source, "split": split}
         return features.reference(train if split == "train" else test, extractor, key, device)
