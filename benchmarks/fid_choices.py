@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,12 @@ def main() -> None:
 
     print(f"{made.run_id}\n{'pixels':<16} {'samples':>8} {'reference':<9} {'FID':>9} {'IS':>7} {'KID':>9}")
     for way, (features, logits) in whole.items():
-        for n in (a.samples, *FEWER) if way == "nearest byte" else (a.samples,):
-            for split in SPLITS if n <= a.samples else ():
-                fid = image.frechet_distance(image.moments(features[:n]), real[split].moments)
-                score, _ = image.inception_score(logits[:n])
-                kid = image.kernel_distance(features[:n], real[split].features)
-                print(f"{way:<16} {n:>8,} {split:<9} {fid:>9.4f} {score:>7.4f} {kid:>9.5f}", flush=True)
+        counts = [a.samples, *(n for n in FEWER if n < a.samples and way == "nearest byte")]
+        for n, split in product(counts, SPLITS):
+            fid = image.frechet_distance(image.moments(features[:n]), real[split].moments)
+            score, _ = image.inception_score(logits[:n])
+            kid = image.kernel_distance(features[:n], real[split].features)
+            print(f"{way:<16} {n:>8,} {split:<9} {fid:>9.4f} {score:>7.4f} {kid:>9.5f}", flush=True)
 
 
 def trained(made: Result, resolved: spec.Spec, data: DataSpec, device: torch.device) -> contract.Model:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
+import runpy
+import sys
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +26,7 @@ from ebbench.data.store import Store
 from ebbench.metrics import image
 
 CPU = torch.device("cpu")
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def module(name: str) -> ModuleType:
@@ -226,6 +231,26 @@ def test_a_run_and_another_score_of_the_same_samples(cli, little: None, tmp_path
     rows = json.loads(said.out)
     assert {row["protocol"] for row in rows} == {"train-reference", "test-reference"}
     assert not any(row["published"] for row in rows)
+
+
+def test_the_choices_behind_an_fid_begin_with_the_protocol_s(
+    cli, little: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    said = cli(*words("--task", "cifar10", "--model", "sngan", "--budget", "smoke", "--set", "samples=1000"))
+    assert said.code == 0, said.err
+    (path,) = (tmp_path / "made").rglob("*.json")
+    monkeypatch.setattr(sys, "argv", ["fid_choices.py", str(path), "--samples", "1000"])
+    runpy.run_path(str(BENCHMARKS / "fid_choices.py"), run_name="__main__")
+    found = re.findall(r"^(\w.*?) +1,000 (train|test) +([\d.]+) +([\d.]+)", capsys.readouterr().out, re.M)
+    scores = {(way, split): (float(fid), float(score)) for way, split, fid, score in found}
+    assert set(scores) == set(product(("nearest byte", "byte below", "float"), ("train", "test")))
+    # Drawn again, the samples are the result's own.
+    metrics = result.read(path).metrics
+    assert scores["nearest byte", "train"] == pytest.approx(
+        (metrics["fid_cifar_1k"], metrics["is_cifar_1k"]), abs=1e-4
+    )
+    assert scores["byte below", "train"] != scores["nearest byte", "train"]
+    assert scores["float", "train"] == pytest.approx(scores["nearest byte", "train"], rel=0.01)
 
 
 def test_what_was_not_trained_here_cannot_be_scored(cli, little: None, tmp_path: Path):
