@@ -4,7 +4,8 @@
 
 RUN is a result file or a run id, whose trained state must be in the run store. Its samples are drawn again
 by the seeds of its scoring, and scored as floats, rounded to the nearest byte (the protocol), and cut to the
-byte below; against the training and the test images; all of them and the first few thousand.
+byte below; against the training and the test images; all of them, and in disjoint parts of fewer: the mean of
+the parts' values and their standard deviation.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import torch
@@ -54,14 +56,24 @@ def main() -> None:
                 kept.setdefault(way, []).append(extractor(pixels))
     whole = {way: [torch.cat(part) for part in zip(*parts, strict=True)] for way, parts in kept.items()}
 
-    print(f"{made.run_id}\n{'pixels':<16} {'samples':>8} {'reference':<9} {'FID':>9} {'IS':>7} {'KID':>9}")
+    print(
+        f"{made.run_id}\n{'pixels':<13} {'samples':>8} {'reference':<9} {'FID':>9} {'+-':>7} {'IS':>8} {'+-':>7}"
+    )
     for way, (features, logits) in whole.items():
         counts = [a.samples, *(n for n in FEWER if n < a.samples and way == "nearest byte")]
         for n, split in product(counts, SPLITS):
-            fid = image.frechet_distance(image.moments(features[:n]), real[split].moments)
-            score, _ = image.inception_score(logits[:n])
-            kid = image.kernel_distance(features[:n], real[split].features)
-            print(f"{way:<16} {n:>8,} {split:<9} {fid:>9.4f} {score:>7.4f} {kid:>9.5f}", flush=True)
+            parts = [slice(begin, begin + n) for begin in range(0, a.samples - n + 1, n)]
+            fids = [
+                image.frechet_distance(image.moments(features[part]), real[split].moments) for part in parts
+            ]
+            scores = [image.inception_score(logits[part])[0] for part in parts]
+            print(f"{way:<13} {n:>8,} {split:<9} {spelled(fids, 9)} {spelled(scores, 8)}", flush=True)
+
+
+def spelled(values: list[float], width: int) -> str:
+    """Mean and standard deviation of the values; the mean alone of one."""
+    spread = f"{stdev(values):>7.4f}" if len(values) > 1 else " " * 7
+    return f"{fmean(values):>{width}.4f} {spread}"
 
 
 def trained(made: Result, resolved: spec.Spec, data: DataSpec, device: torch.device) -> contract.Model:

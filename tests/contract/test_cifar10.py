@@ -241,7 +241,7 @@ def test_the_choices_behind_an_fid_begin_with_the_protocol_s(
     (path,) = (tmp_path / "made").rglob("*.json")
     monkeypatch.setattr(sys, "argv", ["fid_choices.py", str(path), "--samples", "1000"])
     runpy.run_path(str(BENCHMARKS / "fid_choices.py"), run_name="__main__")
-    found = re.findall(r"^(\w.*?) +1,000 (train|test) +([\d.]+) +([\d.]+)", capsys.readouterr().out, re.M)
+    found = re.findall(r"^(\w.*?) +1,000 (train|test) +([\d.]+) +([\d.]+) *$", capsys.readouterr().out, re.M)
     scores = {(way, split): (float(fid), float(score)) for way, split, fid, score in found}
     assert set(scores) == set(product(("nearest byte", "byte below", "float"), ("train", "test")))
     # Drawn again, the samples are the result's own.
