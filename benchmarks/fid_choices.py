@@ -56,9 +56,8 @@ def main() -> None:
                 kept.setdefault(way, []).append(extractor(pixels))
     whole = {way: [torch.cat(part) for part in zip(*parts, strict=True)] for way, parts in kept.items()}
 
-    print(
-        f"{made.run_id}\n{'pixels':<13} {'samples':>8} {'reference':<9} {'FID':>9} {'+-':>7} {'IS':>8} {'+-':>7}"
-    )
+    print(made.run_id)
+    print(f"{'pixels':<13} {'samples':>8} {'reference':<9} {'FID':>9} {'+-':>7} {'IS':>8} {'+-':>7}")
     for way, (features, logits) in whole.items():
         counts = [a.samples, *(n for n in FEWER if n < a.samples and way == "nearest byte")]
         for n, split in product(counts, SPLITS):
