@@ -84,12 +84,13 @@ def as_markdown(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
         return "| " + " | ".join(texts) + " |"
 
     for title, group in groups(rows):
-        heads = header(group, metrics)
+        columns = scored(group, metrics)
+        heads = header(group, columns)
         lines += [f"### {_markdown_text(title)}", ""]
         lines.append(line([_markdown_text(name) for name, _ in heads]))
         lines.append(line(["---:" if numeric else "---" for _, numeric in heads]))
         for row in group:
-            lines.append(line([_markdown_text(cell) for cell in cells(row, group, metrics)]))
+            lines.append(line([_markdown_text(cell) for cell in cells(row, group, columns)]))
         lines.append("")
     lines += [_markdown_text(note) + "  " for note in footer(rows, metrics)]
     return "".join(text + "\n" for text in lines)
@@ -99,13 +100,14 @@ def as_latex(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
     """A tabular a group, with the `metrics` given."""
     lines: list[str] = []
     for title, group in groups(rows):
-        heads = header(group, metrics)
-        columns = "".join("r" if numeric else "l" for _, numeric in heads)
-        lines += [f"% {title}", rf"\begin{{tabular}}{{{columns}}}", r"\hline"]
+        columns = scored(group, metrics)
+        heads = header(group, columns)
+        layout = "".join("r" if numeric else "l" for _, numeric in heads)
+        lines += [f"% {title}", rf"\begin{{tabular}}{{{layout}}}", r"\hline"]
         lines.append(" & ".join(_latex_text(name) for name, _ in heads) + r" \\")
         lines.append(r"\hline")
         for row in group:
-            lines.append(" & ".join(_latex_text(cell) for cell in cells(row, group, metrics)) + r" \\")
+            lines.append(" & ".join(_latex_text(cell) for cell in cells(row, group, columns)) + r" \\")
         lines += [r"\hline", r"\end{tabular}", ""]
     lines += [f"% {note}" for note in footer(rows, metrics)]
     return "".join(text + "\n" for text in lines)
@@ -123,6 +125,11 @@ def groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
         ]
         parts += [f"protocol {first.protocol}", f"budget {first.budget}"]
         yield ", ".join(part for part in parts if part), group
+
+
+def scored(group: Sequence[Row], metrics: Sequence[Metric]) -> list[Metric]:
+    """Those of the metrics that a row of the group has: their names may hang on a task's options."""
+    return [metric for metric in metrics if any(metric.name in row.metrics for row in group)]
 
 
 def _has_published(group: Sequence[Row], metric: Metric) -> bool:
@@ -220,10 +227,12 @@ def footer(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
         f"mean ± half-width of the {rows[0].level:.0%} interval, Student t over the seeds ({seeds}); "
         "one seed has no interval."
     ]
-    deciding = [f"{m.name} ({m.better} is better)" for m in metrics if m.primary and m.better != "neither"]
-    if deciding:
+    deciding = [m for m in metrics if m.primary and m.better != "neither"]
+    by_group = (scored(group, deciding) for _, group in groups(rows))
+    orders = [[f"{m.name} ({m.better} is better)" for m in found] for found in by_group if found]
+    if orders:
         lines.append(
-            f"rank by {', then '.join(deciding)}; "
+            f"rank by {', or by '.join(dict.fromkeys(', then '.join(order) for order in orders))}; "
             "rows that a paired t-test cannot tell apart (p of 0.05 or more) tie."
         )
     sources = {reference.source for row in rows for reference in row.published.values()}

@@ -68,14 +68,17 @@ class TaskView:
 
     @property
     def headline(self) -> list[Row]:
-        """The group that stands for the task: default protocol and options, the largest budget, most rows."""
+        """The group that stands for the task: default protocol, the largest budget, the metric that the task
+        names first, most rows."""
+        names = [metric.name for metric in self.metrics]
 
-        def worth(group: list[Row]) -> tuple[int, int, int, int]:
+        def worth(group: list[Row]) -> tuple[int, ...]:
             first = group[0]
             protocol = list(self.protocols).index(first.protocol) if first.protocol in self.protocols else 9
             budget = BUDGETS.index(first.budget) if first.budget in BUDGETS else len(BUDGETS)
             models = sum(row.kind == "model" for row in group)
-            return (protocol, budget, -models, len(first.options))
+            metric = min((names.index(name) for name in first.metrics if name in names), default=len(names))
+            return (protocol, budget, metric, -models, len(first.options))
 
         return min((group for _, group in self.groups), key=worth, default=[])
 

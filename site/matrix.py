@@ -66,8 +66,8 @@ def rows(tasks: Sequence[content.TaskView], all_methods: Sequence[content.Method
 
 def metric_of(task: content.TaskView) -> Metric:
     """The metric that the matrix shows of a task with rows: the first primary one that tells models apart."""
-    first = task.primary[0]
-    return task.primary[-1] if _flat(task.headline, first) else first
+    primary = export.scored(task.headline, task.primary)
+    return primary[-1] if _flat(task.headline, primary[0]) else primary[0]
 
 
 def _flat(group: Sequence[Row], metric: Metric) -> bool:

@@ -81,10 +81,11 @@ def _rich(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
     for title, group in export.groups(rows):
         # Text, not str: the "[" of a setting would be read as markup.
         sheet = Table(title=Text(title), title_justify="left", title_style="bold")
-        for name, numeric in export.header(group, metrics):
+        columns = export.scored(group, metrics)
+        for name, numeric in export.header(group, columns):
             sheet.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
         for row in group:
-            cells = [Text(cell) for cell in export.cells(row, group, metrics)]
+            cells = [Text(cell) for cell in export.cells(row, group, columns)]
             sheet.add_row(*cells, style="dim" if row.kind == "control" else "")
         console.print(sheet)
     for line in export.footer(rows, metrics):

@@ -12,6 +12,7 @@ import toys
 from ebbench import result
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
+COMMITTED = Path(__file__).parents[2] / "results"
 PUBLISHED = """version = 1
     published = (
         Published(label="Blob", metrics={"error": (0.125, 0.01)}, source="A & B (2019), 50 %",
@@ -95,6 +96,17 @@ def test_markdown_is_a_table_of_equal_columns(cli, task, keep):
     sheet = [line for line in lines if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in sheet}) == 1
     assert r"note=a\|b\_\[c\]" in sheet[2]
+
+
+def test_a_group_has_columns_of_its_own_metrics(cli):
+    said = cli("table", "--task", "cifar10", "--results", str(COMMITTED), "--format", "markdown")
+    tables = said.out.split("### ")[1:]
+    assert {"samples=50000" in table for table in tables} == {True, False}
+    for table in tables:
+        heads = table.splitlines()[2]
+        assert ("fid\\_cifar\\_5k" in heads) == ("samples=5000," in table.splitlines()[0])
+        assert ("fid\\_cifar |" in heads) == ("samples=50000," in table.splitlines()[0])
+    assert "fid\\_cifar (lower is better), then is\\_cifar (higher is better), or by" in said.out
 
 
 def test_latex_escapes(cli, task, keep):

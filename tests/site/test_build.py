@@ -90,6 +90,23 @@ def test_the_numbers_are_those_of_the_results(some: Path, tmp_path: Path):
     assert "@misc{meg2019," in (tmp_path / "site" / "tasks" / "stackedmnist.bib").read_text()
 
 
+def test_a_task_is_shown_by_the_metric_that_it_names_first(tmp_path: Path):
+    # Of CIFAR-10 there are more models at 5,000 samples than at 50,000, and their metrics have other names.
+    first_seed = shutil.ignore_patterns("*-s[!0]-*")
+    shutil.copytree(COMMITTED / "cifar10", tmp_path / "results" / "cifar10", ignore=first_seed)
+    assert build(tmp_path / "results", tmp_path / "site") == []
+    text = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    of_meg, _ = result.load_all(tmp_path / "results" / "cifar10" / "meg")
+    values = {
+        name: value
+        for one in of_meg
+        for name, value in one.metrics.items()
+        if one.sampler is not None and one.sampler.name == "generator"
+    }
+    assert f"{values['fid_cifar']:.2f}" in text
+    assert f"{values['fid_cifar_5k']:.2f}" not in text
+
+
 def test_home_is_light_and_says_what_it_is(some: Path, tmp_path: Path):
     build(some, tmp_path / "site")
     home = tmp_path / "site" / "index.html"
