@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import matplotlib
@@ -23,6 +25,8 @@ _VARIABLES = {INK: "--ink", RULE: "--rule", MUTED: "--muted", ACCENT: "--accent"
 # Told apart by those who see no red or green, and on white and on black (Okabe and Ito's, less black).
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#999999")
 
+# Of a line of a name beside a chart, in characters: more would leave the chart too little.
+LONGEST_NAME = 36
 # Beyond this factor between the greatest and the least value a linear axis shows one of them.
 DECADES = 50.0
 
@@ -49,13 +53,16 @@ def intervals(rows: Sequence[Row], metric: Metric, label: str, key: str) -> Mark
     """A line a row: each seed, the mean and its interval; what was published; controls muted."""
     shown = [row for row in rows if metric.name in row.metrics]
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, height := 0.26 * len(shown) + 0.9))
-        names = [called(row) for row in reversed(shown)]
+        names = [textwrap.fill(called(row), LONGEST_NAME) for row in reversed(shown)]
+        # In rows of a name of one line.
+        heights = [1 + 0.6 * name.count("\n") for name in names]
+        places = [end - (height + 1) / 2 for end, height in zip(accumulate(heights), heights, strict=True)]
+        figure = Figure(figsize=(7.2, height := 0.26 * sum(heights) + 0.9))
         # Margins by hand: a layout that measures the text takes as long as the drawing.
-        left = min(0.45, 0.03 + 0.0112 * max(map(len, names)))
+        left = 0.03 + 0.0112 * max(len(line) for name in names for line in name.split("\n"))
         figure.subplots_adjust(left=left, right=0.98, top=1 - 0.1 / height, bottom=0.55 / height)
         axes = figure.subplots()
-        for at, row in enumerate(reversed(shown)):
+        for at, row in zip(places, reversed(shown), strict=True):
             cell = row.metrics[metric.name]
             colour = MUTED if row.kind == "control" else ACCENT
             values = [value for value in cell.values if value is not None]
@@ -66,8 +73,8 @@ def intervals(rows: Sequence[Row], metric: Metric, label: str, key: str) -> Mark
             axes.plot([cell.interval.mean], [at], "|", color=colour, markersize=9, markeredgewidth=2)
             if metric.name in row.published:
                 axes.plot([row.published[metric.name].value], [at], "x", color=WARM, markersize=5)
-        axes.set_yticks(range(len(shown)), names)
-        axes.set_ylim(-0.7, len(shown) - 0.3)
+        axes.set_yticks(places, names)
+        axes.set_ylim(-0.7, sum(heights) - 0.3)
         values = [v for row in shown for v in row.metrics[metric.name].values if v is not None]
         if min(values) > 0 and spans_decades(metric, values):
             axes.set_xscale("log")
