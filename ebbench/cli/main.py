@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -25,12 +26,31 @@ from ebbench.errors import EbbenchError, Stopped
 
 app = typer.Typer(
     name="ebbench",
-    help="Evaluate energy-based and adversarial generative models, and believe the numbers.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from ebbench import __version__
+
+        typer.echo(f"ebbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Evaluate energy-based and adversarial generative models, and believe the numbers."""
+
+
 app.command("run")(run)
 app.command("score")(score)
 app.command("sweep")(sweep)

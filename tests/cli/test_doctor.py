@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+from importlib.metadata import version
 
 import pytest
 
@@ -75,3 +76,8 @@ def test_a_task_that_breaks_is_a_warning(cli, plugins):
     said = cli("doctor", "--json")
     assert said.code == 0
     assert "ZeroDivisionError" in findings(said)["task", "dashes"]["text"]
+
+
+def test_the_version_is_that_of_the_package(cli):
+    said = cli("--version")
+    assert (said.code, said.out, said.err) == (0, f"ebbench {version('ebbench')}\n", "")
