@@ -43,8 +43,18 @@ class TaskView:
 
     @property
     def groups(self) -> list[tuple[str, list[Row]]]:
-        """The rows by what they share."""
-        return list(export.groups(self.rows))
+        """The rows by what they share, what stands for the task first."""
+        return sorted(export.groups(self.rows), key=lambda titled: self._standing(titled[1]))
+
+    def _standing(self, group: Sequence[Row]) -> tuple[int, ...]:
+        """Default protocol, the largest budget, the metric that the task names first, most models."""
+        first = group[0]
+        names = [metric.name for metric in self.metrics]
+        protocol = list(self.protocols).index(first.protocol) if first.protocol in self.protocols else 9
+        budget = BUDGETS.index(first.budget) if first.budget in BUDGETS else len(BUDGETS)
+        metric = min((names.index(name) for name in first.metrics if name in names), default=len(names))
+        models = sum(row.kind == "model" for row in group)
+        return (protocol, budget, metric, -models, len(first.options))
 
     @property
     def shown(self) -> list[Metric]:
@@ -68,19 +78,8 @@ class TaskView:
 
     @property
     def headline(self) -> list[Row]:
-        """The group that stands for the task: default protocol, the largest budget, the metric that the task
-        names first, most rows."""
-        names = [metric.name for metric in self.metrics]
-
-        def worth(group: list[Row]) -> tuple[int, ...]:
-            first = group[0]
-            protocol = list(self.protocols).index(first.protocol) if first.protocol in self.protocols else 9
-            budget = BUDGETS.index(first.budget) if first.budget in BUDGETS else len(BUDGETS)
-            models = sum(row.kind == "model" for row in group)
-            metric = min((names.index(name) for name in first.metrics if name in names), default=len(names))
-            return (protocol, budget, metric, -models, len(first.options))
-
-        return min((group for _, group in self.groups), key=worth, default=[])
+        """The group that stands for the task."""
+        return self.groups[0][1] if self.rows else []
 
     def results_of(self, row: Row) -> list[Result]:
         """The results of a row, by seed."""
