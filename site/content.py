@@ -68,8 +68,7 @@ class TaskView:
             ]
         first = [m for m in metrics if m.primary or m.name in of_papers]
         others = [m for m in metrics if m not in first]
-        chosen = [*first, *others[: max(0, MOST_METRICS - len(first))]]
-        return [m for m in metrics if m in chosen]
+        return [*first, *others[: max(0, MOST_METRICS - len(first))]]
 
     @property
     def primary(self) -> list[Metric]:
