@@ -315,7 +315,7 @@ def readable(result: Result) -> list[tuple[str, Markup]]:
     return sections
 
 
-# Stands between texts that are escaped as one; what a result says has none of it.
+# Stands between texts that are escaped as one; in a result it becomes "?", as no text of people has it.
 MARK = "\x01"
 
 
