@@ -11,24 +11,19 @@ the parts' values and their standard deviation.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from finished import finished
+from torch import Tensor
 
-from ebbench import contract, runner, seeds, spec, state
+from ebbench import runner
 from ebbench.contract import DataSpec
 from ebbench.data.pool import to_bytes
-from ebbench.data.store import Store
-from ebbench.files import home
 from ebbench.metrics import image
-from ebbench.result import Result, find
 
-CHUNK = 1000
 FEWER = (10_000, 5_000, 1_000)
 SPLITS = ("train", "test")
 
@@ -40,23 +35,18 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=50_000)
     a = parser.parse_args()
     device = torch.device("cpu")
-    made = find(a.run, a.results)
-    if made.task.name != "cifar10":
-        parser.error(f"{a.run} is a run of {made.task.name}; one of cifar10 is expected")
-    resolved = spec.resolve(spec.request_of(made))
-    task: Any = resolved.task.cls(resolved.options, resolved.protocol, Store(None))
-    model = trained(made, resolved, task.spec(), device)
+    run = finished(a.run, a.results, "cifar10")
 
     with runner.pinned():
-        extractor = task.extractor(device)
-        real = {split: task.reference(split, extractor, device) for split in SPLITS}
+        extractor = run.task.extractor(device)
+        real = {split: run.task.reference(split, extractor, device) for split in SPLITS}
         kept: dict[str, list[tuple[Tensor, Tensor]]] = {}
-        for values in draws(model, resolved, made, a.samples):
-            for way, pixels in roundings(values, task.spec()).items():
+        for values in run.draws(a.samples):
+            for way, pixels in roundings(values, run.task.spec()).items():
                 kept.setdefault(way, []).append(extractor(pixels))
     whole = {way: [torch.cat(part) for part in zip(*parts, strict=True)] for way, parts in kept.items()}
 
-    print(made.run_id)
+    print(run.made.run_id)
     print(f"{'pixels':<13} {'samples':>8} {'reference':<9} {'FID':>9} {'+-':>7} {'IS':>8} {'+-':>7}")
     for way, (features, logits) in whole.items():
         counts = [a.samples, *(n for n in FEWER if n < a.samples and way == "nearest byte")]
@@ -73,25 +63,6 @@ def spelled(values: list[float], width: int) -> str:
     """Mean and standard deviation of the values; the mean alone of one."""
     spread = f"{stdev(values):>7.4f}" if len(values) > 1 else " " * 7
     return f"{fmean(values):>{width}.4f} {spread}"
-
-
-def trained(made: Result, resolved: spec.Spec, data: DataSpec, device: torch.device) -> contract.Model:
-    """The model of a result, from the run store."""
-    model: contract.Model = resolved.model.cls(data, resolved.config)
-    model.device = device
-    model.load_state_dict(state.load(home() / "runs" / made.training.hash / "state.json")["model"])
-    for part in vars(model).values():
-        if isinstance(part, nn.Module):
-            part.eval()
-    return model
-
-
-def draws(model: contract.Model, resolved: spec.Spec, made: Result, n: int) -> Iterator[Tensor]:
-    """The samples of the result in chunks, as they left its sampler."""
-    draw = contract.samplers(resolved.model.cls)[resolved.sampler]
-    for number, begin in enumerate(range(0, n, CHUNK)):
-        seeds.seed_everything(seeds.derive(made.seed, "sample", resolved.sampler, "samples", number))
-        yield draw(model, min(CHUNK, n - begin), **resolved.knobs)
 
 
 def roundings(values: Tensor, data: DataSpec) -> dict[str, Tensor]:

@@ -7,8 +7,9 @@ import json
 import re
 import runpy
 import sys
-from itertools import product
+from itertools import permutations, product
 from pathlib import Path
+from statistics import fmean
 from types import ModuleType
 from typing import Any
 
@@ -239,8 +240,7 @@ def test_the_choices_behind_an_fid_begin_with_the_protocol_s(
     said = cli(*words("--task", "cifar10", "--model", "sngan", "--budget", "smoke", "--set", "samples=1000"))
     assert said.code == 0, said.err
     (path,) = (tmp_path / "made").rglob("*.json")
-    monkeypatch.setattr(sys, "argv", ["fid_choices.py", str(path), "--samples", "1000"])
-    runpy.run_path(str(BENCHMARKS / "fid_choices.py"), run_name="__main__")
+    benchmark(monkeypatch, "fid_choices.py", str(path), "--samples", "1000")
     found = re.findall(r"^(\w.*?) +1,000 (train|test) +([\d.]+) +([\d.]+) *$", capsys.readouterr().out, re.M)
     scores = {(way, split): (float(fid), float(score)) for way, split, fid, score in found}
     assert set(scores) == set(product(("nearest byte", "byte below", "float"), ("train", "test")))
@@ -251,6 +251,45 @@ def test_the_choices_behind_an_fid_begin_with_the_protocol_s(
     )
     assert scores["byte below", "train"] != scores["nearest byte", "train"]
     assert scores["float", "train"] == pytest.approx(scores["nearest byte", "train"], rel=0.01)
+
+
+def test_a_batch_of_images_is_paired_at_the_least_cost(
+    cli, little: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    said = cli(*words("--task", "cifar10", "--model", "sngan", "--budget", "smoke", "--set", "samples=1000"))
+    assert said.code == 0, said.err
+    (path,) = (tmp_path / "made").rglob("*.json")
+    script = benchmark(monkeypatch, "batch_transport.py", str(path), "--images", "100")
+    printed = capsys.readouterr().out
+    costs = re.findall(r"^ +(\d+) +1 ([a-z ]+?) +([\d.]+) +([\d.]+)$", printed, re.M)
+    assert [(n, name) for n, name, _, _ in costs] == list(
+        product(("64", "100"), ("training images", "samples"))
+    )
+    assert all(float(best) >= float(nearest) > 0 for _, _, best, nearest in costs)
+    assert len(re.findall(r"^ +\d+ +[\d.]+ +[\d.]+$", printed, re.M)) == 8
+
+    x, y = torch.randn(2, 5, 3)
+    by_hand = [
+        fmean((x[i] - y[j]).abs().sum().item() for i, j in enumerate(p)) for p in permutations(range(5))
+    ]
+    best, nearest = script["pairing"](x, y)
+    assert best == pytest.approx(min(by_hand), rel=1e-6)
+    assert nearest == pytest.approx((x[:, None] - y).abs().sum(2).min(1).values.mean().item(), rel=1e-6)
+    assert script["pairing"](x, x.flip(0)) == (0, 0)
+
+    for state in (tmp_path / "home" / "runs").rglob("state.json"):
+        state.unlink()
+    with pytest.raises(
+        SystemExit, match="its trained state is not in the run store .* `ebbench run --task cifar10"
+    ):
+        benchmark(monkeypatch, "batch_transport.py", str(path))
+
+
+def benchmark(monkeypatch: pytest.MonkeyPatch, script: str, *options: str) -> dict[str, Any]:
+    """Run a script of benchmarks/ in this process; what it defines."""
+    monkeypatch.setattr(sys, "argv", [script, *options])
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
 
 
 def test_what_was_not_trained_here_cannot_be_scored(cli, little: None, tmp_path: Path):

@@ -1,0 +1,61 @@
+"""A finished run as the benchmarks read it: its result, its trained model and its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ebbench import contract, seeds, spec, state
+from ebbench.data.store import Store
+from ebbench.files import home
+from ebbench.result import Result, find
+
+CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A result, what it was made by, and the model in its trained state, on the CPU."""
+
+    made: Result
+    resolved: spec.Spec
+    task: Any
+    model: contract.Model
+
+    def draws(self, n: int) -> Iterator[Tensor]:
+        """`n` samples in chunks, as they left the sampler, by the seeds of the result's scoring."""
+        draw = contract.samplers(self.resolved.model.cls)[self.resolved.sampler]
+        for number, begin in enumerate(range(0, n, CHUNK)):
+            seeds.seed_everything(
+                seeds.derive(self.made.seed, "sample", self.resolved.sampler, "samples", number)
+            )
+            yield draw(self.model, min(CHUNK, n - begin), **self.resolved.knobs)
+
+
+def finished(run: str, results: Path, task: str) -> Finished:
+    """The run of `task` that `run` names, a file or a run id; ends the program where it cannot be had."""
+    made = find(run, results)
+    if made.task.name != task:
+        raise SystemExit(f"{run} is a run of {made.task.name}; one of {task} is expected")
+    stored = home() / "runs" / made.training.hash / "state.json"
+    if not stored.exists():
+        command = made.training.provenance.command
+        raise SystemExit(f"{run}: its trained state is not in the run store {home()}; `{command}` makes it")
+    resolved = spec.resolve(spec.request_of(made))
+    if resolved.base is not None:
+        raise SystemExit(
+            f"{run} builds on a trained {resolved.base.model.name}; a run that stands alone is expected"
+        )
+    chosen: Any = resolved.task.cls(resolved.options, resolved.protocol, Store(None))
+    model: contract.Model = resolved.model.cls(chosen.spec(), resolved.config)
+    model.device = torch.device("cpu")
+    model.load_state_dict(state.load(stored)["model"])
+    for part in vars(model).values():
+        if isinstance(part, nn.Module):
+            part.eval()
+    return Finished(made, resolved, chosen, model)
