@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ebbench.contract import Data, DataSpec, Model, sampler, score
-from ebbench.nn.dcgan import Generator28, Trunk28
 from ebbench.nn.mlp import mlp
+from ebbench.nn.nets import generator, trunk
 from ebbench.training import Run
 
 
@@ -79,13 +79,11 @@ class BiGAN(Model):
             )
             n_x = c.hidden
         else:
-            channels = data.shape[0]
-            encoder, of_x = (
-                Trunk28(channels, c.width, kernel=4).to(memory_format=torch.channels_last) for _ in range(2)
+            (encoder, n_x), (of_x, _) = (
+                trunk(data, width=c.width, kernel=4, layers=c.encoder_layers) for _ in range(2)
             )
-            self.E = nn.Sequential(encoder, nn.Linear(encoder.features, c.z_dim))
-            self.G = Generator28(c.z_dim, channels, c.width, kernel=4)
-            n_x = encoder.features
+            self.E = nn.Sequential(encoder, nn.Linear(n_x, c.z_dim))
+            self.G = generator(data, c.z_dim, width=c.width, kernel=4, layers=c.generator_layers)
         self.D = Pairs(of_x, n_x, c.z_dim, c.hidden, c.dropout)
 
     def train(self, data: Data, run: Run) -> None:

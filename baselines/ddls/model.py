@@ -16,6 +16,7 @@ generator stays; the GAN is another model's training.
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-from ebbench.contract import Data, DataSpec, Model, sampler
+from ebbench.contract import Data, DataSpec, Model, sampler, score
 from ebbench.nn.langevin import metropolis_adjusted_langevin, unadjusted_langevin
 from ebbench.nn.rate import cosine
 from ebbench.training import Run
@@ -62,6 +63,10 @@ class DDLS(Model):
         """Real examples, and as many samples, a step of that (our choice)."""
         fine_tune_lr: float = 1e-3
         """Adam's learning rate in it, falling to nothing on a cosine (our choice)."""
+        inversion_steps: int = 100
+        """Steps towards the latent of an example that is to be scored (our choice)."""
+        inversion_lr: float = 0.1
+        """Adam's learning rate in them (our choice)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -168,6 +173,41 @@ class DDLS(Model):
         with torch.no_grad():
             made: Tensor = self.base.generate(chains.state)
         return made
+
+    @score("latent_energy")
+    def latent_energy(self, x: Tensor) -> Tensor:
+        """E(z), (n,), calibrated, at the latent that reconstructs x best.
+
+        The paper samples by E and scores no example. Where an example lies in the latents is found as
+        AnoGAN does (Schlegl et al. 2017), by descent on the distance of G(z) to it.
+        """
+        z = self._inverted(x)
+        with torch.no_grad():
+            prior = (z.square() + math.log(2 * math.pi)).sum(1) / 2
+            energies: Tensor = prior - self.calibration(self._logit(self.base.generate(z)))
+        return energies
+
+    @score("reconstruction")
+    def reconstruction(self, x: Tensor) -> Tensor:
+        """The squared distance of x to the nearest G(z) that was found, (n,)."""
+        z = self._inverted(x)
+        with torch.no_grad():
+            return self._distance(x, z)
+
+    def _inverted(self, x: Tensor) -> Tensor:
+        """The latents of x, (n, z_dim): Adam from the prior's mode, each example for itself."""
+        c = self.config
+        z = torch.zeros(len(x), self.base.z_dim, device=x.device, requires_grad=True)
+        optimiser = torch.optim.Adam([z], c.inversion_lr)
+        for _ in range(c.inversion_steps):
+            (z.grad,) = torch.autograd.grad(self._distance(x, z).sum(), z)
+            optimiser.step()
+        return z.detach()
+
+    def _distance(self, x: Tensor, z: Tensor) -> Tensor:
+        """|x - G(z)|^2, (n,)."""
+        squares: Tensor = (x - self.base.generate(z)).flatten(1).square().sum(1)
+        return squares
 
     def _z(self, n: int) -> Tensor:
         return torch.randn(n, self.base.z_dim, device=self.device)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.stats import wasserstein_distance
 from sklearn.datasets import make_swiss_roll
+from torch.distributions import MultivariateNormal
 
 from ebbench import loader, result
 from ebbench.contract import DataSpec, Model
@@ -252,6 +253,18 @@ def test_calibration_finds_the_scale_and_shift_of_a_critic():
     scale, shift = (p.item() for p in model.calibration.parameters())
     assert scale == pytest.approx(0.001, rel=0.05)
     assert shift == pytest.approx(3.0, abs=0.05)
+
+
+def test_the_latent_energy_of_an_example_is_that_of_its_latent():
+    model = ddls(Blob(), inversion_steps=300)
+    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    # G is the identity, so that z = x, the calibration one as well: E(z) = -log N(z; 0, I) - d(z).
+    prior = MultivariateNormal(torch.zeros(2), torch.eye(2))
+    expected = -prior.log_prob(x) - Blob().logit(x)
+    assert torch.allclose(model.latent_energy(x), expected, atol=1e-3)
+    assert model.reconstruction(x).max() < 1e-5
+    # Each example by itself, whatever stands beside it.
+    assert torch.equal(model.latent_energy(x[:1]), model.latent_energy(x)[:1])
 
 
 def test_a_base_is_trained_once_and_taken_from_the_store(cli, tmp_path: Path):
