@@ -109,6 +109,7 @@ def _total_training(parts: Mapping[str, Part]) -> dict[str, Any]:
         # One part that ran out of time is what a reader has to know.
         "stopped_by": "time" if "time" in stopped else records[0]["stopped_by"],
         "parameters": max(r["parameters"] for r in records),
+        "base": records[0].get("base"),
         "provenance": records[0]["provenance"],
     }
 

@@ -250,8 +250,9 @@ class Published:
 
     `model` is the plug-in's name where ebbench has one ("wgan-gp", or "wgan-gp:meg-authors" for a
     variant), else "". `metrics` maps a metric to (value, plus-minus or None). `confidence` is
-    "verbatim", "quoted" (another paper's table) or "recalled" (not confirmed). `options` says for
-    which task options the row holds.
+    "verbatim", "quoted" (another paper's table) or "recalled" (not confirmed). `options` says what the
+    row holds for: values of task options, of the data's "source", of the model's Config, or of the
+    sampler's knobs ("ddls.calibrated").
     """
 
     label: str

@@ -7,6 +7,7 @@ are loaded in exactly the same way. A path is taken as it is. Two places for one
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib
@@ -198,13 +199,30 @@ def _blocks(sources: Iterable[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     waiting = list(sources)
     while waiting:
-        text = waiting.pop().read_text(encoding="utf-8", errors="replace")
-        for block in re.findall(r"\bebbench\.nn\.(\w+)", text):
+        source = waiting.pop()
+        for block in _imported(source, inside=source.parent == folder):
             name, path = f"ebbench/nn/{block}.py", folder / f"{block}.py"
             if name not in found and path.is_file():
                 found[name] = path
                 waiting.append(path)
     return found
+
+
+def _imported(source: Path, inside: bool) -> set[str]:
+    """The names after `ebbench.nn.` in what a file imports; `inside` that package it may do so by a dot."""
+    try:
+        tree = ast.parse(source.read_text(encoding="utf-8", errors="replace"))
+    except SyntaxError:
+        # It imports nothing; where it is imported itself, the error is reported.
+        return set()
+    dotted: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            dotted += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (inside or not node.level):
+            parent = ".".join(filter(None, ["ebbench.nn" if node.level else "", node.module]))
+            dotted += [f"{parent}.{alias.name}" for alias in node.names]
+    return {name.split(".")[2] for name in dotted if name.startswith("ebbench.nn.")}
 
 
 def fault(error: BaseException, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from ebbench import archives, result
 from ebbench.errors import BundleError, StorageError, UsageError
 from ebbench.files import home, write_atomically
+from ebbench.spec import content_hash
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+=,@-]{0,250}"
 RESULT = re.compile(rf"results/({NAME})/({NAME})/({NAME})\.json")
@@ -143,16 +145,22 @@ def _trainings(made: result.Result) -> Iterable[str]:
 
 
 def _state(digest: str) -> dict[str, bytes]:
+    """The trained state by name, with that of what it builds on; nothing of a model that keeps none."""
     place = home() / "runs" / digest
-    if not (place / "state.json").exists():
+    key = place / "key.json"
+    unfinished = not key.exists() or any(place.glob("checkpoint*"))
+    if unfinished and not (place / "state.json").exists():
         raise StorageError(
             f"the run store has no trained state {digest[:12]}",
             where=str(place),
             expected="the training that a result came from",
             fix="pack without --states, or give the result's command again",
         )
-    files = [place / "state.json", *place.glob("state-*.safetensors")]
-    return {f"states/{digest}/{file.name}": file.read_bytes() for file in files}
+    base = json.loads(key.read_bytes()).get("base") if key.exists() else None
+    files = sorted(place.glob("state*"))
+    return {f"states/{digest}/{file.name}": file.read_bytes() for file in files} | (
+        _state(content_hash(base)) if base else {}
+    )
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -211,6 +211,19 @@ class Provenance(_Part):
     command: str
 
 
+class BasePart(_Part):
+    """The trained model that a training built on, and what that had cost by itself."""
+
+    name: Name
+    variant: str = ""
+    code_hash: Annotated[str, Field(description="the hash of the plug-in's folder")]
+    config: Json = Field(default_factory=dict)
+    hash: Annotated[str, Field(description="the hash of its training")]
+    steps: Count
+    seconds: Seconds
+    base: BasePart | None = None
+
+
 class Training(_Part):
     """The training that the scored state came from; it may be older than the scoring."""
 
@@ -220,6 +233,9 @@ class Training(_Part):
     steps_per_second: Annotated[float, Field(ge=0)] | None = None
     stopped_by: Literal["steps", "time", "none"]
     parameters: Annotated[int, Field(ge=0, description="the number of trainable parameters")]
+    base: Annotated[
+        BasePart | None, Field(description="what it built on; of several parts the first one's")
+    ] = None
     curves: Curves = Field(default_factory=Curves)
     evaluations: Annotated[
         Curves, Field(description="what the task measured on the untrained model and after each epoch")

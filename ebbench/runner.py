@@ -50,6 +50,9 @@ from ebbench.signals import StopRequest, stop_on_signals
 from ebbench.spec import Spec, content_hash, evaluates
 from ebbench.training import CHECKPOINT_SECONDS, CURVE_POINTS, Curves, Run
 
+# Beside a training that `--force` began anew, until its result is written.
+FORCED = "forced"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -129,8 +132,10 @@ def _run_seed(
             # Another process may have finished while this one waited.
             if path.exists() and not settings.force:
                 return Outcome(result.read(path), path, existed=True)
-            if settings.force:
+            # A forced run that was stopped goes on: what it began is not forgotten again.
+            if settings.force and not (place / FORCED).exists():
                 _forget(place)
+                _write(place / FORCED, b"")
             # Left by a process that was killed while it wrote; nobody else writes here now.
             for half in [*place.rglob(".*.tmp"), *folder.glob(f".{path.stem}.*.tmp")]:
                 half.unlink()
@@ -149,14 +154,18 @@ def _run_seed(
             _write(folder / name, curves.png(pixels))
         result.write(whole, path)
         for scored in made.values():
+            (scored.chunks.parents[1] / FORCED).unlink(missing_ok=True)
             shutil.rmtree(scored.chunks, ignore_errors=True)
     return Outcome(whole, path, existed=False)
 
 
 def _base(
     spec: Spec, task: contract.Task, seed: int, settings: Settings, stop: StopRequest, parts: int
-) -> contract.Model | None:
-    """The trained model that this one builds on, ready to be called; made where the store has none."""
+) -> tuple[contract.Model, dict[str, Any]] | None:
+    """The trained model that this one builds on, ready to be called, and what the result says of it.
+
+    Where the store has none, it is made.
+    """
     if spec.base is None:
         return None
     settings.reporter.note(f"{spec.model.name} builds on {spec.base.model.name}:")
@@ -165,10 +174,19 @@ def _base(
     with _locked(place, settings.reporter):
         _write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
         base = _base(spec.base, task, seed, settings, stop, parts)
-        model, _ = _trained(spec.base, task, seed, place, settings, stop, parts, base)
+        model, training = _trained(spec.base, task, seed, place, settings, stop, parts, base)
     for module in _modules(model).values():
         module.eval()
-    return model
+    return model, {
+        "name": spec.base.model.name,
+        "variant": spec.base.variant,
+        "code_hash": spec.base.model.code_hash,
+        "config": dataclasses.asdict(spec.base.config),
+        "hash": content_hash(key),
+        "steps": training["steps"],
+        "seconds": training["seconds"],
+        "base": training.get("base"),
+    }
 
 
 def _trained(
@@ -179,7 +197,7 @@ def _trained(
     settings: Settings,
     stop: StopRequest,
     parts: int,
-    base: contract.Model | None,
+    base: tuple[contract.Model, dict[str, Any]] | None,
 ) -> tuple[contract.Model, dict[str, Any]]:
     """The model in its trained state, and the record of its training, one of `parts` of a result."""
     seeds.seed_everything(seeds.derive(seed, "model"))
@@ -187,10 +205,10 @@ def _trained(
         model: contract.Model = spec.model.cls(task.spec(), spec.config)
     model.device = settings.device
     if base is not None:
-        model.base = base
+        model.base = base[0]
     for module in _modules(model).values():
         module.to(settings.device)
-    kept = model.state_dict().keys()
+    kept = set(model.state_dict())
     stored = place / "state.json"
     if stored.exists():
         saved = state.load(stored, settings.device)
@@ -199,7 +217,7 @@ def _trained(
         settings.reporter.note(f"seed {seed}: trained before, taken from the store")
         # A training of an earlier version knows no evaluations.
         record: dict[str, Any] = {"evaluations": dataclasses.asdict(Curves())} | saved["training"]
-        return model, record
+        return model, record | ({"base": base[1]} if base else {})
 
     if not settings.train and model.keeps_state:
         raise UsageError(
@@ -251,12 +269,15 @@ def _trained(
         "steps_per_second": round(run.steps / run.seconds, 4) if timed else None,
         "stopped_by": run.stopped_by,
         "parameters": _parameters(model),
+        "base": base[1] if base else None,
         "curves": dataclasses.asdict(run.curves),
         "evaluations": dataclasses.asdict(run.evaluations),
         "provenance": trained_on.model_dump(mode="json"),
     }
+    # What training alone needs (optimisers) is not there on a fresh model: it is neither kept nor handed on.
+    for name in set(model.state_dict()) - kept:
+        vars(model).pop(name, None)
     if model.keeps_state:
-        # What training alone needs (optimisers) is not there on a fresh model, and is not kept.
         final = {name: part for name, part in model.state_dict().items() if name in kept}
         state.save({"model": final, "training": record}, stored)
     for leftover in place.glob("checkpoint*"):
@@ -348,7 +369,14 @@ def _provenance(spec: Spec, task: contract.Task, seed: int, settings: Settings) 
 
 
 def _modules(model: contract.Model) -> dict[str, torch.nn.Module]:
-    return {name: value for name, value in vars(model).items() if isinstance(value, torch.nn.Module)}
+    """The nets of a model by name, with those of a model that it keeps; the base's are not its own."""
+    found: dict[str, torch.nn.Module] = {}
+    for name, value in vars(model).items():
+        if isinstance(value, torch.nn.Module):
+            found[name] = value
+        elif isinstance(value, contract.Model) and name != "base":
+            found |= {f"{name}.{inner}": net for inner, net in _modules(value).items()}
+    return found
 
 
 def _parameters(model: contract.Model) -> int:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ebbench import contract, seeds
-from ebbench.data.pool import to_bytes
+from ebbench.data.pool import in_range, to_bytes
 from ebbench.errors import ContractError, EbbenchError, PluginCrash, StorageError
 from ebbench.files import write_atomically
 from ebbench.loader import fault
@@ -127,7 +127,9 @@ class Scoring:
             if not before:
                 return self._one_chunk(name, number, count, reduce_bytes)
             images = before["images"][begin : begin + count]
-            return {"images": images, **reduce(torch.from_numpy(images).to(self.device))}
+            pixels = torch.from_numpy(images).to(self.device)
+            self._took_samples(name, in_range(pixels, self._spec))
+            return {"images": images, **reduce(pixels)}
 
         together = self._in_chunks(n, name, chunk, draw)
         if before:
@@ -193,12 +195,18 @@ class Scoring:
         scores that are not one finite number an example.
         """
         began = time.perf_counter()
-        made = {
-            name: self._took_scores(
-                name, np.concatenate([self._scores_of(name, method, part) for part in torch.split(x, chunk)])
-            )
+        wanted = {
+            name: method
             for name, method in contract.scores(type(self._model)).items()
             if only is None or name in only
+        }
+        # Example by example: what two scores have in common, a model may keep from one to the next.
+        parts = [
+            {name: self._scores_of(name, method, part) for name, method in wanted.items()}
+            for part in torch.split(x, chunk)
+        ]
+        made = {
+            name: self._took_scores(name, np.concatenate([part[name] for part in parts])) for name in wanted
         }
         self.scoring_seconds += time.perf_counter() - began
         return made

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ebbench import contract, loader
 from ebbench.errors import ContractError, PluginError, UsageError, unknown
@@ -106,11 +106,14 @@ class Spec:
     def run_id(self, task: contract.Task, seed: int) -> str:
         """A file name that a person can read and that differs wherever the run does."""
         digest = content_hash(self.scoring_key(task, seed))[:10]
-        # A file that was given is named by the task, not by where it lies.
-        settled = dataclasses.asdict(task.options)
-        options = {name: settled[name] for name in self.changed_options()}
-        # The source has a word of its own already; other options are such as stacks=4 -> stacks4.
-        said = [f"{k}{_as_toml(v)}" for k, v in sorted(options.items()) if v != task.source]
+        # As the task settled them, such as stacks=4 -> stacks4; a file that was given is named by the task.
+        # What may be "auto" is not said: the name must be the same whether it was asked for or came so.
+        defaults = dataclasses.asdict(type(self.options)())
+        said = [
+            f"{k}{_as_toml(v)}"
+            for k, v in sorted(dataclasses.asdict(task.options).items())
+            if defaults[k] not in ("auto", v)
+        ]
         parts = [self.variant, self.budget, self.protocol, self.sampler or self.score, task.source, *said]
         name = "-".join(part for part in [*parts, f"s{seed}", digest] if part)
         return re.sub(r"[^A-Za-z0-9._+=,@-]", "_", name)
@@ -377,7 +380,7 @@ def _checked(key: str, value: Any, kind: Any, where: str) -> Any:
     if isinstance(value, list):
         value = tuple(value)
     try:
-        return TypeAdapter(kind).validate_python(value, strict=True)
+        return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(value, strict=True)
     except ValidationError as error:
         shown = getattr(kind, "__name__", None) or str(kind).replace("typing.", "")
         raise UsageError(

@@ -156,14 +156,7 @@ def _row(results: list[Result], order: list[str], published: Sequence[Published]
             name: Cell(interval([v for v in column if v is not None], level), column)
             for name, column in values.items()
         },
-        published=_references(
-            published,
-            first.model.name,
-            first.model.variant,
-            sampler,
-            # A published row may hold for one source alone.
-            first.task.row_options | {"source": first.task.source},
-        ),
+        published=_references(published, first),
         tier=min((r.tier for r in kept), key=TIERS.index),
         level=level,
         notes=notes,
@@ -174,7 +167,7 @@ def _current(results: list[Result]) -> tuple[list[Result], list[str]]:
     """One result a seed, all of the newest version of the model; and what was left out.
 
     The mean over seeds of which some ran on other code, or on values that a card gave then and does
-    not give now, would be the mean of nothing.
+    not give now, would be the mean of nothing. What a model builds on is part of its version.
     """
     newest_first = sorted(results, key=lambda r: (r.created, r.run_id), reverse=True)
     version = _version(newest_first[0])
@@ -192,7 +185,12 @@ def _current(results: list[Result]) -> tuple[list[Result], list[str]]:
 
 def _version(result: Result) -> str:
     knobs = result.sampler.knobs if result.sampler else {}
-    return _text([result.model.code_hash, result.config, knobs])
+    versions: list[Any] = [result.model.code_hash, result.config, knobs]
+    base = result.training.base
+    while base is not None:
+        versions += [base.name, base.code_hash, base.config]
+        base = base.base
+    return _text(versions)
 
 
 def _names(results: list[Result], order: list[str]) -> list[str]:
@@ -200,24 +198,26 @@ def _names(results: list[Result], order: list[str]) -> list[str]:
     return [name for name in order if name in found] + sorted(found - set(order))
 
 
-def _references(
-    published: Sequence[Published],
-    model: str,
-    variant: str,
-    sampler: str | None,
-    options: Mapping[str, Any],
-) -> dict[str, Reference]:
-    """The published numbers of this model, variant and sampler under these options, by metric.
+def _references(published: Sequence[Published], made: Result) -> dict[str, Reference]:
+    """The published numbers of this model, variant and sampler under these values, by metric.
 
     A published row that names no sampler holds for each, unless another names this one.
     """
-    full = f"{model}:{variant}" if variant else model
+    full = f"{made.model.name}:{made.model.variant}" if made.model.variant else made.model.name
+    sampler = made.sampler.name if made.sampler else None
+    knobs = made.sampler.knobs if made.sampler else {}
+    values = (
+        made.config
+        | {f"{sampler}.{name}": value for name, value in knobs.items()}
+        | made.task.row_options
+        | {"source": made.task.source}
+    )
     fitting = [
         row
         for row in published
         if row.model == full
         and row.sampler in ("", sampler)
-        and all(name in options and options[name] == value for name, value in row.options.items())
+        and all(name in values and values[name] == value for name, value in row.options.items())
     ]
     found: dict[str, Reference] = {}
     for row in sorted(fitting, key=lambda row: row.sampler == ""):

@@ -64,7 +64,7 @@ def _published(
         confidence=confidence,
         model=model,
         sampler="generator" if model else "",
-        options={"stacks": stacks},
+        options={"stacks": stacks, "source": "mnist"},
     )
 
 

@@ -120,6 +120,7 @@ def _published(
     std: int = 3,
     confidence: Literal["verbatim", "quoted", "recalled"] = "verbatim",
     model: str = "",
+    **options: Any,
 ) -> Published:
     return Published(
         label=label,
@@ -127,13 +128,14 @@ def _published(
         source=source,
         confidence=confidence,
         model=model,
+        options=options,
     )
 
 
-def _recalled(label: str, quality: tuple[float, float | None], model: str = "") -> Published:
+def _recalled(label: str, quality: tuple[float, float | None], **held: Any) -> Published:
     """A row of the DRS and DDLS table: all have the same modes."""
     modes = (24.8, 0.2)
-    return _published(label, "25gaussians", modes, quality, DDLS, std=4, confidence="recalled", model=model)
+    return _published(label, "25gaussians", modes, quality, DDLS, std=4, confidence="recalled", **held)
 
 
 # Name, unit, direction, what it is; each law has its own, and the plain name is the mean over the laws.
@@ -222,7 +224,7 @@ class Toy2d(Task):
         _published("PacGAN4", "25gaussians", (24.8, 0.2), (0.936, None), PACGAN),
         _recalled("GAN (DDLS's)", (0.70, 0.09)),
         _recalled("DRS", (0.90, 0.02)),
-        _recalled("DDLS", (0.98, 0.02), model="ddls"),
+        _recalled("DDLS", (0.98, 0.02), model="ddls", base="gan", **{"ddls.calibrated": True}),
     )
 
     def __init__(self, options: Options, protocol: str, store: Store) -> None:

@@ -65,6 +65,22 @@ def test_a_pack_that_was_changed_is_refused(cli, packed: Path, tmp_path: Path):
     assert not (tmp_path / "there").exists()
 
 
+def test_states_go_with_what_they_build_on_and_models_without_one_are_no_hindrance(
+    cli, tmp_path: Path, monkeypatch
+):
+    words = ["run", "--task", "toy2d", "--budget", "smoke", "--set", "law=8gaussians", "--quiet"]
+    built = [*words, "--model", "ddls", "--set", "base=gan", "--set", "ddls.steps=2"]
+    assert cli(*built).code == 0
+    # The law itself has no state.
+    assert cli(*words, "--model", "exact-density").code == 0
+    said = cli("results", "pack", "--states")
+    assert said.code == 0 and "2 results" in said.out and "2 trained states" in said.out, said.err + said.out
+    monkeypatch.setenv("EBBENCH_HOME", str(tmp_path / "elsewhere"))
+    assert cli("results", "unpack", tmp_path / "results.zip", "--results", "there").code == 0
+    again = cli(*[word for word in built if word != "--quiet"], "--results", "again")
+    assert again.code == 0 and "training gan" not in again.err, again.err
+
+
 def test_there_must_be_something_to_pack(cli, plugins: Path, tmp_path: Path, monkeypatch):
     said = cli("results", "pack")
     assert said.code == 2 and "no results" in said.err

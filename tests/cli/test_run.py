@@ -79,11 +79,14 @@ def test_a_variant_and_a_change_of_code_are_other_trainings(cli, plugins: Path, 
     assert cli(*RUN, "--model", "blob:still", "--budget", "smoke").code == 0
     model = plugins / "blob" / "model.py"
     model.write_text(model.read_text().replace("* torch.rand(())", "* torch.rand(()) * 2"))
+    assert cli(*RUN, "--model", "blob", "--budget", "smoke").code == 0
     results = [result.read(path) for path in written(tmp_path / "results")]
-    assert {(r.model.variant, r.model.kind, r.training.steps) for r in results} == {
+    assert sorted((r.model.variant, r.model.kind, r.training.steps) for r in results) == [
+        ("", "model", 60),
         ("", "model", 60),
         ("still", "control", 0),
-    }
+    ]
+    assert len({r.training.hash for r in results}) == 3
 
 
 @pytest.mark.parametrize(
@@ -100,6 +103,8 @@ def test_a_variant_and_a_change_of_code_are_other_trainings(cli, plugins: Path, 
         (["--task", "dots", "--model", "blob", "--set", "shifted.by=1"], "unknown key 'shifted.by'"),
         (["--task", "dots", "--model", "blob", "--set", "steps=many"], "a value of type int"),
         (["--task", "dots", "--model", "blob", "--set", "steps"], "key=value"),
+        (["--task", "dots", "--model", "blob", "--set", "lr=inf"], "finite number"),
+        (["--task", "dots", "--model", "blob", "--sampler", "shifted", "--set", "shifted.by=nan"], "finite"),
         (["--task", "dots", "--model", "blob", "--set", "lr=1", "--set", "lr=2"], "set twice"),
         (["--task", "dots", "--model", "blob", "--seeds", "4-1"], "cannot read the seeds"),
         (["--task", "dots", "--model", "blob", "--device", "cuda:77"], "cannot be used"),
@@ -171,21 +176,28 @@ def test_a_diverged_training_is_named_and_writes_nothing(cli, plugins: Path, tmp
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("force", [False, True])
 def test_a_signal_saves_the_state_and_the_same_command_goes_on(
-    cli, command, plugins: Path, tmp_path: Path, number
+    cli, command, plugins: Path, tmp_path: Path, number, force: bool
 ):
     words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--set", "pause=0.05")
     model = plugins / "blob" / "model.py"
     model.write_text(model.read_text().replace("run.log(", "open('begun', 'w').close(); run.log("))
+    if force:
+        # What is done is begun anew, once: a second call of the command goes on as any other's would.
+        assert cli(*words).code == 0
+        words = (*words, "--force")
+        (tmp_path / "begun").unlink()
     process = command(*words)
     wait_for((tmp_path / "begun").exists)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err
     assert "the same command goes on" in err and "Traceback" not in err
-    assert not written(tmp_path / "results")
+    assert force or not written(tmp_path / "results")
     again = cli(*words)
     assert again.code == 0 and "going on from the checkpoint at step" in again.err
+    assert not list((tmp_path / "home").rglob("forced"))
     whole = cli(*words, "--results", tmp_path / "other", "--force")
     assert whole.code == 0
     (one,), (two,) = written(tmp_path / "results"), written(tmp_path / "other")

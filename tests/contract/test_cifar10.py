@@ -228,6 +228,12 @@ def test_a_run_and_another_score_of_the_same_samples(cli, little: None, tmp_path
     # The samples are the same, so what needs no reference is the same too.
     assert other.metrics["is_cifar_1k"] == made.metrics["is_cifar_1k"]
     assert other.metrics["fid_cifar_1k"] < made.metrics["fid_cifar_1k"]
+    # A run of that protocol is the same result by the same name.
+    said = cli(
+        *words("--task", "cifar10", "--model", "real-data", "--budget", "smoke", "--set", "samples=1000"),
+        *("--protocol", "test-reference"),
+    )
+    assert said.code == 0 and "done before" in said.out, said.err
     said = cli("table", "--task", "cifar10", "--results", "made", "--format", "json")
     rows = json.loads(said.out)
     assert {row["protocol"] for row in rows} == {"train-reference", "test-reference"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -277,10 +278,28 @@ def test_a_base_is_trained_once_and_taken_from_the_store(cli, tmp_path: Path):
     assert "taken from the store" in second.err + second.out
     made = {path.parent.name: result.read(path) for path in (tmp_path / "results").rglob("*.json")}
     assert made["ddls"].overrides["base"] == "gan"
+    base = made["ddls"].training.base
+    assert (base.name, base.code_hash) == ("gan", loader.load("model", "gan").code_hash)
+    assert base.steps == base.config["steps"] > made["ddls"].training.steps == 0
     assert 0 < made["ddls"].scoring.diagnostics["acceptance"] <= 1
     # The base by itself is the same training.
     alone = cli(*words, "--model", "gan")
     assert "taken from the store" in alone.err + alone.out
+    whole = json.loads(next((tmp_path / "results").rglob("*/gan/*.json")).read_text())
+    assert whole["training"]["hash"] == base.hash
+
+
+def test_a_discriminator_that_was_trained_on_comes_back_on_a_base_from_the_store(cli, tmp_path: Path):
+    words = ("run", "--task", "toy2d", "--budget", "smoke", "--model", "ddls:fine-tuned", "--set", "base=gan")
+    words += ("--set", "law=8gaussians", "--set", "fine_tune_steps=5")
+    # The base is trained by this command, and has its optimisers still; then both come from the store.
+    first = cli(*words, "--set", "ddls.steps=5")
+    assert first.code == 0 and "training gan" in first.err, first.err
+    second = cli(*words, "--sampler", "mala", "--set", "mala.steps=5")
+    assert second.code == 0 and "training" not in second.err, second.err
+    a, b = (result.read(path) for path in (tmp_path / "results").rglob("*.json"))
+    assert a.training.hash == b.training.hash and a.training.parameters > 1000
+    assert a.training.base == b.training.base
 
 
 def test_a_base_without_a_discriminator_is_refused(cli):

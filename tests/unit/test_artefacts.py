@@ -29,7 +29,14 @@ class Scored(Model):
 
 
 def made(
-    kind: Any, folder: Path, spec: DataSpec, arrays: dict[str, np.ndarray], *, model: Any = None, part=""
+    kind: Any,
+    folder: Path,
+    spec: DataSpec,
+    arrays: dict[str, np.ndarray],
+    *,
+    model: Any = None,
+    part: str = "",
+    samples: Path | None = None,
 ):
     return kind(
         model or Model(spec, None),
@@ -40,6 +47,7 @@ def made(
         seed=0,
         device=torch.device("cpu"),
         sampler="generator",
+        samples=samples,
         draw=lambda n: torch.rand(n, *spec.shape) * 2 - 1,
         plugin_folder=folder,
         stop=StopRequest(),
@@ -85,6 +93,17 @@ def test_images_are_recorded_as_they_are_kept(tmp_path: Path):
     assert (arrays["samples.samples"] == drawn["images"]).all()
     again = made(Replayed, tmp_path / "b", IMAGES, arrays).images(25, mean, chunk=10)
     assert (again["images"] == drawn["images"]).all() and (again["mean"] == drawn["mean"]).all()
+
+
+def test_images_that_an_earlier_score_kept_are_recorded_too(tmp_path: Path):
+    kept = tmp_path / "kept"
+    arrays: dict[str, np.ndarray] = {}
+    first, second = (
+        made(Recorded, tmp_path / name, IMAGES, found, samples=kept).images(25, lambda x: {}, chunk=10)
+        for name, found in (("a", {}), ("b", arrays))
+    )
+    assert (first["images"] == second["images"]).all()
+    assert (arrays["samples.samples"] == first["images"]).all()
 
 
 @pytest.mark.parametrize(

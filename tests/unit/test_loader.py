@@ -142,15 +142,21 @@ def test_the_code_hash_follows_the_code_and_nothing_else(tmp_path: Path):
 
 
 def test_the_code_hash_covers_the_building_blocks_that_are_used(tmp_path: Path, monkeypatch):
-    code = "from ebbench.nn.penalty import two_sided_penalty\n" + toys.MODEL
-    using = toys.write_model(tmp_path / "a", code)
-    plain = toys.write_model(tmp_path / "b")
-    before = [loader.load("model", str(f)).code_hash for f in (using, plain)]
+    spellings = (
+        "from ebbench.nn.penalty import two_sided_penalty",
+        "from ebbench.nn import noise, penalty",
+        "import ebbench.nn.penalty as p",
+    )
+    using = [toys.write_model(tmp_path / f"a{i}", f"{s}\n{toys.MODEL}") for i, s in enumerate(spellings)]
+    # Words are no import.
+    plain = toys.write_model(tmp_path / "b", f"# ebbench.nn.penalty\n{toys.MODEL}")
+    folders = [*using, plain]
+    before = [loader.load("model", str(f)).code_hash for f in folders]
     read = Path.read_bytes
 
     def changed(path: Path) -> bytes:
         return read(path) + (b"# changed" if path.name == "penalty.py" else b"")
 
     monkeypatch.setattr(Path, "read_bytes", changed)
-    after = [loader.load("model", str(f)).code_hash for f in (using, plain)]
-    assert before[0] != after[0] and before[1] == after[1]
+    after = [loader.load("model", str(f)).code_hash for f in folders]
+    assert [one != other for one, other in zip(before, after, strict=True)] == [True] * 3 + [False]

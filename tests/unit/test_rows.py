@@ -82,6 +82,41 @@ def test_rows_are_never_mixed(field, value):
     assert [row.seeds for row in found] in ([[0], [1]], [[1], [0]])
 
 
+def test_a_base_of_another_version_is_another_version():
+    base = {"name": "gan", "code_hash": "0" * 64, "config": {"steps": 5}, "hash": "1" * 64}
+    cost = {"steps": 5, "seconds": 1.0}
+    old = make(seed=0, created="2026-01-01T00:00:00Z", training__base=base | cost)
+    for change in ({"code_hash": "2" * 64}, {"config": {"steps": 6}}):
+        new = make(seed=1, created="2026-01-02T00:00:00Z", training__base=base | cost | change)
+        (row,) = rows(old, new)
+        assert row.seeds == [1] and "left out: 1 of an older version" in row.notes[0]
+    # What it had cost is no part of the version.
+    new = make(seed=1, training__base=base | {"steps": 5, "seconds": 9.0})
+    assert rows(old, new)[0].seeds == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "holds"),
+    [
+        ({}, True),
+        ({"stacks": 3, "source": "mnist"}, True),
+        ({"source": "digits"}, False),
+        ({"width": 64}, True),
+        ({"width": 8}, False),
+        ({"mala.steps": 5}, True),
+        ({"mala.steps": 6}, False),
+        ({"mala.unheard": 5}, False),
+    ],
+)
+def test_a_published_row_stands_beside_what_it_holds_for(options, holds):
+    published = Published(
+        label="", metrics={"kl": (0.03, None)}, source="", confidence="verbatim", model="meg", options=options
+    )
+    made = make(config={"width": 64}, sampler={"name": "mala", "knobs": {"steps": 5}})
+    (row,) = rows(made, published=(published,))
+    assert ("kl" in row.published) is holds
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
