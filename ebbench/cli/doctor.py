@@ -20,9 +20,12 @@ Finding = dict[str, str]
 
 def doctor(
     data_dir: Annotated[Path | None, typer.Option(help="Look for data in this folder only.")] = None,
+    results: Annotated[Path, typer.Option(help="The folder with the results.")] = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check the device, the packages, the data sets and what each task needs; nothing is downloaded.
+    """Check the device, the packages, the data sets, what each task needs, and the results that are here.
+
+    Nothing is downloaded.
 
     The exit code is 1 if something is broken: a package, torch, the run store, a data file that is here.
     """
@@ -37,6 +40,7 @@ def doctor(
         findings.append(_finding("data", "folder", FAIL, _line(error)))
     else:
         findings += [*_data(store), *_tasks(store)]
+    findings += _results(results)
     broken = any(finding["state"] == FAIL for finding in findings)
     if as_json:
         typer.echo(json.dumps({"ok": not broken, "findings": findings}, indent=2, ensure_ascii=False))
@@ -174,6 +178,33 @@ def _tasks(store: Store) -> Iterator[Finding]:
         else:
             text = f"would run on source={task.source}; needs a model that can '{cls.needs}'"
             yield _finding("task", name, OK, text)
+
+
+def _results(folder: Path) -> Iterator[Finding]:
+    """Whose results are of another version of the model's code than this one: a run of them begins anew."""
+    from collections import Counter
+
+    from ebbench import loader, result
+    from ebbench.errors import EbbenchError
+
+    if not folder.is_dir():
+        return
+    here, problems = result.load_all(folder)
+    for problem in problems:
+        yield _finding("results", problem.path.name, WARN, problem.reason)
+    code = {}
+    for name in {made.model.name for made in here}:
+        try:
+            code[name] = loader.load("model", name).code_hash
+        except EbbenchError:
+            # A stranger's model, or none at all: samples that were handed in.
+            continue
+    other = Counter(made.model.name for made in here if code.get(made.model.name) != made.model.code_hash)
+    text = f"{len(here):,} results"
+    if other:
+        models = ", ".join(f"{name} ({n})" for name, n in sorted(other.items()))
+        text += f"; by other code than this checkout's, so that a new run of them trains anew: {models}"
+    yield _finding("results", str(folder), OK, text)
 
 
 def _line(error: Exception) -> str:

@@ -32,6 +32,21 @@ def test_missing_data_is_no_failure(cli, plugins):
     assert "ready to run" in cli("doctor").out
 
 
+def test_results_by_other_code_are_counted(cli, plugins, tmp_path):
+    run = ["run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--quiet"]
+    assert ("results", "results") not in findings(cli("doctor", "--json"))
+    assert cli(*run).code == 0
+    assert findings(cli("doctor", "--json"))["results", "results"]["text"] == "1 results"
+    model = plugins / "blob" / "model.py"
+    model.write_text(model.read_text() + "# changed\n")
+    assert cli(*run, "--seeds", "1").code == 0
+    (tmp_path / "results" / "broken.json").write_text("{")
+    found = findings(cli("doctor", "--json"))
+    assert "2 results; by other code" in found["results", "results"]["text"]
+    assert found["results", "results"]["text"].endswith("blob (1)")
+    assert found["results", "broken.json"]["state"] == "warn"
+
+
 def test_a_package_that_is_too_old_or_missing_fails(cli, monkeypatch):
     needed = ["torch>=9999", "no-such-package-of-ours", "pytest>=9999; extra == 'dev'"]
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: needed)
