@@ -11,7 +11,7 @@ import math
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,10 +75,15 @@ class NoiseData:
         return torch.full((len(x),), -flat.shape[1] * math.log(high - low))
 
 
-def check(plugin: loader.Plugin, data_specs: dict[str, contract.DataSpec]) -> Iterator[Report]:
+def check(
+    plugin: loader.Plugin,
+    data_specs: Mapping[str, contract.DataSpec],
+    needs: Mapping[str, str] | None = None,
+) -> Iterator[Report]:
     """Run every check on a plug-in, one report each; the first failure of a load ends the suite.
 
-    `data_specs` are the shapes to try a model on, by task name.
+    `data_specs` are the shapes to try a model on, and `needs` what is asked of it there, by task name:
+    where that is no sample, its samplers, which may be long chains, are not tried.
     """
     of_kind = [_config, _capabilities] if plugin.kind == "model" else [_task_declarations]
     checks: list[Callable[[loader.Plugin], str]] = [_card, _imports, _readme, *of_kind]
@@ -92,7 +97,8 @@ def check(plugin: loader.Plugin, data_specs: dict[str, contract.DataSpec]) -> It
             budget = _budget_for(plugin, task_name)
             if budget is None or not _base_has_budget(plugin, task_name):
                 continue
-            yield from _check_on(plugin, task_name, data_spec, budget)
+            samples = (needs or {}).get(task_name, "sample") == "sample"
+            yield from _check_on(plugin, task_name, data_spec, budget, samples=samples)
 
 
 def _report(name: str, function: Callable[[], str]) -> Report:
@@ -211,7 +217,7 @@ def _base_has_budget(plugin: loader.Plugin, task_name: str) -> bool:
 
 
 def _check_on(
-    plugin: loader.Plugin, task_name: str, data_spec: contract.DataSpec, budget: str
+    plugin: loader.Plugin, task_name: str, data_spec: contract.DataSpec, budget: str, *, samples: bool
 ) -> Iterator[Report]:
     data = NoiseData(data_spec, EXAMPLES)
     config = _config_of(plugin, task_name, budget)
@@ -238,7 +244,7 @@ def _check_on(
         yield _report("state round trip", lambda: _round_trip(plugin, data_spec, config, trained[0], place))
         for module in _nets(trained[0]):
             module.eval()
-        for name, method in contract.samplers(plugin.cls).items():
+        for name, method in contract.samplers(plugin.cls).items() if samples else ():
             yield _report(
                 f"sampler {name}", partial(_samples, plugin, trained[0], data_spec, name, method, place)
             )

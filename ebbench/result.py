@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import os
+import reprlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -405,7 +406,8 @@ def migrate(
     expected = f"schema_version {current} or an older one"
     version = raw.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool):
-        found = "no schema_version" if "schema_version" not in raw else f"schema_version {version!r}"
+        # What is no number may be anything, and long.
+        found = "no schema_version" if version is None else f"schema_version {reprlib.repr(version)}"
         raise ResultError(f"a result with {found}", where=where, expected=expected)
     if version > current:
         raise ResultError(

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ebbench import contract, seeds
 from ebbench.data.pool import in_range, to_bytes
-from ebbench.errors import ContractError, EbbenchError, PluginCrash, StorageError
+from ebbench.errors import ContractError, EbbenchError, PluginCrash, Stopped, StorageError
 from ebbench.files import write_atomically
 from ebbench.loader import fault
 from ebbench.progress import Reporter
@@ -225,7 +225,7 @@ class Scoring:
         began = time.perf_counter()
         try:
             drawn = self._drawn(name, number, count)
-        except EbbenchError:
+        except (EbbenchError, Stopped):
             raise
         except Exception as error:
             raise PluginCrash(
@@ -252,7 +252,7 @@ class Scoring:
         expected = f"a floating-point tensor ({len(x)},), one finite number an example"
         try:
             values = method(self._model, x.to(self.device))
-        except EbbenchError:
+        except (EbbenchError, Stopped):
             raise
         except Exception as error:
             raise PluginCrash(

@@ -27,6 +27,7 @@ def test(
     is_task = (Path(path) / "task.py").is_file() or (path in loader.names("task"))
     plugin = loader.load("task" if is_task else "model", path)
     specs: dict[str, contract.DataSpec] = {}
+    needs: dict[str, str] = {}
     if plugin.kind == "model":
         for name in [task] if task else loader.names("task"):
             loaded = loader.load("task", name)
@@ -38,9 +39,9 @@ def test(
             except DataError as error:
                 typer.echo(f"skip  {name}: {error.what}")
                 continue
-            specs[loaded.name] = found.spec()
+            specs[loaded.name], needs[loaded.name] = found.spec(), cls.needs
     failed = 0
-    for report in conformance.check(plugin, specs):
+    for report in conformance.check(plugin, specs, needs):
         failed += not report.passed
         typer.echo(f"{'ok  ' if report.passed else 'FAIL'}  {report.name}: {report.text}")
     typer.echo("every check passed" if not failed else f"{failed} checks failed")

@@ -214,6 +214,12 @@ def test_a_version_is_an_integer(raw, version):
         result.migrate({**raw, "schema_version": version})
 
 
+def test_a_long_word_for_a_version_is_cut(raw):
+    with pytest.raises(ResultError, match="schema_version 'xx") as error:
+        result.migrate({**raw, "schema_version": "x" * 5000})
+    assert len(str(error.value)) < 300
+
+
 def test_a_version_must_be_there(raw):
     del raw["schema_version"]
     with pytest.raises(ResultError, match="no schema_version"):

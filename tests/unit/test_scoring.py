@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import weakref
 from pathlib import Path
@@ -14,7 +15,7 @@ from ebbench.contract import DataSpec, Model, score
 from ebbench.errors import ContractError, PluginCrash, Stopped, StorageError
 from ebbench.progress import Reporter
 from ebbench.scoring import Scoring
-from ebbench.signals import StopRequest
+from ebbench.signals import StopRequest, stop_on_signals
 
 SPEC = DataSpec(name="x", shape=(2,), low=-1.0, high=1.0)
 
@@ -196,6 +197,25 @@ def test_a_score_that_raises_is_named(tmp_path: Path):
 
     with pytest.raises(PluginCrash, match="score 'energy' raised ValueError: no"):
         scored(tmp_path, Wrong(SPEC, None)).scores(torch.rand(10, 2))
+
+
+def test_a_stop_in_the_midst_of_a_draw_or_a_score_is_a_stop(tmp_path: Path):
+    """A signal that comes where nothing looks for it is raised inside the model's own code."""
+
+    class Long(Scored):
+        def energy(self, x):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().energy(x)
+
+    def draw(n: int) -> torch.Tensor:
+        for _ in range(2):  # the second is obeyed at once
+            os.kill(os.getpid(), signal.SIGINT)
+        return torch.zeros(n, 2)
+
+    with stop_on_signals(), pytest.raises(Stopped, match="SIGTERM"):
+        scored(tmp_path, Long(SPEC, None)).scores(torch.rand(10, 2))
+    with stop_on_signals() as stop, pytest.raises(Stopped, match="SIGINT"):
+        scoring(tmp_path, draw, stop=stop).samples(4, keep)
 
 
 IMAGE = DataSpec(name="image", shape=(1, 2, 2), low=-1.0, high=1.0)
