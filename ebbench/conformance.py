@@ -83,7 +83,7 @@ def check(
     """Run every check on a plug-in, one report each; the first failure of a load ends the suite.
 
     `data_specs` are the shapes to try a model on, and `needs` what is asked of it there, by task name:
-    where that is no sample, its samplers, which may be long chains, are not tried.
+    its samplers, which may be long chains, are tried where that is a sample, if it is so anywhere.
     """
     of_kind = [_config, _capabilities] if plugin.kind == "model" else [_task_declarations]
     checks: list[Callable[[loader.Plugin], str]] = [_card, _imports, _readme, *of_kind]
@@ -93,12 +93,12 @@ def check(
         if not report.passed and function in (_card, _imports):
             return
     if plugin.kind == "model":
-        for task_name, data_spec in data_specs.items():
-            budget = _budget_for(plugin, task_name)
-            if budget is None or not _base_has_budget(plugin, task_name):
-                continue
-            samples = (needs or {}).get(task_name, "sample") == "sample"
-            yield from _check_on(plugin, task_name, data_spec, budget, samples=samples)
+        budgets = {name: _budget_for(plugin, name) for name in data_specs if _base_has_budget(plugin, name)}
+        tried = {name: budget for name, budget in budgets.items() if budget is not None}
+        sampled = {name for name in tried if (needs or {}).get(name, "sample") == "sample"}
+        for task_name, budget in tried.items():
+            samples = task_name in sampled or not sampled
+            yield from _check_on(plugin, task_name, data_specs[task_name], budget, samples=samples)
 
 
 def _report(name: str, function: Callable[[], str]) -> Report:
@@ -347,8 +347,7 @@ def _samples(
     place: Path,
 ) -> str:
     drawn = []
-    # 7 in chunks of 4: a whole chunk and a part of one; then the whole one again, since chains are slow.
-    for attempt, n in enumerate((7, 4)):
+    for attempt in range(2):
         scoring = Scoring(
             model,
             data_spec,
@@ -361,8 +360,9 @@ def _samples(
             stop=StopRequest(),
             reporter=Reporter(),
         )
-        drawn.append(scoring.samples(n, lambda x: {"x": x.numpy()}, chunk=4)["x"])
-    if (drawn[0][:4] != drawn[1]).any():
+        # 7 in chunks of 4: a whole chunk and a part of one.
+        drawn.append(scoring.samples(7, lambda x: {"x": x.numpy()}, chunk=4)["x"])
+    if (drawn[0] != drawn[1]).any():
         raise ContractError(
             f"sampler '{name}' gives other samples for the same seed",
             where=plugin.folder.name,
