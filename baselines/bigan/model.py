@@ -16,7 +16,8 @@ from torch.nn.functional import softplus
 
 from ebbench.contract import Data, DataSpec, Model, sampler, score
 from ebbench.nn.mlp import mlp
-from ebbench.nn.nets import generator, trunk
+from ebbench.nn.nets import trunk
+from ebbench.nn.standard import standard_generator
 from ebbench.training import Run
 
 
@@ -49,7 +50,8 @@ class BiGAN(Model):
         z_dim: int = 200
         """Dimension of the latent prior N(0, I) (the paper's MNIST set-up, recalled)."""
         width: int = 32
-        """Channels of the first convolution for images (our nets are DCGAN's, not the paper's)."""
+        """Channels of the first convolution for images and before the generator's last (our nets are DCGAN's
+        and SN-GAN's, not the paper's)."""
         encoder_layers: tuple[int, ...] = (64,)
         """Hidden sizes of the encoder for vectors (the paper's KDD99 set-up, recalled)."""
         generator_layers: tuple[int, ...] = (64, 128)
@@ -83,7 +85,7 @@ class BiGAN(Model):
                 trunk(data, width=c.width, kernel=4, layers=c.encoder_layers) for _ in range(2)
             )
             self.E = nn.Sequential(encoder, nn.Linear(n_x, c.z_dim))
-            self.G = generator(data, c.z_dim, width=c.width, kernel=4, layers=c.generator_layers)
+            self.G = standard_generator(data, c.z_dim, width=c.width, layers=c.generator_layers)
         self.D = Pairs(of_x, n_x, c.z_dim, c.hidden, c.dropout)
 
     def train(self, data: Data, run: Run) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ebbench.contract import Data, DataSpec, Model, sampler, score
 from ebbench.nn.nets import generator, trunk
 from ebbench.nn.penalty import squared_gradient_norm
+from ebbench.nn.standard import standard_generator
 from ebbench.training import Run
 
 
@@ -73,7 +74,7 @@ class EBGAN(Model):
             features, n = trunk(data, width=c.width, kernel=4, layers=())
             self.encoder: nn.Module = nn.Sequential(features, nn.Linear(n, c.code))
             self.decoder: nn.Module = generator(data, c.code, width=c.width, kernel=4, layers=())
-            self.G: nn.Module = generator(data, c.z_dim, width=c.width, kernel=4, layers=())
+            self.G: nn.Module = standard_generator(data, c.z_dim, width=c.width, layers=())
         else:
             size = prod(data.shape)
             encoder = _dense([size, *c.encoder_layers], batch_norm=c.batch_norm)

@@ -1,7 +1,8 @@
 """GAN: generative adversarial networks (Goodfellow et al. 2014), with the generator's non-saturating loss.
 
-The nets for images are DCGAN's (Radford, Metz, Chintala 2016) as MEG's authors built them; those for
-vectors are Gulrajani's. The discriminator has no batch norm, so that its logit is a function of one example.
+For images the discriminator is DCGAN's (Radford, Metz, Chintala 2016) as MEG's authors built it, the
+generator that of SN-GAN's Table 3; the nets for vectors are Gulrajani's. The discriminator has no batch
+norm, so that its logit is a function of one example.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ebbench.contract import Data, DataSpec, Model, sampler
-from ebbench.nn.nets import generator, initialise, trunk
+from ebbench.nn.nets import initialise, trunk
 from ebbench.nn.rate import cosine
+from ebbench.nn.standard import standard_generator
 from ebbench.training import Run
 
 
@@ -32,7 +34,7 @@ class GAN(Model):
         width: int = 64
         """Channels of the discriminator's first layer and before the generator's last (DCGAN: 128)."""
         kernel: int = 5
-        """Side of the kernels for 28x28 images (DCGAN)."""
+        """Side of the discriminator's kernels for 28x28 images (DCGAN)."""
         layers: tuple[int, ...] = (512, 512, 512)
         """Hidden sizes of the discriminator for vectors (Gulrajani et al. 2017, gan_toy.py)."""
         generator_layers: tuple[int, ...] = (512, 512, 512)
@@ -54,7 +56,7 @@ class GAN(Model):
         self.z_dim = c.z_dim
         features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
         self.D = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
-        made = generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.generator_layers)
+        made = standard_generator(data, c.z_dim, width=c.width, layers=c.generator_layers)
         self.G = initialise(made, c.init)
 
     def train(self, data: Data, run: Run) -> None:

@@ -15,9 +15,10 @@ from torch.nn.functional import relu
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ebbench.contract import Data, DataSpec, Model, sampler
-from ebbench.nn.nets import generator, initialise, trunk
+from ebbench.nn.nets import initialise, trunk
 from ebbench.nn.rate import DECAYS
 from ebbench.nn.residual import residual_nets
+from ebbench.nn.standard import standard_generator
 from ebbench.training import Run
 
 
@@ -40,7 +41,7 @@ class SNGAN(Model):
         generator_width: int = 256
         """Channels of the residual generator (the paper: 256)."""
         kernel: int = 5
-        """Side of the kernels for 28x28 images (DCGAN)."""
+        """Side of the discriminator's kernels for 28x28 images (DCGAN)."""
         layers: tuple[int, ...] = (512, 512, 512)
         """Hidden sizes of the discriminator for vectors (Gulrajani et al. 2017, gan_toy.py)."""
         generator_layers: tuple[int, ...] = (512, 512, 512)
@@ -71,7 +72,7 @@ class SNGAN(Model):
             n = features.features
         else:
             features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
-            made = generator(data, c.z_dim, width=c.width, kernel=c.kernel, layers=c.generator_layers)
+            made = standard_generator(data, c.z_dim, width=c.width, layers=c.generator_layers)
         self.D = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
         for layer in self.D.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):

@@ -17,6 +17,7 @@ from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.noise import noise_of
 from ebbench.nn.penalty import squared_gradient_norm, two_sided_penalty
 from ebbench.nn.rate import cosine
+from ebbench.nn.standard import standard_generator
 
 
 def quadratic(x: torch.Tensor) -> torch.Tensor:
@@ -131,6 +132,22 @@ def test_the_published_sizes():
     assert sum(p.numel() for p in features.parameters()) == expected
     cifar, n = trunk(DataSpec(name="x", shape=(3, 32, 32)), width=64, kernel=5, layers=())
     assert n == 8192 and sum(isinstance(m, nn.Conv2d) for m in cifar.modules()) == 7
+
+
+# Miyato et al. 2018, Table 3a: the maps on the way to 32x32; at 28x28 what halving from there gives.
+@pytest.mark.parametrize(
+    ("side", "maps"),
+    [(32, [(256, 8), (128, 16), (64, 32), (3, 32)]), (28, [(128, 14), (64, 28), (3, 28)])],
+)
+def test_the_standard_generator_has_the_published_maps(side: int, maps: list[tuple[int, int]]):
+    net = standard_generator(DataSpec(name="x", shape=(3, side, side)), 128, width=64, layers=())
+    seen: list[tuple[int, int]] = []
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.register_forward_hook(lambda _, __, out: seen.append(tuple(out.shape[1:3])))
+    images = net(50 * torch.randn(2, 128))
+    assert seen == maps
+    assert images.shape == (2, 3, side, side) and images.abs().max() <= 1
 
 
 def test_a_shape_without_a_net_is_said():
