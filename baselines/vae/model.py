@@ -39,6 +39,9 @@ class VAE(Model):
         """Adam's first decay (Kingma and Ba 2015)."""
         beta2: float = 0.999
         """Adam's second decay (Kingma and Ba 2015)."""
+        first_variance: float = 1.0
+        """The decoder's variance before training, in the data's units squared (our choice). At the data's own
+        variance the bound is stationary where the code tells nothing, and training may never leave that."""
         least_variance: float = 1e-4
         """Floor of the decoder's variance, in the data's units squared: a column that is constant in the
         training data has none (our choice)."""
@@ -51,7 +54,7 @@ class VAE(Model):
         size = prod(data.shape)
         self.encoder = nn.Sequential(nn.Flatten(), mlp([size, *c.layers, 2 * c.z_dim], nn.ReLU()))
         self.decoder = _decoder(data, c.z_dim, c.layers[::-1])
-        self.variance = Variance(c.least_variance)
+        self.variance = Variance(c.first_variance, c.least_variance)
 
     def train(self, data: Data, run: Run) -> None:
         c = self.config
@@ -115,9 +118,9 @@ class VAE(Model):
 class Variance(nn.Module):
     """One positive number, learned by its logarithm, with a floor."""
 
-    def __init__(self, least: float) -> None:
+    def __init__(self, first: float, least: float) -> None:
         super().__init__()
-        self.log = nn.Parameter(torch.zeros(()))
+        self.log = nn.Parameter(torch.tensor(float(first)).log())
         self.least = least
 
     def forward(self) -> Tensor:

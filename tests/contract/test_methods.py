@@ -243,6 +243,22 @@ def test_pictures_keep_their_variety(name: str, tmp_path: Path):
     assert model.sample(64).std(0).mean() > pictures.std(0).mean() / 3
 
 
+def test_a_vae_of_small_first_variance_uses_its_code(tmp_path: Path):
+    """Eight points on a circle, of the variance 1 at which training from 1 stays at their mean."""
+    torch.manual_seed(0)
+    angles = torch.arange(1024) * math.pi / 4
+    data = Rows(2**0.5 * torch.stack([angles.cos(), angles.sin()], 1))
+    spread = {}
+    for first in (1.0, 0.05):
+        model = build(
+            "vae", DataSpec(name="x", shape=(2,)), z_dim=2, layers=(64, 64), steps=400, first_variance=first
+        )
+        train(model, data, tmp_path / str(first))
+        spread[first] = model.sample(500).std(0).mean()
+    assert spread[1.0] < 0.3
+    assert spread[0.05] > 0.8
+
+
 def train(model: Any, data: Rows, folder: Path) -> None:
     for part in vars(model).values():
         if isinstance(part, torch.nn.Module):
