@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 import toys
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 # The real data sets where the checkout has them beside it; tests that need them say so when skipped.
 DATA = Path(os.environ.get("EBBENCH_DATA") or ROOT.parent / "shared" / "data")
+
+# On a machine that does other work beside, a pause says nothing about the code.
+settings.register_profile("ebbench", deadline=None)
+settings.load_profile("ebbench")
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def test_the_floors_of_the_published_sizes() -> None:
     assert coverage.expected_kl_uniform(26_000, 1000) == pytest.approx(series, abs=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(hnp.arrays(np.float64, 10, elements=st.floats(0.01, 1)), st.integers(1, 2))
 def test_an_uneven_sampler_has_a_higher_floor(weights: np.ndarray, stacks: int) -> None:
     frequencies = (weights / weights.sum()).tolist()

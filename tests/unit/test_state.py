@@ -29,7 +29,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tree=st.dictionaries(st.text(max_size=4), trees, max_size=4))
 def test_any_plain_tree_comes_back_with_its_types(tmp_path_factory, tree):
     path = tmp_path_factory.mktemp("state") / "s.json"
