@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ebbench.loader import Kind
+    from ebbench.loader import Kind, ModelCard
 
 
 def list_plugins(
@@ -117,8 +117,17 @@ def _model(name: str, tasks: list[dict[str, Any]]) -> dict[str, Any]:
         "samplers": list(contract.samplers(cls)),
         "scores": list(contract.scores(cls)),
         # A task that cannot be loaded needs nobody knows what.
-        "tasks": [task["name"] for task in tasks if task.get("needs") in able],
+        "tasks": [
+            task["name"] for task in tasks if task.get("needs") in able and _meant_for(card, task["name"])
+        ],
     }
+
+
+def _meant_for(card: ModelCard, task: str) -> bool:
+    """A control whose card has budgets is for the tasks that they name; any other model for all it can do."""
+    if card.kind != "control" or not card.budgets:
+        return True
+    return any(task in tables or "default" in tables for tables in card.budgets.values())
 
 
 def _show(title: str, entries: list[dict[str, Any]], columns: list[str]) -> None:

@@ -55,5 +55,8 @@ def test_the_matrix_says_what_was_scored(cli, plugins):
     assert rows["blob"]["dots"] == "smoke 3"
     assert rows["scorer"]["dots"] == "not applicable"
     assert rows["meg"]["dots"] == "not run yet"
+    # A control whose card names its tasks is for those; one that names none, for all that it can do.
+    assert rows["exact-density"]["stackedmnist"] == rows["blurred-data"]["toy2d"] == "not applicable"
+    assert rows["real-data"]["toy2d"] == rows["exact-density"]["gaussian"] == "not run yet"
     shown = cli("list", "--matrix", "--results", "made").out
     assert "smoke 3" in shown and "not run yet" in shown
