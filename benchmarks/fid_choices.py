@@ -3,9 +3,9 @@
     python benchmarks/fid_choices.py RUN [--results results] [--samples 50000]
 
 RUN is a result file or a run id, whose trained state must be in the run store. Its samples are drawn again
-by the seeds of its scoring, and scored as floats, rounded to the nearest byte (the protocol), and cut to the
-byte below; against the training and the test images; all of them, and in disjoint parts of fewer: the mean of
-the parts' values and their standard deviation.
+by the seeds of its scoring, and scored rounded to the nearest byte (the protocol), cut to the byte below, and
+(by `cifar-resnet` alone, torch-fidelity's Inception takes bytes) as floats; against the training and the test
+images; all of them, and in disjoint parts of fewer: the mean of the parts' values and their standard deviation.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def main() -> None:
         kept: dict[str, list[tuple[Tensor, Tensor]]] = {}
         for values in run.draws(a.samples):
             for way, pixels in roundings(values, run.task.spec()).items():
+                if way == "float" and extractor.name == "inception":
+                    continue  # torch-fidelity's net takes bytes alone
                 kept.setdefault(way, []).append(extractor(pixels))
     whole = {way: [torch.cat(part) for part in zip(*parts, strict=True)] for way, parts in kept.items()}
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ebbench import contract, seeds, spec, state
 from ebbench.data.store import Store
+from ebbench.errors import EbbenchError
 from ebbench.files import home
 from ebbench.result import Result, find
 
@@ -39,7 +40,10 @@ class Finished:
 
 def finished(run: str, results: Path, task: str) -> Finished:
     """The run of `task` that `run` names, a file or a run id; ends the program where it cannot be had."""
-    made = find(run, results)
+    try:
+        made = find(run, results)
+    except EbbenchError as error:
+        raise SystemExit(str(error)) from error
     if made.task.name != task:
         raise SystemExit(f"{run} is a run of {made.task.name}; one of {task} is expected")
     stored = home() / "runs" / made.training.hash / "state.json"

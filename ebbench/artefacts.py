@@ -99,10 +99,12 @@ class Replayed(Scoring):
     not fit.
     """
 
-    def __init__(self, *args: Any, part: str, arrays: Mapping[str, np.ndarray], **options: Any) -> None:
+    def __init__(
+        self, *args: Any, part: str, arrays: Mapping[str, np.ndarray], where: str, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
         self._prefix = f"{part}/" if part else ""
-        self._arrays = arrays
+        self._arrays, self._where = arrays, where
         self.used: set[str] = set()
         self._at: dict[str, int] = {}
         self._question = 0
@@ -119,29 +121,49 @@ class Replayed(Scoring):
 
     def _enough(self, name: str, n: int) -> None:
         # Before anything is done `n` times, which the options of a stranger may have set.
-        key = self._samples_key(name)
-        have, wanted = len(self._array(key)), self._at.get(name, 0) + n
+        have, wanted = len(self._stored(name)), self._at.get(name, 0) + n
         if have < wanted:
-            raise ContractError(
-                f"'{key}' holds {have:,} samples", where="the artefacts", expected=f"{wanted:,}"
-            )
+            raise self._miscounted(self._samples_key(name), have, wanted)
+
+    def _miscounted(self, key: str, have: int, wanted: int) -> ContractError:
+        return ContractError(
+            f"'{key}' holds {have:,} samples",
+            where=self._where,
+            expected=f"{wanted:,}",
+            fix="give as many as the task's options ask for, or choose the option for as many as there are",
+        )
+
+    def check_all_taken(self) -> None:
+        """Raise ContractError where an array of samples holds more than the task asked for."""
+        taken: dict[str, int] = {}
+        for name, at in self._at.items():
+            key = self._samples_key(name)
+            taken[key] = max(at, taken.get(key, 0))
+        for key, at in taken.items():
+            if len(self._arrays[key]) > at:
+                raise self._miscounted(key, len(self._arrays[key]), at)
 
     def _samples_key(self, name: str) -> str:
         key = f"{self._prefix}samples.{name}"
         return key if key in self._arrays else self._prefix + PLAIN
 
-    def _drawn(self, name: str, number: int, count: int) -> Any:
+    def _stored(self, name: str) -> np.ndarray:
         key = self._samples_key(name)
-        begin = self._at.get(name, 0)
         stored = self._array(key)
-        wanted = (len(stored), *self._spec.shape)
         kind = np.uint8 if as_bytes(self._spec) else np.float32
-        if stored.shape != wanted or stored.dtype != kind:
+        if stored.ndim == 0 or stored.shape[1:] != self._spec.shape or stored.dtype != kind:
+            sizes = ", ".join(map(str, self._spec.shape))
             raise ContractError(
                 f"'{key}' is {stored.dtype} {stored.shape}",
-                where="the artefacts",
-                expected=f"{np.dtype(kind)} {wanted}",
+                where=self._where,
+                expected=f"{np.dtype(kind)} (number of samples, {sizes})",
+                fix=f"numpy.savez(path, samples=x), x.astype(numpy.{np.dtype(kind)})",
             )
+        return stored
+
+    def _drawn(self, name: str, number: int, count: int) -> Any:
+        begin = self._at.get(name, 0)
+        stored = self._stored(name)
         self._at[name] = begin + count
         # A copy: a task may write into what it is given.
         return in_range(torch.from_numpy(stored[begin : begin + count].copy()), self._spec)
@@ -165,7 +187,7 @@ class Replayed(Scoring):
         if missing or not found:
             raise ContractError(
                 f"there are no scores '{prefix}{', '.join(sorted(missing)) or '...'}'",
-                where="the artefacts",
+                where=self._where,
                 expected=f"float32 ({len(x)},)",
             )
         made = {}
@@ -173,7 +195,7 @@ class Replayed(Scoring):
             if values.shape != (len(x),) or values.dtype != np.float32 or not np.isfinite(values).all():
                 raise ContractError(
                     f"'{prefix}{name}' is {values.dtype} {values.shape}",
-                    where="the artefacts",
+                    where=self._where,
                     expected=f"float32 ({len(x)},), every value finite",
                 )
             made[name] = values.astype(np.float64)
@@ -183,7 +205,7 @@ class Replayed(Scoring):
         if key not in self._arrays:
             raise ContractError(
                 f"there is no array '{key}'",
-                where="the artefacts",
+                where=self._where,
                 expected="every array that the task asks for",
                 fix=f"there are {', '.join(sorted(self._arrays)[:12]) or 'none'}",
             )
@@ -206,11 +228,18 @@ class Replay:
 
 
 def replay(
-    task: Task, arrays: Mapping[str, np.ndarray], *, seed: int, sampler: str = "", declared: str = ""
+    task: Task,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    seed: int,
+    where: str,
+    sampler: str = "",
+    declared: str = "",
 ) -> Replay:
     """Score `arrays`; no model is asked, and nothing is known of its training.
 
-    Raises ContractError as `Replayed` does.
+    Raises ContractError as `Replayed` does, and for more samples than the task asks for; `where` names the
+    file that holds the arrays.
     """
     scores: dict[str, Score] = {}
     pictures: dict[str, np.ndarray] = {}
@@ -225,17 +254,19 @@ def replay(
                 Path(folder) / str(len(scores)),
                 part=name,
                 arrays=arrays,
+                where=where,
                 seed=seed,
                 device=torch.device("cpu"),
                 sampler=sampler,
                 # Never called: what is drawn is in the arrays.
                 draw=torch.empty,
                 declared=declared,
-                plugin_folder=Path("artefacts"),
+                plugin_folder=Path(where),
                 stop=StopRequest(),
                 reporter=Reporter(),
             )
             scores[name] = part.score(nobody, scoring)
+            scoring.check_all_taken()
             asked += scoring.asked
             used |= scoring.used
             pictures |= {f"{name} {key}".strip().replace(" ", "-"): v for key, v in scoring.pictures.items()}

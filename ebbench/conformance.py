@@ -187,6 +187,12 @@ def _task_declarations(plugin: loader.Plugin) -> str:
             raise ContractError(
                 f"published row '{row.label}' has metrics {set(row.metrics) - known}", where=where
             )
+        if row.protocol and row.protocol not in task.protocols:
+            raise ContractError(
+                f"published row '{row.label}' is of protocol '{row.protocol}'",
+                where=where,
+                expected="one of " + ", ".join(task.protocols),
+            )
     return (
         f"{len(task.metrics)} metrics, {len(task.protocols)} protocols, {len(task.published)} published rows"
     )

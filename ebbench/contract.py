@@ -252,7 +252,7 @@ class Published:
     variant), else "". `metrics` maps a metric to (value, plus-minus or None). `confidence` is
     "verbatim", "quoted" (another paper's table) or "recalled" (not confirmed). `options` says what the
     row holds for: values of task options, of the data's "source", of the model's Config, or of the
-    sampler's knobs ("ddls.calibrated").
+    sampler's knobs ("ddls.calibrated"). `protocol` is the one that it holds for, "" for each.
     """
 
     label: str
@@ -261,6 +261,7 @@ class Published:
     confidence: Literal["verbatim", "quoted", "recalled"]
     model: str = ""
     sampler: str = ""
+    protocol: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

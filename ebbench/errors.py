@@ -22,6 +22,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# Names that an error lists; the nearest one is suggested by itself.
+MOST_NAMED = 50
+
 
 class EbbenchError(Exception):
     """A mistake that the user can mend.
@@ -93,9 +96,10 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "", fix:
     choices = sorted(known)
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else ""
+    more = f" and {len(choices) - MOST_NAMED:,} others" if len(choices) > MOST_NAMED else ""
     return UsageError(
         f"unknown {kind} '{name}'",
         where=where,
-        expected="one of " + ", ".join(choices) if choices else "nothing is known here",
+        expected="one of " + ", ".join(choices[:MOST_NAMED]) + more if choices else "nothing is known here",
         fix=" ".join(part for part in (hint, fix) if part),
     )

@@ -87,7 +87,7 @@ def claim(
     began = time.perf_counter()
     with pinned():
         declared = model.score if cls.needs == "energy" else ""
-        replayed = replay(asked, arrays, seed=seed, sampler=sampler, declared=declared)
+        replayed = replay(asked, arrays, seed=seed, where=where, sampler=sampler, declared=declared)
         seconds = time.perf_counter() - began
         code = hashlib.sha256(card).hexdigest()
         command = f"ebbench submit --task {plugin.name} --samples {where} --card card.toml"

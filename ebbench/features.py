@@ -1,22 +1,21 @@
 """Features of 8-bit images by a fixed net, taken once a set; IS, FID and their kin are made of them.
 
-The net is one of torch-fidelity's extractors or one registered there, so that torch-fidelity can be asked
-for the same number.
+The net is one of torch-fidelity's extractors, or has their form and can be registered there (as the tests
+do), so that torch-fidelity can be asked for the same number.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ebbench.files import home, write_atomically
+from ebbench import arrays
+from ebbench.files import home
 from ebbench.metrics.image import Reference, moments
 from ebbench.spec import content_hash
 
@@ -66,12 +65,12 @@ def reference(
     """
     digest = content_hash({"data": dict(key), "extractor": extractor.sha256, "batch": BATCH})
     path = home() / "references" / f"{digest}.npz"
-    if path.exists():
-        with np.load(path, allow_pickle=False) as stored:
-            return Reference(torch.from_numpy(stored["features"]), (stored["mean"], stored["covariance"]))
+    stored = arrays.kept(path)
+    # One that was damaged is taken anew.
+    if stored is not None and {"features", "mean", "covariance"} <= stored.keys():
+        return Reference(torch.from_numpy(stored["features"]), (stored["mean"], stored["covariance"]))
     features = torch.cat([extractor(part.to(device))[0] for part in torch.split(images, 16 * BATCH)])
     mean, covariance = moments(features)
-    buffer = io.BytesIO()
-    np.savez(buffer, features=features.numpy(), mean=mean, covariance=covariance)
-    write_atomically(path, buffer.getvalue())
+    measured = {"features": features.numpy(), "mean": mean, "covariance": covariance}
+    arrays.keep(path, measured, what="the features of the reference")
     return Reference(features, (mean, covariance))

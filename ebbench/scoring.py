@@ -7,7 +7,6 @@ interrupted scoring goes on where it was and gives the same numbers.
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -17,10 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebbench import contract, seeds
+from ebbench import arrays, contract, seeds
 from ebbench.data.pool import in_range, to_bytes
-from ebbench.errors import ContractError, EbbenchError, PluginCrash, Stopped, StorageError
-from ebbench.files import write_atomically
+from ebbench.errors import ContractError, EbbenchError, PluginCrash, Stopped
 from ebbench.loader import fault
 from ebbench.progress import Reporter
 from ebbench.signals import StopRequest
@@ -113,11 +111,7 @@ class Scoring:
         no sample is drawn again, so a score that is added later is one of the same images.
         """
         kept = self._samples.with_name(f"{self._samples.name}-{name}-{n}.npz")
-        before: dict[str, np.ndarray] = {}
-        if kept.exists():
-            with np.load(kept, allow_pickle=False) as stored:
-                before = {key: stored[key] for key in stored.files}
-            self._reporter.note(f"{n:,} samples were drawn before and are taken from the run store")
+        before = self._drawn_before(kept, n)
 
         def reduce_bytes(x: Tensor) -> dict[str, np.ndarray]:
             pixels = to_bytes(x, self._spec)
@@ -140,8 +134,21 @@ class Scoring:
         else:
             told = {_DIAGNOSTIC + key: np.asarray(value) for key, value in self.diagnostics.items()}
             cost = {"drawn": np.asarray(self.drawn), "seconds": np.asarray(self.drawing_seconds)}
-            self._keep(kept, {"images": together["images"], **cost, **told})
+            arrays.keep(kept, {"images": together["images"], **cost, **told}, what="the samples")
         return together
+
+    def _drawn_before(self, path: Path, n: int) -> dict[str, np.ndarray]:
+        """The images that were kept there with what they cost; nothing where they are not, or not whole."""
+        if not path.exists():
+            return {}
+        before = arrays.kept(path) or {}
+        images = before.get("images", np.zeros(0))
+        whole = images.dtype == np.uint8 and images.shape == (n, *self._spec.shape)
+        if not whole or not {"drawn", "seconds"} <= before.keys():
+            self._reporter.note(f"{path.name} in the run store is damaged: the samples are drawn again")
+            return {}
+        self._reporter.note(f"{n:,} samples were drawn before and are taken from the run store")
+        return before
 
     def _in_chunks(
         self, n: int, name: str, chunk: int, draw: Callable[[int, int, int], dict[str, np.ndarray]]
@@ -164,12 +171,11 @@ class Scoring:
             for number, begin in enumerate(chunks):
                 path = self._chunk_path(name, number)
                 count = min(chunk, n - begin)
-                if path.exists():
-                    with np.load(path, allow_pickle=False) as stored:
-                        parts.append({key: stored[key] for key in stored.files})
+                if (stored := arrays.kept(path)) is not None:
+                    parts.append(stored)
                     continue
                 parts.append(draw(number, begin, count))
-                self._keep(path, parts[-1])
+                arrays.keep(path, parts[-1], what="a chunk of scores")
                 self._reporter.update(begin + count)
                 if self._stop.signal is not None:
                     raise self._stop.stopped(f"{begin + count} of {n} samples are drawn and kept")
@@ -315,16 +321,3 @@ class Scoring:
 
     def _chunk_path(self, name: str, number: int) -> Path:
         return self._folder / f"{name}-{number:05}.npz"
-
-    def _keep(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        try:
-            write_atomically(path, buffer.getvalue())
-        except OSError as error:
-            raise StorageError(
-                f"a chunk of scores could not be written: {error.strerror or error}",
-                where=path.name,
-                expected="room and leave to write in the run store",
-                fix="free some space (or set EBBENCH_HOME to another disk) and give the same command again",
-            ) from error

@@ -199,7 +199,7 @@ def _names(results: list[Result], order: list[str]) -> list[str]:
 
 
 def _references(published: Sequence[Published], made: Result) -> dict[str, Reference]:
-    """The published numbers of this model, variant and sampler under these values, by metric.
+    """The published numbers of this model, variant, sampler and protocol under these values, by metric.
 
     A published row that names no sampler holds for each, unless another names this one.
     """
@@ -217,6 +217,7 @@ def _references(published: Sequence[Published], made: Result) -> dict[str, Refer
         for row in published
         if row.model == full
         and row.sampler in ("", sampler)
+        and row.protocol in ("", made.task.protocol)
         and all(name in values and values[name] == value for name, value in row.options.items())
     ]
     found: dict[str, Reference] = {}

@@ -373,6 +373,7 @@ def replayed_claim(
             task,
             arrays,
             seed=claimed.seed,
+            where=file,
             sampler=claimed.sampler.name if claimed.sampler else "",
             declared=claimed.score,
         )

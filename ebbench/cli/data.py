@@ -29,11 +29,12 @@ def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
 
 @app.command()
 def fetch(names: Names = None) -> None:
-    """Download into the cache what is not here yet."""
+    """Download into the cache what is not here yet; without names, all that is published somewhere."""
+    from ebbench.data.registry import DATASETS
     from ebbench.data.store import Store
 
     store = Store()
-    for name in _chosen(names):
+    for name in names or [name for name, entry in DATASETS.items() if entry.mirrors]:
         for file, path in store.paths(name).items():
             typer.echo(f"{name}: {file} is at {path}")
 

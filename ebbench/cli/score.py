@@ -34,6 +34,7 @@ def score(
 
     from ebbench import progress, runner, spec
     from ebbench.data.store import Store
+    from ebbench.errors import UsageError
     from ebbench.result import find
 
     made = find(run, results)
@@ -47,5 +48,14 @@ def score(
         reporter=progress.reporter(quiet),
     )
     resolved = spec.resolve(dataclasses.replace(request, set=dict(request.set) | changed))
+    if resolved.model.code_hash != made.model.code_hash:
+        git = (made.training.provenance or made.provenance).git
+        raise UsageError(
+            f"the code of {made.model.name} has changed since {made.run_id} was made",
+            where=run,
+            expected=f"code {made.model.code_hash[:10]}; here is {resolved.model.code_hash[:10]}",
+            fix=f"score it at {'commit ' + git.commit[:10] if git else 'the commit of that code'}, "
+            f"or train by the code of today: `{resolved.command(made.seed)}`",
+        )
     for outcome in runner.run(resolved, [made.seed], settings):
         print_outcome(outcome, resolved.task.cls.metrics)

@@ -65,6 +65,7 @@ def _task(plugin: Plugin) -> None:
             for metric, (value, error) in row.metrics.items()
         )
         options = " ".join(f"{key}={value}" for key, value in row.options.items())
+        options = f"{row.protocol} {options}".strip()
         typer.echo(f"  {row.label}{f' [{options}]' if options else ''}: {numbers}")
         typer.echo(f"      {row.confidence}: {row.source}")
 
@@ -117,6 +118,11 @@ def _result(result: Result) -> None:
     _section("metrics", {name: f"{value:.6g}" for name, value in sorted(result.metrics.items())})
     for part in result.parts:
         _section(f"part {part.name}", {name: f"{value:.6g}" for name, value in sorted(part.metrics.items())})
+    # What is longer (a KL's shares, every score of a task) is in the file.
+    said = {
+        n: _value(v) for n, v in sorted(result.details.items()) if isinstance(v, str | int | float | bool)
+    }
+    _section("details", said)
     rate = f", {training.steps_per_second:g} steps/s" if training.steps_per_second else ""
     gpu = (training.provenance or result.provenance).gpu
     rate += ", on a GPU that others used too" if gpu and gpu.shared else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import pickle
 import re
 import tarfile
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ebbench.data.packed import broken
 from ebbench.data.store import Store
@@ -150,7 +151,8 @@ def _read_jpegs(path: Path, split: Split) -> tuple[Images, Images]:
                 index = int(found[2])
                 images[index] = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"))
                 classes[index], seen[index] = int(found[3]), True
-    except (tarfile.TarError, EOFError, ValueError, IndexError, UnidentifiedImageError) as error:
+    # OSError: Pillow's for an image that is cut short, with UnidentifiedImageError among its kinds.
+    except (tarfile.TarError, lzma.LZMAError, EOFError, ValueError, IndexError, OSError) as error:
         raise broken(path, str(error), f"an archive of {n:,} images of 32x32", "CIFAR-10", JPEG) from error
     if not seen.all():
         missing = int((~seen).sum())

@@ -6,6 +6,7 @@ import gzip
 import zlib
 from pathlib import Path
 
+from ebbench.data.registry import DATASETS
 from ebbench.errors import DataError, StorageError
 
 
@@ -29,9 +30,10 @@ def read_packed(path: Path, *, what: str, dataset: str) -> bytes:
 
 def broken(path: Path, found: str, expected: str, what: str, dataset: str) -> DataError:
     """The error for a data file that is no good: what it should be, and how to get it anew."""
+    fetched = f"fetch the file again: `ebbench data fetch {dataset}`"
     return DataError(
         f"{path.name} is no good {what} file: {found}",
         where=str(path),
         expected=expected,
-        fix=f"fetch the file again: `ebbench data fetch {dataset}`",
+        fix=fetched if DATASETS[dataset].mirrors else "import it again: `ebbench data import PATH`",
     )

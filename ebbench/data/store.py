@@ -223,12 +223,14 @@ class Store:
             if not problem:
                 return target
             reasons.append(f"{host}: {problem}")
+        fetched = f"`ebbench data fetch {entry.name}` on a machine with a network, or "
+        if not entry.mirrors:
+            reasons, fetched = ["it is published nowhere by itself"], ""
         raise DataMissing(
             f"{entry.name}: {file.name} is not here and could not be downloaded ({'; '.join(reasons)})",
             where=searched,
             expected=f"{file.packed.size:,} bytes, SHA-256 {file.packed.sha256}",
-            fix=f"`ebbench data fetch {entry.name}` on a machine with a network, "
-            "or `ebbench data import PATH` with files you have",
+            fix=f"{fetched}`ebbench data import PATH` with files you have",
         )
 
 

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ebbench.errors import ContractError
+
 Array = NDArray[np.float64]
 
 # torch-fidelity's defaults, and the papers' (Salimans et al. 2016: 10 splits; Binkowski et al. 2018: 100
@@ -90,8 +92,18 @@ def frechet_distance(one: tuple[Array, Array], other: tuple[Array, Array]) -> fl
     |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2); with any R such that S1 = R R', the last trace is
     the sum of the roots of the eigenvalues of R' S2 R, which is symmetric. A singular covariance (fewer
     samples than features) is as good as any other: its null space adds nothing.
+
+    Raises ContractError for moments that are not finite.
     """
     (mean1, cov1), (mean2, cov2) = one, other
+    # max() below would turn a NaN into the best value that there is.
+    if not all(np.isfinite(part).all() for part in (mean1, cov1, mean2, cov2)):
+        raise ContractError(
+            "the features' mean or covariance is NaN or infinite",
+            where="Frechet distance",
+            expected="features that are finite",
+            fix="look at the net that made them, and at the images that it was given",
+        )
     try:
         root = np.linalg.cholesky(cov1)
     except np.linalg.LinAlgError:

@@ -424,6 +424,8 @@ def test_scores_alone_are_submitted_where_a_task_asks_for_energies(cli, plugins:
     ("arrays", "said"),
     [
         ({"samples": np.zeros((50, 2), np.float32)}, "holds 50 samples"),
+        ({"samples": np.zeros((101, 2), np.float32)}, "holds 101 samples"),
+        ({"samples": np.float32(3)}, "float32 ()"),
         ({"samples": np.zeros((100, 3), np.float32)}, "(100, 3)"),
         ({"samples": np.zeros((100, 2), np.float64)}, "float64"),
         ({"samples": np.full((100, 2), np.nan, np.float32)}, "NaN"),
@@ -434,7 +436,7 @@ def test_scores_alone_are_submitted_where_a_task_asks_for_energies(cli, plugins:
 )
 def test_samples_that_do_not_fit_are_named(cli, plugins: Path, tmp_path: Path, arrays, said: str):
     end = cli(*made_elsewhere(tmp_path, **arrays))
-    assert end.code == 2 and said in end.err and "expected" in end.err, end.err
+    assert end.code == 2 and said in end.err and "expected" in end.err and "0.npz" in end.err, end.err
     assert not (tmp_path / "afar.zip").exists()
 
 

@@ -20,6 +20,7 @@ from ebbench.signals import StopRequest
 from ebbench.training import Run
 
 SPEC = DataSpec(name="x", shape=(5,))
+IMAGES = DataSpec(name="x", shape=(3, 32, 32), low=-1.0, high=1.0)
 
 
 def module(name: str) -> ModuleType:
@@ -241,6 +242,38 @@ def test_pictures_keep_their_variety(name: str, tmp_path: Path):
     model = build(name, data.spec, steps=150, batch_size=32, z_dim=32, width=8, **PICTURES[name])
     train(model, data, tmp_path)
     assert model.sample(64).std(0).mean() > pictures.std(0).mean() / 3
+
+
+RESIDUAL = {"sngan": {"generator_width": 8, "lr_decay": "linear"}, "wgan-gp": {"lr_decay": "linear"}}
+
+
+@pytest.mark.parametrize("name", RESIDUAL)
+def test_residual_nets_train(name: str, tmp_path: Path):
+    """The nets of the paper budgets: two steps move both of them, and samples are images."""
+    torch.manual_seed(0)
+    data = Rows(torch.rand(32, 3, 32, 32) * 2 - 1)
+    data.spec = IMAGES
+    sizes = {"steps": 2, "batch_size": 4, "width": 8, "z_dim": 16}
+    model = build(name, IMAGES, nets="residual", **sizes, **RESIDUAL[name])
+    before = {key: value.clone() for key, value in model.G.state_dict().items()}
+    train(model, data, tmp_path)
+    assert any((before[key] != value).any() for key, value in model.G.state_dict().items() if "conv" in key)
+    model.G.eval()
+    assert model.sample(5).shape == (5, 3, 32, 32) and model.sample(5).abs().max() <= 1
+
+
+def test_sngan_s_layers_stretch_nothing_by_more_than_one():
+    """Their largest singular value, by a whole decomposition, is that of the paper's equation 8."""
+    model = build("sngan", IMAGES, nets="residual", width=8, generator_width=8)
+    model.D.train()
+    # Each pass takes one step of the power iteration.
+    for _ in range(200):
+        model.logit(torch.rand(1, 3, 32, 32))
+    layers = [part for part in model.D.modules() if hasattr(part, "parametrizations")]
+    assert len(layers) == 11
+    for layer in layers:
+        norm = torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)
+        assert float(norm) == pytest.approx(1, abs=0.02)
 
 
 def test_a_vae_of_small_first_variance_uses_its_code(tmp_path: Path):

@@ -44,6 +44,7 @@ def made(
         folder,
         part=part,
         arrays=arrays,
+        **({"where": "x.npz"} if kind is Replayed else {}),
         seed=0,
         device=torch.device("cpu"),
         sampler="generator",

@@ -8,6 +8,7 @@ import torch
 from scipy.linalg import sqrtm
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
+from ebbench.errors import ContractError
 from ebbench.metrics import image
 
 
@@ -61,6 +62,13 @@ def test_fewer_samples_than_features_are_measured_too():
     a, b = statistics(few), statistics(many)
     expected = ((a[0] - b[0]) ** 2).sum() + np.trace(a[1] + b[1] - 2 * sqrtm(a[1] @ b[1] + 0j).real)
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_moments_that_are_not_finite_have_no_distance():
+    good = statistics(features(100, 0))
+    for bad in ((good[0] * np.nan, good[1]), (good[0], good[1] * np.inf)):
+        with pytest.raises(ContractError, match="NaN or infinite"):
+            image.frechet_distance(good, bad)
 
 
 def test_the_inception_score_of_known_answers():

@@ -16,7 +16,8 @@ from ebbench.nn.mlp import mlp
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.noise import noise_of
 from ebbench.nn.penalty import squared_gradient_norm, two_sided_penalty
-from ebbench.nn.rate import cosine
+from ebbench.nn.rate import cosine, linear
+from ebbench.nn.residual import residual_nets
 from ebbench.nn.standard import standard_generator
 
 
@@ -208,6 +209,32 @@ def test_the_rate_comes_down_on_half_a_cosine():
     assert rates == pytest.approx([2.0, middle, 1.1, 0.2])
     cosine(2.0, 1.0, 0.7, optimiser)
     assert optimiser.param_groups[0]["lr"] == pytest.approx(2.0), "an end of 1 is a constant rate"
+    linear(2.0, 0.1, 0.25, optimiser)
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(2.0 - 1.8 / 4)
+
+
+def test_residual_nets_are_of_the_published_size():
+    """Weights counted by hand from the tables of Miyato et al. (2018): 256 channels up, 128 down."""
+    data = DataSpec(name="x", shape=(3, 32, 32), low=-1.0, high=1.0)
+    features, made = residual_nets(data, 128, width=128, generator_width=256, pool="sum")
+
+    def convolution(of: int, to: int, side: int) -> int:
+        return of * to * side**2 + to
+
+    up = 2 * 2 * 256 + 2 * convolution(256, 256, 3) + convolution(256, 256, 1)
+    first = 128 * 16 * 256 + 16 * 256
+    assert sum(p.numel() for p in made.parameters()) == first + 3 * up + 2 * 256 + convolution(256, 3, 3)
+    same = 2 * convolution(128, 128, 3)
+    begin = convolution(3, 128, 3) + convolution(128, 128, 3) + convolution(3, 128, 1)
+    halved = same + convolution(128, 128, 1)
+    assert sum(p.numel() for p in features.parameters()) == begin + halved + 2 * same
+    assert made(torch.randn(2, 128)).shape == (2, 3, 32, 32)
+    x = torch.randn(2, 3, 32, 32)
+    assert features(x).shape == (2, 128)
+    averaged = residual_nets(data, 128, width=128, generator_width=256, pool="mean")[0]
+    averaged.load_state_dict(features.state_dict())
+    # The last map is 8x8.
+    assert torch.allclose(averaged(x) * 64, features(x), rtol=1e-4, atol=1e-4)
 
 
 def test_noise_for_a_score_belongs_to_its_example():

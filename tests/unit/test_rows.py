@@ -225,7 +225,7 @@ def test_a_row_is_trusted_as_its_least_trusted_seed():
     assert rows(make())[0].tier == "claimed"
 
 
-def paper(value, model="meg", sampler="", **options):
+def paper(value, model="meg", sampler="", protocol="", **options):
     metrics = {"kl": (value, None)}
     return Published(
         label="x",
@@ -234,6 +234,7 @@ def paper(value, model="meg", sampler="", **options):
         confidence="verbatim",
         model=model,
         sampler=sampler,
+        protocol=protocol,
         options=options,
     )
 
@@ -249,12 +250,14 @@ def paper(value, model="meg", sampler="", **options):
         ({"model": "other"}, None),
         ({"model__variant": "other"}, None),
         ({"task__options": {}}, None),
+        ({"task__protocol": "published", "task__options": {"stacks": 4}}, 6.0),
     ],
 )
-def test_published_rows_match_model_variant_sampler_and_options(changes, expected):
+def test_published_rows_match_model_variant_sampler_protocol_and_options(changes, expected):
     known = [
         paper(1.0, stacks=3),
         paper(2.0, sampler="generator", stacks=3),
+        paper(6.0, protocol="published", stacks=4),
         paper(3.0, stacks=4),
         paper(4.0, model="meg:small", stacks=3),
         paper(5.0, model="", stacks=3),

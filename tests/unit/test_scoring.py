@@ -221,6 +221,40 @@ def test_a_stop_in_the_midst_of_a_draw_or_a_score_is_a_stop(tmp_path: Path):
 IMAGE = DataSpec(name="image", shape=(1, 2, 2), low=-1.0, high=1.0)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"images": np.zeros((13, 1, 2, 2), np.uint8)},
+        {"images": np.zeros((26, 1, 2, 2), np.uint8)},
+        {"images": np.full((25, 1, 2, 2), np.nan)},
+        {"images": np.zeros((25, 2, 2, 1), np.uint8)},
+        {"drawn": None},
+        b"no npz file",
+    ],
+)
+def test_kept_images_that_are_damaged_are_drawn_again(tmp_path: Path, damage):
+    def shade(pixels: torch.Tensor) -> dict[str, np.ndarray]:
+        return {"mean": pixels.float().mean((1, 2, 3)).numpy()}
+
+    def images(folder: str) -> dict[str, np.ndarray]:
+        made = scoring(
+            tmp_path / folder, lambda n: torch.rand(n, 1, 2, 2), spec=IMAGE, samples=tmp_path / "kept"
+        )
+        return made.images(25, shade, chunk=10)
+
+    whole = images("one")
+    (path,) = tmp_path.glob("kept*.npz")
+    if isinstance(damage, bytes):
+        path.write_bytes(damage)
+    else:
+        with np.load(path) as stored:
+            arrays = dict(stored) | damage
+        np.savez(path, **{name: values for name, values in arrays.items() if values is not None})
+    assert (images("two")["mean"] == whole["mean"]).all()
+    with np.load(path) as stored:
+        assert (stored["images"] == whole["images"]).all()
+
+
 def test_images_are_kept_and_not_drawn_again(tmp_path: Path):
     def draw(n: int) -> torch.Tensor:
         return torch.rand(n, 1, 2, 2) * 2 - 1

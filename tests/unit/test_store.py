@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -290,6 +291,20 @@ def test_check_says_what_was_found_and_what_expected(tmp_path: Path) -> None:
     assert check(path, content(b"abcd")) == "found 3 bytes, expected 4"
     said = check(path, content(b"abd"))
     assert said.startswith("found SHA-256 ba7816bf") and content(b"abd").sha256 in said
+
+
+def test_what_nobody_publishes_is_imported_and_not_fetched(
+    mirror: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    alone = replace(registry.DATASETS["toy"], name="alone", mirrors=())
+    for module in (store_module, registry):
+        monkeypatch.setattr(module, "DATASETS", {"alone": alone, **module.DATASETS})
+    run = CliRunner().invoke
+    fetched = run(data_cli.app, ["fetch"])
+    assert fetched.exit_code == 0 and "toy: second.gz" in fetched.stdout and len(mirror) == 2
+    named = run(data_cli.app, ["fetch", "alone"])
+    assert isinstance(named.exception, DataMissing)
+    assert "data import" in str(named.exception) and "data fetch" not in str(named.exception)
 
 
 def test_the_command_line_lists_imports_verifies(tmp_path: Path) -> None:
