@@ -5,7 +5,7 @@
 RUN is a result file or a run id, whose trained state must be in the run store. Its samples are drawn again
 by the seeds of its scoring, and scored rounded to the nearest byte (the protocol), cut to the byte below, and
 (by `cifar-resnet` alone, torch-fidelity's Inception takes bytes) as floats; against the training and the test
-images; all of them, and in disjoint parts of fewer: the mean of the parts' values and their standard deviation.
+images; all of them, and in disjoint parts of fewer: mean and standard deviation over the parts.
 """
 
 from __future__ import annotations
