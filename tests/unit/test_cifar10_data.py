@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import pickle
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from ebbench.data import cifar10
+from ebbench.data import cifar10, registry
+from ebbench.data import store as store_module
+from ebbench.data.store import Store
 from ebbench.errors import DataError
+
+SPLITS = cifar10.BATCHES.values()
 
 
 def batch(seed: int) -> tuple[bytes, np.ndarray, list[int]]:
@@ -45,6 +52,82 @@ def test_the_archive_is_read_in_the_official_order(tmp_path: Path):
     cifar10._read_archive.cache_clear()
     with pytest.raises(DataError, match="no good CIFAR-10 file"):
         cifar10._read_archive(path, "train")
+
+
+def jpegs(name: str, n: int) -> bytes:
+    """An archive of `n` grey images of a split, image i of class i % 10 and of the grey 10 i."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:xz") as archive:
+        for i in range(n):
+            image = io.BytesIO()
+            Image.new("RGB", (32, 32), (10 * i,) * 3).save(image, "JPEG")
+            info = tarfile.TarInfo(f"{name}/{i:05}_{i % 10}.jpg")
+            info.size = image.tell()
+            archive.addfile(info, io.BytesIO(image.getvalue()))
+    return made.getvalue()
+
+
+def test_the_exact_pixels_are_taken_before_the_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cifar10, "BATCH", 20)
+    monkeypatch.setattr(cifar10, "SIZES", {"train": 20, "test": 20})
+    rng = np.random.default_rng(0)
+    pixels = {name: rng.integers(0, 256, (20, 3072), dtype=np.uint8) for part in SPLITS for name in part}
+    content = {
+        ("cifar10-jpeg75", cifar10.JPEG_ARCHIVE): jpegs("test", 20),
+        **{
+            (cifar10.UNPACKED, name): pickle.dumps({b"data": data, b"labels": [3] * 20}, protocol=2)
+            for name, data in pixels.items()
+        },
+    }
+    known = dict(registry.DATASETS)
+    for name in ("cifar10-jpeg75", cifar10.UNPACKED):
+        files = tuple(
+            registry.DataFile(
+                name=file, packed=registry.Content(size=len(raw), sha256=hashlib.sha256(raw).hexdigest())
+            )
+            for (of, file), raw in content.items()
+            if of == name
+        )
+        known[name] = replace(known[name], files=files)
+    monkeypatch.setattr(store_module, "DATASETS", known)
+    store = Store(tmp_path, offline=True)
+
+    def put(dataset: str) -> None:
+        (tmp_path / dataset).mkdir()
+        for (of, file), raw in content.items():
+            if of == dataset:
+                (tmp_path / dataset / file).write_bytes(raw)
+
+    assert cifar10.source_here(store) is None
+    with pytest.raises(DataError, match="not in the given folder"):
+        cifar10.load(store, "test", "cifar10")
+    put("cifar10-jpeg75")
+    assert cifar10.source_here(store) == "cifar10-jpeg75"
+    images, classes = cifar10.load(store, "test", "cifar10-jpeg75")
+    assert classes.tolist() == [i % 10 for i in range(20)]
+    assert (abs(images[:, 0, 5, 5].astype(int) - 10 * np.arange(20)) <= 2).all()
+    put(cifar10.UNPACKED)
+    assert cifar10.source_here(store) == "cifar10"
+    images, classes = cifar10.load(store, "test", "cifar10")
+    assert (images.reshape(20, -1) == pixels["test_batch"]).all() and set(classes) == {3}
+    images, _ = cifar10.load(store, "train", "cifar10")
+    assert (images[20:40].reshape(20, -1) == pixels["data_batch_2"]).all()
+
+
+@pytest.mark.parametrize("damage", ["cut", "an image is missing", "no image"])
+def test_a_broken_archive_of_copies_is_named(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cifar10, "SIZES", {"train": 12, "test": 12})
+    raw = jpegs("test", 12 - (damage == "an image is missing"))
+    path = tmp_path / cifar10.JPEG_ARCHIVE
+    path.write_bytes(raw[: len(raw) // 2] if damage == "cut" else raw)
+    if damage == "no image":
+        with tarfile.open(path, "w:xz") as archive:
+            info = tarfile.TarInfo("test/00000_0.jpg")
+            info.size = 4
+            archive.addfile(info, io.BytesIO(b"jpeg"))
+    with pytest.raises(DataError, match="no good CIFAR-10 file") as error:
+        cifar10._read_jpegs(path, "test")
+    assert "data import" in str(error.value)
 
 
 class Evil:
