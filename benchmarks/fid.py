@@ -1,11 +1,12 @@
 """FID and IS, ours beside torch-fidelity's own: statistics, last step, extraction, the whole; and the values.
 
-    python benchmarks/fid.py [--images 200] [--features 20000] [--weights FILE] [--device cpu] [--repeats 3]
+    python benchmarks/fid.py [--images 200] [--features 20000] [--size 2048] [--weights FILE]
+        [--device cpu] [--repeats 3]
 
 The whole takes `--images` random pictures on either side through Inception-v3, ours once for all metrics,
 theirs by `calculate_metrics`; the features of one side are timed by themselves too. Statistics and the last
-step take `--features` random features of 2,048 values. Without `--weights` the net's weights are random: the
-same work, and a value that compares with nothing else. Ratios are of the fastest of `--repeats` turns.
+step take `--features` random features of `--size` values. Without `--weights` the net's weights are random:
+the same work, and a value that compares with nothing else. Ratios are of the fastest of `--repeats` turns.
 """
 
 from __future__ import annotations
@@ -28,8 +29,6 @@ from torch_fidelity.utils import get_featuresdict_from_dataset
 from ebbench import features
 from ebbench.metrics import image
 
-SIZE = 2048
-
 
 class Images(Dataset[Tensor]):
     def __init__(self, images: Tensor) -> None:
@@ -46,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--features", type=int, default=20_000)
+    parser.add_argument("--size", type=int, default=2048)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=3)
@@ -54,7 +54,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     print(f"torch {torch.__version__}, {a.device}, {torch.get_num_threads()} threads")
 
-    sets = [torch.randn(a.features, SIZE, generator=generator).relu() * scale for scale in (1.0, 1.1)]
+    sets = [torch.randn(a.features, a.size, generator=generator).relu() * scale for scale in (1.0, 1.1)]
     ours, theirs = turns(
         a.repeats, lambda: image.moments(sets[0]), lambda: fid_features_to_statistics(sets[0])
     )

@@ -219,6 +219,7 @@ def test_a_run_and_another_score_of_the_same_samples(cli, little: None, tmp_path
     assert set(made.metrics) == {f"{n}_cifar_1k" for n in ("fid", "is", "kid", "precision", "recall")}
     assert made.task.source == "cifar10-jpeg75" and made.details["extractor"]["name"] == "cifar-resnet"
     assert set(made.pictures) == {"samples", "nearest"}
+    assert made.details["features"] == 192 and made.details["covariance_is_singular"] is False
     (kept,) = (tmp_path / "home" / "runs").rglob("samples/*.npz")
     with np.load(kept) as stored:
         assert stored["images"].shape == (1000, 3, 32, 32) and stored["images"].dtype == np.uint8

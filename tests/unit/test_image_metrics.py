@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
@@ -62,6 +64,25 @@ def test_fewer_samples_than_features_are_measured_too():
     a, b = statistics(few), statistics(many)
     expected = ((a[0] - b[0]) ** 2).sum() + np.trace(a[1] + b[1] - 2 * sqrtm(a[1] @ b[1] + 0j).real)
     assert found == pytest.approx(expected, rel=1e-4)
+
+
+@given(n=st.integers(5, 40), k=st.integers(5, 40), size=st.integers(1, 16), seed=st.integers(0, 1000))
+def test_no_metric_knows_the_order_and_distances_know_no_side(n: int, k: int, size: int, seed: int):
+    one, other = features(n, seed, size), features(k, seed + 1, size, shift=0.5)
+    shuffled = one[torch.randperm(n)]
+    scale = float(one.square().sum(1).mean() + other.square().sum(1).mean())
+    fid = image.frechet_distance(statistics(one), statistics(other))
+    # Of singular covariances the distance is a root of what rounding leaves.
+    close = pytest.approx(fid, rel=1e-4, abs=1e-5 * scale)
+    assert image.frechet_distance(statistics(other), statistics(one)) == close
+    assert image.frechet_distance(statistics(shuffled, batch=3), statistics(other)) == close
+    assert image.frechet_distance(statistics(one), statistics(shuffled)) == pytest.approx(0, abs=1e-5 * scale)
+    found = image.precision_recall(one, other)
+    assert image.precision_recall(shuffled, other) == pytest.approx(found)
+    assert image.precision_recall(other, one) == pytest.approx(found[::-1])
+    score = image.inception_score(one, splits=1)[0]
+    assert image.inception_score(shuffled, splits=1)[0] == pytest.approx(score, rel=1e-5)
+    assert 1 - 1e-6 <= score <= size + 1e-6
 
 
 def test_moments_that_are_not_finite_have_no_distance():
