@@ -64,8 +64,7 @@ def _task(plugin: Plugin) -> None:
             f"{metric} {value:g}" + ("" if error is None else f" ± {error:g}")
             for metric, (value, error) in row.metrics.items()
         )
-        options = " ".join(f"{key}={value}" for key, value in row.options.items())
-        options = f"{row.protocol} {options}".strip()
+        options = f"{row.protocol} {_settings(row.options)}".strip()
         typer.echo(f"  {row.label}{f' [{options}]' if options else ''}: {numbers}")
         typer.echo(f"      {row.confidence}: {row.source}")
 
