@@ -30,11 +30,24 @@ def keep(path: Path, arrays: Mapping[str, np.ndarray], *, what: str) -> None:
 
 
 def kept(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a file that `keep` wrote; None where there is none, or one that was damaged since."""
+    """The arrays of a file that `keep` wrote; None where there is none, or one that was damaged since.
+
+    StorageError where there is a file that cannot be read: what it holds is not lost, and is not to be made anew.
+    """
     try:
-        # Given a path, NumPy leaves the file of a broken archive open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(
+            f"kept arrays could not be read: {error.strerror or error}",
+            where=str(path),
+            expected="leave to read in ebbench's home",
+            fix="give yourself leave to read the file (or delete it: it is made again) and give the same command again",
+        ) from error
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    # What NumPy and zipfile raise for a file that is missing, cut short or altered.
+    # What NumPy and zipfile raise for bytes that were cut short or altered.
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
