@@ -32,18 +32,18 @@ def keep(path: Path, arrays: Mapping[str, np.ndarray], *, what: str) -> None:
 def kept(path: Path) -> dict[str, np.ndarray] | None:
     """The arrays of a file that `keep` wrote; None where there is none, or one that was damaged since.
 
-    StorageError where there is a file that cannot be read: what it holds is not lost, and is not to be made anew.
+    StorageError where there is a file that cannot be read: what it holds is not lost.
     """
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise StorageError(
             f"kept arrays could not be read: {error.strerror or error}",
             where=str(path),
             expected="leave to read in ebbench's home",
-            fix="give yourself leave to read the file (or delete it: it is made again) and give the same command again",
+            fix="change the permissions (or delete it: it is made again) and give the same command again",
         ) from error
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:

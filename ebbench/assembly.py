@@ -100,17 +100,21 @@ def _total_training(parts: Mapping[str, Part]) -> dict[str, Any]:
     records = [part.training for part in parts.values()]
     steps, seconds = sum(r["steps"] for r in records), sum(r["seconds"] for r in records)
     stopped = {r["stopped_by"] for r in records}
+    machines = [r["provenance"] for r in records]
     return {
         "hash": content_hash({name: part.training["hash"] for name, part in parts.items()}),
         "steps": steps,
         "seconds": round(seconds, 3),
         # A part without a rate ran on a GPU that others used as well, or took no step.
-        "steps_per_second": round(steps / seconds, 4) if records[0]["steps_per_second"] else None,
+        "steps_per_second": (
+            round(steps / seconds, 4) if all(r["steps_per_second"] for r in records) else None
+        ),
         # One part that ran out of time is what a reader has to know.
         "stopped_by": "time" if "time" in stopped else records[0]["stopped_by"],
         "parameters": max(r["parameters"] for r in records),
         "base": records[0].get("base"),
-        "provenance": records[0]["provenance"],
+        # One part beside others on the GPU makes the sum of the seconds no timing.
+        "provenance": next((m for m in machines if m["gpu"] and m["gpu"]["shared"]), machines[0]),
     }
 
 

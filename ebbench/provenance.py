@@ -42,9 +42,9 @@ PACKAGES = (
     "pydantic",
 )
 
-# What may differ from the commit without the code being another: results, documents, tests.
 # Set for runs that share one GPU, by whoever starts them together.
 SHARED_GPU = "EBBENCH_SHARED_GPU"
+# What else differs from the commit (results, documents, tests) does not make the code another.
 _CODE = ("ebbench", "tasks", "baselines", "pyproject.toml")
 
 _SECONDS = 10.0
@@ -187,6 +187,11 @@ def physical_cores() -> int | None:
     return None
 
 
+def shared_gpu(device: torch.device) -> bool:
+    """Whether others use this process's GPU at the same time, so that its seconds are no timing."""
+    return device.type == "cuda" and bool(os.environ.get(SHARED_GPU))
+
+
 def _gpu(device: torch.device) -> Gpu | None:
     import torch
 
@@ -198,7 +203,7 @@ def _gpu(device: torch.device) -> Gpu | None:
         driver=driver.splitlines()[0].strip() if driver else None,
         cuda=torch.version.cuda,
         peak_memory=torch.cuda.max_memory_allocated(device),
-        shared=bool(os.environ.get(SHARED_GPU)),
+        shared=shared_gpu(device),
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 import tempfile
 import time
@@ -262,11 +263,13 @@ def _trained(
         model.train(data, run)
     run.finish()
     trained_on = _provenance(spec, task, seed, settings)
-    timed = run.steps > 0 and not (trained_on.gpu and trained_on.gpu.shared)
+    if trained_on.gpu is not None:
+        gpu = trained_on.gpu.model_copy(update={"shared": run.shared})
+        trained_on = trained_on.model_copy(update={"gpu": gpu})
     record = {
         "steps": run.steps,
         "seconds": round(run.seconds, 3),
-        "steps_per_second": round(run.steps / run.seconds, 4) if timed else None,
+        "steps_per_second": round(run.steps / run.seconds, 4) if run.steps and not run.shared else None,
         "stopped_by": run.stopped_by,
         "parameters": _parameters(model),
         "base": base[1] if base else None,
@@ -322,7 +325,9 @@ def _scored(
             "hash": scoring_hash,
             "seconds": round(time.perf_counter() - began, 3),
             "samples_per_second": (
-                round(scoring.drawn / scoring.drawing_seconds, 1) if scoring.drawn else None
+                round(scoring.drawn / scoring.drawing_seconds, 1)
+                if scoring.drawn and math.isfinite(scoring.drawing_seconds)
+                else None
             ),
             "samples": scoring.asked or None,
             "diagnostics": scoring.diagnostics,

@@ -7,6 +7,7 @@ interrupted scoring goes on where it was and gives the same numbers.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from ebbench.data.pool import in_range, to_bytes
 from ebbench.errors import ContractError, EbbenchError, PluginCrash, Stopped
 from ebbench.loader import fault
 from ebbench.progress import Reporter
+from ebbench.provenance import shared_gpu
 from ebbench.signals import StopRequest
 from ebbench.training import Curves
 
@@ -241,7 +243,8 @@ class Scoring:
                 fix="mend the line named above; the trained state is kept",
             ) from error
         checked = self._took_samples(name, self._check(drawn, count))
-        self.drawing_seconds += time.perf_counter() - began
+        # Beside others on one GPU it is no timing, nor is any sum with it.
+        self.drawing_seconds += math.nan if shared_gpu(self.device) else time.perf_counter() - began
         self.drawn += count
         said = {name: float(value) for name, value in self._model.diagnostics.items()}
         if not np.isfinite(list(said.values())).all():

@@ -27,6 +27,7 @@ from ebbench.data.store import Store
 from ebbench.errors import UsageError
 from ebbench.files import home
 from ebbench.provenance import SHARED_GPU
+from ebbench.spec import content_hash
 
 
 class _Entry(BaseModel):
@@ -175,11 +176,10 @@ def sweep(
         environment[SHARED_GPU] = "1"
     options = ["--device", device, "--results", str(results)]
     options += ["--data-dir", str(data_dir)] if data_dir else []
+    # Jobs of one training follow one another in one worker: the second finds it in the store.
     groups: dict[str, list[Job]] = {}
-    for job in _pending(jobs, results, data_dir, summary):
-        # Jobs of one training follow one another in one worker: the second finds it in the store.
-        r = job.request
-        groups.setdefault(str((r.task, r.model, r.budget, sorted(r.set.items()), job.seed)), []).append(job)
+    for job, training in _pending(jobs, results, data_dir, summary):
+        groups.setdefault(training, []).append(job)
     running: set[subprocess.Popen[bytes]] = set()
     lock = threading.Lock()
 
@@ -233,8 +233,13 @@ def sweep(
     return summary
 
 
-def _pending(jobs: Iterable[Job], results: Path, data_dir: Path | None, summary: Summary) -> Iterable[Job]:
-    """The jobs without a result; those with one are counted as done before."""
+def _pending(
+    jobs: Iterable[Job], results: Path, data_dir: Path | None, summary: Summary
+) -> Iterable[tuple[Job, str]]:
+    """The jobs without a result, each with a hash of the training that it begins with: its base's, if any.
+
+    Jobs with a result are counted as done before.
+    """
     store = Store(data_dir)
     tasks: dict[str, contract.Task] = {}
     for job in jobs:
@@ -246,7 +251,10 @@ def _pending(jobs: Iterable[Job], results: Path, data_dir: Path | None, summary:
         if (results / resolved.task.name / resolved.model.name / name).exists():
             summary.existed.append(job.label())
         else:
-            yield job
+            first = resolved
+            while first.base is not None:
+                first = first.base
+            yield job, content_hash(first.training_key(tasks[key], job.seed))
 
 
 def run_command(request: spec.Request, seeds: str) -> list[str]:

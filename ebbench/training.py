@@ -20,6 +20,7 @@ from torch import Tensor
 from ebbench import seeds, state
 from ebbench.errors import ContractError, Diverged
 from ebbench.progress import Reporter
+from ebbench.provenance import shared_gpu
 from ebbench.signals import StopRequest
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Run:
         self.steps = 0  # over all loops
         self.stopped_by = "none"
         self.examples = 0
+        self.shared = shared_gpu(device)  # at any time of the training
         self._model, self._seed = model, seed
         self._stop, self._reporter = stop, reporter
         self._limit = math.inf if minutes is None else 60.0 * minutes
@@ -227,6 +229,7 @@ class Run:
                 "steps": self.steps,
                 "examples": self.examples,
                 "seconds": self.seconds,
+                "shared": self.shared,
                 "curves": vars(self.curves),
                 "evaluations": vars(self.evaluations),
                 "window": window,
@@ -246,6 +249,7 @@ class Run:
         self._model.load_state_dict(saved["model"])
         self._position, self.steps, self.examples = saved["position"], saved["steps"], saved["examples"]
         self._seconds_before, self._began = saved["seconds"], time.perf_counter()
+        self.shared = self.shared or saved.get("shared", False)
         self.curves = Curves(**saved["curves"])
         self.evaluations = Curves(**saved.get("evaluations", {}))
         self._window = {name: list(values) for name, values in saved["window"].items()}

@@ -158,18 +158,17 @@ def difference(cell: Cell | None, reference: Reference | None) -> float | None:
 def cost(results: Sequence[Result]) -> dict[str, Any]:
     """What a row's trainings cost on average: seconds, on what, parameters, samples a second."""
     training = [result.training for result in results]
-    trained_on = training[0].provenance or results[0].provenance
+    trained_on = [result.training.provenance or result.provenance for result in results]
     rates = [r.scoring.samples_per_second for r in results if r.scoring.samples_per_second]
-    hardware = (
-        trained_on.gpu.name if trained_on.gpu else f"{trained_on.cpu.model}, {trained_on.cpu.threads} threads"
-    )
-    shared = trained_on.gpu is not None and trained_on.gpu.shared
+    first = trained_on[0]
+    hardware = first.gpu.name if first.gpu else f"{first.cpu.model}, {first.cpu.threads} threads"
+    shared = any(machine.gpu is not None and machine.gpu.shared for machine in trained_on)
     hardware += ", shared" if shared else ""
     return {
         "seconds": None if shared else sum(t.seconds for t in training) / len(training),
         "hardware": hardware.replace(", 1 threads", ", 1 thread"),
         "parameters": max(t.parameters for t in training),
-        "rate": sum(rates) / len(rates) if rates and not shared else None,
+        "rate": sum(rates) / len(rates) if rates else None,
     }
 
 

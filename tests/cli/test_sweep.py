@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -133,6 +134,36 @@ def test_a_mistake_in_the_plan_shows_before_anything_runs(cli, plugins, tmp_path
 
 def test_a_plan_that_is_not_there(cli, tmp_path):
     assert cli("sweep", "nowhere.toml").code == 2
+
+
+def test_what_builds_on_a_training_waits_in_its_worker(monkeypatch, tmp_path: Path):
+    (tmp_path / "plan.toml").write_text(
+        '[[runs]]\ntasks = ["toy2d"]\nmodels = ["wgan-gp"]\nbudgets = ["smoke"]\nseeds = "0"\n'
+        '[[runs]]\ntasks = ["toy2d"]\nmodels = ["ddls"]\nbudgets = ["smoke"]\nseeds = "0"\n'
+        'set = { base = "wgan-gp" }\n'
+        '[[runs]]\ntasks = ["toy2d"]\nmodels = ["gan"]\nbudgets = ["smoke"]\nseeds = "0"\n'
+    )
+    begun: list[str] = []
+    both = threading.Barrier(2)
+
+    def run(job: sweeping.Job, *_: object) -> tuple[int, str]:
+        begun.append(job.request.model)
+        if job.request.model != "ddls":
+            both.wait(timeout=30)
+        return 0, ""
+
+    monkeypatch.setattr(sweeping, "_run", run)
+    summary = sweeping.sweep(
+        sweeping.read_plan(tmp_path / "plan.toml"),
+        workers=2,
+        threads=2,
+        device="cpu",
+        data_dir=None,
+        results=tmp_path / "results",
+    )
+    # Beside WGAN-GP the other worker trains a GAN, and does not wait for DDLS's base.
+    assert set(begun[:2]) == {"wgan-gp", "gan"} and begun[2] == "ddls"
+    assert len(summary.done) == 3
 
 
 def test_the_committed_plans_can_be_read(mnist):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import weakref
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from ebbench import scoring as scoring_module
 from ebbench.contract import DataSpec, Model, score
 from ebbench.errors import ContractError, PluginCrash, Stopped, StorageError
 from ebbench.progress import Reporter
@@ -253,6 +255,21 @@ def test_kept_images_that_are_damaged_are_drawn_again(tmp_path: Path, damage):
     assert (images("two")["mean"] == whole["mean"]).all()
     with np.load(path) as stored:
         assert (stored["images"] == whole["images"]).all()
+
+
+def test_what_was_drawn_on_a_shared_gpu_has_no_timing(tmp_path: Path, monkeypatch):
+    def drawn(folder: str) -> Scoring:
+        made = scoring(
+            tmp_path / folder, lambda n: torch.rand(n, 1, 2, 2), spec=IMAGE, samples=tmp_path / "kept"
+        )
+        made.images(25, lambda pixels: {}, chunk=10)
+        return made
+
+    monkeypatch.setattr(scoring_module, "shared_gpu", lambda device: True)
+    assert math.isnan(drawn("one").drawing_seconds)
+    # Nor has it one where the kept samples are scored again, alone.
+    monkeypatch.setattr(scoring_module, "shared_gpu", lambda device: False)
+    assert math.isnan(drawn("two").drawing_seconds)
 
 
 def test_images_are_kept_and_not_drawn_again(tmp_path: Path):

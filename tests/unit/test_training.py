@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ebbench import training
 from ebbench.conformance import NoiseData
 from ebbench.contract import DataSpec, Model
 from ebbench.errors import ContractError, Diverged, Stopped
@@ -83,6 +84,18 @@ def test_stopped_after_every_step_the_training_is_the_same(tmp_path: Path, plan)
     assert resumed.curves.series == run.curves.series
     assert resumed.curves.step == run.curves.step
     assert resumed.examples == run.examples == 8 * run.steps
+
+
+def test_a_training_that_once_shared_its_gpu_is_marked_to_its_end(tmp_path: Path, monkeypatch):
+    plan = [{"steps": 3}]
+    stop = StopRequest()
+    stop.signal = signal.SIGTERM
+    monkeypatch.setattr(training, "shared_gpu", lambda device: True)
+    with pytest.raises(Stopped):
+        start(Recorder(plan), tmp_path, stop)
+    monkeypatch.setattr(training, "shared_gpu", lambda device: False)
+    assert start(Recorder(plan), tmp_path).shared
+    assert not start(Recorder(plan), tmp_path / "alone").shared
 
 
 def test_an_epoch_sees_each_example_once(tmp_path: Path):
