@@ -326,6 +326,8 @@ def _resumes(
             expected="equal states to the bit",
             fix="put what changes in the loop (optimisers, averages, counters) on self, with a state_dict",
         )
+    if not whole.keeps_state:
+        return "keeps no state: interrupted after every step, it trains to its end"
     return "interrupted after every step, the state is the same"
 
 

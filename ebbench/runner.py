@@ -116,7 +116,8 @@ def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcom
 def _run_seed(
     spec: Spec, task: contract.Task, seed: int, folder: Path, settings: Settings, stop: StopRequest
 ) -> Outcome:
-    path = folder / f"{spec.run_id(task, seed)}.json"
+    with _plugin_code(spec.task, None, "data_key"):
+        path = folder / f"{spec.run_id(task, seed)}.json"
     if path.exists() and not settings.force:
         return Outcome(result.read(path), path, existed=True)
     with _plugin_code(spec.task, None, "parts"):
@@ -127,7 +128,8 @@ def _run_seed(
         for name, part in tasks.items():
             if name:
                 settings.reporter.note(f"part {len(made) + 1} of {len(tasks)}: {name}")
-            key = spec.training_key(part, seed)
+            with _plugin_code(spec.task, None, "data_key"):
+                key = spec.training_key(part, seed)
             place = home() / "runs" / content_hash(key)
             locks.enter_context(_locked(place, settings.reporter))
             # Another process may have finished while this one waited.
@@ -136,11 +138,11 @@ def _run_seed(
             # A forced run that was stopped goes on: what it began is not forgotten again.
             if settings.force and not (place / FORCED).exists():
                 _forget(place)
-                _write(place / FORCED, b"")
+                write(place / FORCED, b"")
             # Left by a process that was killed while it wrote; nobody else writes here now.
             for half in [*place.rglob(".*.tmp"), *folder.glob(f".{path.stem}.*.tmp")]:
                 half.unlink()
-            _write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
+            write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
             base = _base(spec, part, seed, settings, stop, len(tasks))
             model, training = _trained(spec, part, seed, place, settings, stop, len(tasks), base)
             training["hash"] = content_hash(key)
@@ -152,7 +154,7 @@ def _run_seed(
             scored_on = _provenance(spec, task, seed, settings)
         whole, pictures = assemble(spec, task, seed, score, made, scored_on)
         for name, pixels in pictures.items():
-            _write(folder / name, curves.png(pixels))
+            write(folder / name, curves.png(pixels))
         result.write(whole, path)
         for scored in made.values():
             (scored.chunks.parents[1] / FORCED).unlink(missing_ok=True)
@@ -170,10 +172,11 @@ def _base(
     if spec.base is None:
         return None
     settings.reporter.note(f"{spec.model.name} builds on {spec.base.model.name}:")
-    key = spec.base.training_key(task, seed)
+    with _plugin_code(spec.task, None, "data_key"):
+        key = spec.base.training_key(task, seed)
     place = home() / "runs" / content_hash(key)
     with _locked(place, settings.reporter):
-        _write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
+        write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
         base = _base(spec.base, task, seed, settings, stop, parts)
         model, training = _trained(spec.base, task, seed, place, settings, stop, parts, base)
     for module in _modules(model).values():
@@ -202,8 +205,10 @@ def _trained(
 ) -> tuple[contract.Model, dict[str, Any]]:
     """The model in its trained state, and the record of its training, one of `parts` of a result."""
     seeds.seed_everything(seeds.derive(seed, "model"))
+    with _plugin_code(spec.task, place, "spec"):
+        data_spec = task.spec()
     with _plugin_code(spec.model, place, "__init__"):
-        model: contract.Model = spec.model.cls(task.spec(), spec.config)
+        model: contract.Model = spec.model.cls(data_spec, spec.config)
     model.device = settings.device
     if base is not None:
         model.base = base[0]
@@ -239,7 +244,9 @@ def _trained(
             net.eval()
         seeds.seed_everything(seeds.derive(seed, "evaluate", step))
         folder = place / "evaluations" / str(step)
-        scoring = _scoring(spec, task, seed, model, folder, settings, stop)
+        # Silent: the reporter is in the middle of the training.
+        silent = dataclasses.replace(settings, reporter=Reporter())
+        scoring = _scoring(spec, task, seed, model, folder, silent, stop)
         with pinned(), _plugin_code(spec.task, place, "evaluate"):
             values = task.evaluate(model, scoring)
         for module, mode in modes.items():
@@ -416,7 +423,7 @@ def _plugin_code(plugin: loader.Plugin, place: Path | None, method: str) -> Iter
     except Exception as error:
         fix = "mend the line named above"
         if place is not None:
-            _write(place / "error.log", traceback.format_exc().encode())
+            write(place / "error.log", traceback.format_exc().encode())
             fix += f"; the whole traceback is in {place / 'error.log'}"
         raise PluginCrash(
             f"{method}() of {plugin.kind} '{plugin.name}' raised {type(error).__name__}: {error}",
@@ -480,7 +487,8 @@ def pinned() -> Iterator[None]:
         matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark = before
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all; StorageError where that cannot be done."""
     try:
         write_atomically(path, content)
     except OSError as error:

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shlex
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -124,7 +125,8 @@ class Spec:
         words = ["ebbench run", f"--task {self.task.name}", f"--model {model}", f"--budget {self.budget}"]
         words += [f"--protocol {self.protocol}", f"--sampler {self.sampler}" if self.sampler else ""]
         set_values = self.changed_options() | dict(self.overrides)
-        words += [f"--set {key}={_as_toml(value)}" for key, value in sorted(set_values.items())]
+        settings = [f"{key}={_as_toml(value)}" for key, value in sorted(set_values.items())]
+        words += [f"--set {shlex.quote(setting)}" for setting in settings]
         return " ".join(word for word in [*words, f"--seeds {seed}"] if word)
 
 
@@ -297,17 +299,16 @@ def _declared_score(task: loader.Plugin, model: loader.Plugin, variant: str, pro
     known = contract.scores(model.cls)
     chosen = card.variants[variant].score if variant else ""
     chosen = chosen or card.scores.get(task.name, {}).get(protocol, "") or card.score
-    chosen = chosen or ("energy" if "energy" in known else next(iter(known)) if len(known) == 1 else "")
-    if chosen not in known:
+    if (chosen or "energy") not in known:
         raise ContractError(
             f"the declared score '{chosen}' is none that the model has"
             if chosen
-            else "the model has several scores and declares none",
+            else "the model has no 'energy' and its card declares no other score",
             where=f"card.toml of '{model.name}'",
             expected="one of " + ", ".join(sorted(known)),
             fix='name it there: score = "..."',
         )
-    return chosen
+    return chosen or "energy"
 
 
 def _sort_settings(
@@ -402,4 +403,6 @@ def _checked_knobs(values: Mapping[str, Any], defaults: Mapping[str, Any], where
 def _as_toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(list(value) if isinstance(value, tuple) else value)
+    if isinstance(value, tuple):
+        return json.dumps(value, separators=(",", ":"))
+    return str(value)

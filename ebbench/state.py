@@ -61,16 +61,16 @@ def load(sidecar: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     except (OSError, ValueError, KeyError) as error:
         raise StorageError(
             "a stored state cannot be read",
-            where=sidecar.name,
+            where=str(sidecar),
             expected="a JSON sidecar and the safetensors file that it names",
-            fix="give the command with --force to train again",
+            fix="delete the folder that it lies in and give the same command again: it trains anew",
         ) from error
     if document.get("format") != FORMAT or hashlib.sha256(blob).hexdigest() != document["sha256"]:
         raise StorageError(
             "a stored state is damaged or of another version",
-            where=sidecar.name,
+            where=str(sidecar),
             expected=f"format {FORMAT} and the SHA-256 that the sidecar gives",
-            fix="give the command with --force to train again",
+            fix="delete the folder that it lies in and give the same command again: it trains anew",
         )
     tensors = {name: t.to(device) for name, t in load_tensors(blob).items()}
     tree = _restore(document["tree"], tensors)

@@ -269,6 +269,15 @@ def run_command(request: spec.Request, seeds: str) -> list[str]:
     return command
 
 
+def _log_name(job: Job) -> str:
+    """The label as a file name, which 255 bytes must hold whatever was set."""
+    label = job.label()
+    plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in label)
+    if len(plain) > 200:
+        plain = f"{plain[:200]}-{content_hash({'label': label})[:10]}"
+    return f"{plain}.log"
+
+
 def _run(
     job: Job,
     options: list[str],
@@ -279,7 +288,7 @@ def _run(
 ) -> tuple[int, str]:
     """Run one job in a process of its own; its exit code, and its metrics or its error in a line."""
     command = [*run_command(job.request, str(job.seed)), *options]
-    log = home() / "logs" / ("".join(c if c.isalnum() else "-" for c in job.label()) + ".log")
+    log = home() / "logs" / _log_name(job)
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as errors:
         with lock:

@@ -49,8 +49,8 @@ class Row:
 
     `rank` is the place among the models of the group by the task's primary metrics, the next one
     deciding where the one before it ties; None for a control, for an `invalid` row (a seed of which did
-    not pass one of the task's gates) and where nothing decides. `notes` say which gates those are, and
-    which results were left out because newer ones replace them.
+    not pass one of the task's gates), for a row of one seed beside rows of several, and where nothing
+    decides. `notes` say why, and which results were left out because newer ones replace them.
     """
 
     task: str
@@ -64,6 +64,7 @@ class Row:
     kind: Literal["model", "control"]
     title: str
     sampler: str | None
+    score: str
     budget: str
     seeds: list[int]
     runs: list[str]
@@ -93,6 +94,7 @@ class Row:
             "kind": self.kind,
             "title": self.title,
             "sampler": self.sampler,
+            "score": self.score,
             "budget": self.budget,
             "seeds": self.seeds,
             "runs": self.runs,
@@ -149,6 +151,7 @@ def _row(results: list[Result], order: list[str], published: Sequence[Published]
         kind=first.model.kind,
         title=first.model.title,
         sampler=sampler,
+        score=first.score,
         budget=first.budget,
         seeds=[r.seed for r in kept],
         runs=[r.run_id for r in kept],
@@ -233,6 +236,17 @@ def _ranked(group: list[Row], metrics: Sequence[Metric]) -> list[Row]:
     deciding = [m for m in metrics if m.primary and m.better != "neither" and m.name in present]
     group = [_gated(row, metrics) for row in group]
     able = {i: row for i, row in enumerate(group) if row.kind == "model" and not row.invalid}
+    if deciding:
+        seeds = {
+            i: len(by_seed(row, deciding[0].name))
+            for i, row in able.items()
+            if deciding[0].name in row.metrics
+        }
+        # No test says whether a single value differs: it has no place among means, nor may it part them.
+        for i in [i for i, n in seeds.items() if n == 1 and max(seeds.values()) > 1]:
+            note = f"not ranked: one seed, beside rows of up to {max(seeds.values())}"
+            group[i] = replace(group[i], notes=[*group[i].notes, note])
+            del able[i]
     places = _places(able, deciding)
 
     def order(i: int) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ import re
 import subprocess
 import tempfile
 import time
+import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -349,9 +350,13 @@ def replayed_claim(
     cls = loader.load("task", claimed.task.name).cls
     before = len(checks)
     again = "run it with this version of ebbench"
-    for name, value in claimed.task.options.items():
-        if isinstance(value, str) and (not WORD.fullmatch(value) or Path(value).exists()):
-            checks.append(Check(file, f"task.options.{name}", value, "a plain word", "no file of one's own"))
+    for field in dataclasses.fields(cls.Options):
+        value = claimed.task.options.get(field.name, field.default)
+        # An option of a closed list is checked with the others; in a free one a stranger could name any file.
+        if value != field.default and isinstance(value, str) and _free_text(cls.Options, field.name):
+            plain = WORD.fullmatch(value) and not Path(value).exists()
+            expected = value if plain else "a plain word"
+            checks.append(Check(file, f"task.options.{field.name}", value, expected, "no file of one's own"))
     protocol = claimed.task.protocol
     known_one = protocol if protocol in cls.protocols else " or ".join(cls.protocols)
     checks.append(Check(file, "task.protocol", protocol, known_one, again))
@@ -377,6 +382,11 @@ def replayed_claim(
             sampler=claimed.sampler.name if claimed.sampler else "",
             declared=claimed.score,
         )
+
+
+def _free_text(options: type, name: str) -> bool:
+    kind = typing.get_type_hints(options)[name]
+    return str in (kind, *typing.get_args(kind))
 
 
 def _compact(value: Mapping[str, Any]) -> str:

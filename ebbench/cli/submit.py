@@ -125,8 +125,10 @@ def _of_folder(
                 claimed = outcome.result
                 # Two results of one run (of the code as it was, and as it is) are one.
                 if not outcome.existed:
-                    replayed = verification.replayed_claim(claimed, record, store, [])
-                    assert replayed is not None, "this very task made it"
+                    checks: list[verification.Check] = []
+                    replayed = verification.replayed_claim(claimed, record, store, checks)
+                    verification.first_bad(checks)
+                    assert replayed is not None, "every check of it was good"
                     # The metrics are those of the arrays, on whatever device they were made.
                     made[claimed.run_id] = verification.rescored(claimed, replayed)
                     arrays[claimed.run_id] = record

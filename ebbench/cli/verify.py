@@ -33,7 +33,7 @@ def verify(
     """
     import tempfile
 
-    from ebbench import bundles, curves, files, sweeping, verification
+    from ebbench import bundles, curves, runner, sweeping, verification
     from ebbench import result as results_
     from ebbench.data.store import Store
     from ebbench.errors import UsageError
@@ -70,6 +70,6 @@ def verify(
         if rerun:
             details["metrics"] = repeated[run_id]
         for name, pixels in pictures.items():
-            files.write_atomically(path.with_name(named[name]), curves.png(pixels))
+            runner.write(path.with_name(named[name]), curves.png(pixels))
         results_.write(verification.verified(whole, "reproduced" if rerun else "recomputed", details), path)
         typer.echo(f"  {path}")

@@ -9,16 +9,18 @@ from ebbench.contract import DataSpec
 
 
 class Pool:
-    """Examples, and others of the same kind that are not trained on.
+    """Examples, and others of the same kind that are not trained on, if there are any.
 
     Both are (n, *spec.shape), float32 as they are, or uint8 of 0 to 255, which are brought to the range
     of `spec` when they are taken.
     """
 
-    def __init__(self, examples: Tensor, held_out: Tensor, spec: DataSpec, device: torch.device) -> None:
+    def __init__(
+        self, examples: Tensor, held_out: Tensor | None, spec: DataSpec, device: torch.device
+    ) -> None:
         self.spec = spec
         self._examples = examples.to(device)
-        self._held_out = held_out
+        self._held_out = self._examples if held_out is None else held_out
 
     @property
     def device(self) -> torch.device:
@@ -33,7 +35,7 @@ class Pool:
         return in_range(self._examples[index], self.spec)
 
     def fresh(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` of the held-out examples, drawn with replacement."""
+        """`n` of the held-out examples (of all, where none are held out), drawn with replacement."""
         index = torch.randint(len(self._held_out), (n,), generator=generator, device=generator.device)
         return in_range(self._held_out[index.to(self._held_out.device)].to(self.device), self.spec)
 

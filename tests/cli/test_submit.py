@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ebbench import bundles, result
+from ebbench import bundles, loader, result
 
 RUN = ["--task", "dots", "--model", "./mine", "--budget", "smoke", "--seeds", "0-1"]
 
@@ -418,6 +419,23 @@ def test_scores_alone_are_submitted_where_a_task_asks_for_energies(cli, plugins:
     assert cli("verify", "afar.zip", "--results", "board").code == 0
     (one,) = result.load_all(tmp_path / "board")[0]
     assert one.metrics == {"mean": 2.0} and one.score == "energy"
+
+
+def test_an_option_of_free_text_is_submitted_as_it_is_unless_it_names_a_file(cli, tmp_path: Path):
+    shutil.copytree(loader.load("model", "vae").folder, tmp_path / "mine")
+    card = tmp_path / "mine" / "card.toml"
+    card.write_text(card.read_text().replace('name = "vae"', 'name = "mine"'))
+    run = ["run", "--task", "gaussian", "--model", "./mine", "--budget", "smoke", "--seeds", "0", "--quiet"]
+    assert cli(*run, "--set", "dim=5", "--results", "made").code == 0
+    made = cli("submit", "./mine", "--results", "made", "--quiet")
+    assert made.code == 0, made.err
+    assert cli("verify", "mine.zip", "--results", "board").code == 0
+    (one,) = result.load_all(tmp_path / "board")[0]
+    assert one.task.options["covariance"] == "" and one.tier == "recomputed"
+    np.savetxt(tmp_path / "own.csv", np.eye(8), delimiter=",")
+    assert cli(*run, "--set", "covariance=own.csv", "--results", "other").code == 0
+    refused = cli("submit", "./mine", "--results", "other", "--quiet")
+    assert refused.code == 2 and "task.options.covariance" in refused.err, refused
 
 
 @pytest.mark.parametrize(

@@ -92,10 +92,13 @@ def test_kdd99_takes_the_last_ten_looks(kdd99: Path):
     assert clean.metrics["auroc"] == pytest.approx(0.5, abs=0.005)
 
 
-def test_kdd99_s_fresh_examples_are_held_out_attacks(kdd99: Path):
-    data = kdd_task(kdd99, "clean", 0).data(CPU)
-    fresh = data.fresh(100, torch.Generator().manual_seed(0))
-    assert fresh.shape == (100, *data.spec.shape) and fresh.dtype == torch.float32
+def test_what_is_tested_is_handed_to_no_training(kdd99: Path, mnist: Path):
+    for task in (kdd_task(kdd99, "clean", 0), digits_task(mnist, "clean", 1, 0)):
+        data = task.data(CPU)
+        trained_on = {row.numpy().tobytes() for row in data[torch.arange(len(data))]}
+        fresh = data.fresh(300, torch.Generator().manual_seed(0))
+        assert fresh.shape == (300, *data.spec.shape) and fresh.dtype == torch.float32
+        assert {row.numpy().tobytes() for row in fresh} <= trained_on
 
 
 # --- MNIST with a digit held out

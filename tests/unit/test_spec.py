@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 
 import pytest
 from hypothesis import given
@@ -47,7 +48,7 @@ def test_what_each_hash_depends_on(plugins):
 
 def test_the_command_gives_the_same_spec_again(plugins):
     settled = resolve(model="blob:still", sampler="shifted", set={"points": 8, "lr": 0.5, "shifted.by": 0.25})
-    words = settled.command(3).split()
+    words = shlex.split(settled.command(3))
     pairs = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
     values = dict(zip(words[2::2], words[3::2], strict=False))
     again = spec.resolve(
@@ -61,6 +62,15 @@ def test_the_command_gives_the_same_spec_again(plugins):
         )
     )
     assert hashes(again) == hashes(settled)
+
+
+def test_a_list_and_a_blank_survive_the_shell(plugins):
+    settled = spec.resolve(
+        spec.Request(task="gaussian", model="vae", set={"layers": [256, 128], "covariance": "my own.csv"})
+    )
+    words = shlex.split(settled.command(0))
+    settings = spec.parse_settings([words[i + 1] for i, word in enumerate(words) if word == "--set"])
+    assert settings == {"layers": [256, 128], "covariance": "my own.csv"}
 
 
 def test_a_model_path_may_hold_a_colon(plugins):
