@@ -234,7 +234,7 @@ def _check_on(
         if base_plugin := _base_plugin(plugin, config):
             base_config = _config_of(base_plugin, task_name, _budget_for(base_plugin, task_name) or "")
             base = _train(base_plugin, data, base_config, place / "base")
-            for module in _nets(base):
+            for module in contract.nets(base).values():
                 module.eval()
 
         def trains() -> str:
@@ -248,7 +248,7 @@ def _check_on(
             return
         yield _report("resumes to the bit", lambda: _resumes(plugin, data, config, place, trained[0], base))
         yield _report("state round trip", lambda: _round_trip(plugin, data_spec, config, trained[0], place))
-        for module in _nets(trained[0]):
+        for module in contract.nets(trained[0]).values():
             module.eval()
         for name, method in contract.samplers(plugin.cls).items() if samples else ():
             yield _report(
@@ -395,10 +395,6 @@ def _scores(model: contract.Model, data: NoiseData, name: str, method: Callable[
             expected="each example scored by itself (no batch statistics in eval mode)",
         )
     return f"in [{values.min():.3g}, {values.max():.3g}]"
-
-
-def _nets(model: contract.Model) -> list[torch.nn.Module]:
-    return [value for value in vars(model).values() if isinstance(value, torch.nn.Module)]
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ebbench.data.store import Store
     from ebbench.scoring import Scoring
@@ -198,6 +198,19 @@ def capabilities(model: type[Model]) -> tuple[str, ...]:
         BOUND: BOUND in scores(model),
     }
     return tuple(name for name in CAPABILITIES if able[name])
+
+
+def nets(model: Model) -> dict[str, nn.Module]:
+    """The nets of a model by name, with those of a model that it keeps; the base's are not its own."""
+    from torch.nn import Module
+
+    found: dict[str, nn.Module] = {}
+    for name, value in vars(model).items():
+        if isinstance(value, Module):
+            found[name] = value
+        elif isinstance(value, Model) and name != "base":
+            found |= {f"{name}.{inner}": net for inner, net in nets(value).items()}
+    return found
 
 
 def knobs(sampler_method: Callable[..., Tensor]) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def _base(
         write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
         base = _base(spec.base, task, seed, settings, stop, parts)
         model, training = _trained(spec.base, task, seed, place, settings, stop, parts, base)
-    for module in _modules(model).values():
+    for module in contract.nets(model).values():
         module.eval()
     return model, {
         "name": spec.base.model.name,
@@ -212,7 +212,7 @@ def _trained(
     model.device = settings.device
     if base is not None:
         model.base = base[0]
-    for module in _modules(model).values():
+    for module in contract.nets(model).values():
         module.to(settings.device)
     kept = set(model.state_dict())
     stored = place / "state.json"
@@ -238,7 +238,7 @@ def _trained(
 
     def evaluate(step: int) -> Mapping[str, float]:
         """The task's numbers along training; nothing of the model changes by it."""
-        nets = _modules(model).values()
+        nets = contract.nets(model).values()
         modes = {module: module.training for net in nets for module in net.modules()}
         for net in nets:
             net.eval()
@@ -309,7 +309,7 @@ def _scored(
 ) -> Part:
     """Score the model; its chunks stay where they are until the result is written."""
     scoring_hash = content_hash(spec.scoring_key(task, seed))
-    for module in _modules(model).values():
+    for module in contract.nets(model).values():
         module.eval()
     # Neither the task's options nor its protocol move a draw.
     drawn = content_hash({"sampler": spec.sampler, "knobs": dict(spec.knobs)})[:16]
@@ -380,20 +380,10 @@ def _provenance(spec: Spec, task: contract.Task, seed: int, settings: Settings) 
     )
 
 
-def _modules(model: contract.Model) -> dict[str, torch.nn.Module]:
-    """The nets of a model by name, with those of a model that it keeps; the base's are not its own."""
-    found: dict[str, torch.nn.Module] = {}
-    for name, value in vars(model).items():
-        if isinstance(value, torch.nn.Module):
-            found[name] = value
-        elif isinstance(value, contract.Model) and name != "base":
-            found |= {f"{name}.{inner}": net for inner, net in _modules(value).items()}
-    return found
-
-
 def _parameters(model: contract.Model) -> int:
     """The number of trainable parameters; those that two nets share count once."""
-    unique = {id(p): p.numel() for m in _modules(model).values() for p in m.parameters() if p.requires_grad}
+    parameters = (p for net in contract.nets(model).values() for p in net.parameters())
+    unique = {id(p): p.numel() for p in parameters if p.requires_grad}
     return sum(unique.values())
 
 
@@ -476,15 +466,16 @@ def _check_writable(folder: Path) -> None:
 
 @contextmanager
 def pinned() -> Iterator[None]:
-    """Scoring in full float32 and with a fixed choice of kernels: speed must not move a score."""
+    """Scoring in full float32, with fixed kernels that sum in one order: speed must not move a score."""
     matmul: Any = torch.backends.cuda.matmul
     cudnn: Any = torch.backends.cudnn
-    before = (matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark)
-    matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark = "ieee", "ieee", False
+    before = (matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark, cudnn.deterministic)
+    matmul.fp32_precision = cudnn.conv.fp32_precision = "ieee"
+    cudnn.benchmark, cudnn.deterministic = False, True
     try:
         yield
     finally:
-        matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark = before
+        matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark, cudnn.deterministic = before
 
 
 def write(path: Path, content: bytes) -> None:

@@ -66,7 +66,6 @@ class Scoring:
         self.asked = 0
         self.drawn = 0
         self.drawing_seconds = 0.0
-        self.scoring_seconds = 0.0
         self._model, self._spec, self._folder = model, spec, folder
         # Where images are kept for good, up to what the name of the draw and their number add.
         self._samples = samples or folder / "kept"
@@ -202,7 +201,6 @@ class Scoring:
         device. A lower bound of the log-likelihood comes with its sign turned. Raises ContractError for
         scores that are not one finite number an example.
         """
-        began = time.perf_counter()
         wanted = {
             name: method
             for name, method in contract.scores(type(self._model)).items()
@@ -216,7 +214,6 @@ class Scoring:
         made = {
             name: self._took_scores(name, np.concatenate([part[name] for part in parts])) for name in wanted
         }
-        self.scoring_seconds += time.perf_counter() - began
         return made
 
     def picture(self, name: str, pixels: np.ndarray) -> None:

@@ -134,7 +134,6 @@ def read_plan(path: Path) -> list[Job]:
                 where=str(path),
                 expected="the keys " + ", ".join(_Entry.model_fields),
             ) from error
-        # Seed by seed, so that an interrupted sweep leaves every model with as many seeds.
         for seed, task, model, budget, protocol, sampler in itertools.product(
             spec.parse_seeds(entry.seeds),
             entry.tasks,
@@ -150,7 +149,8 @@ def read_plan(path: Path) -> list[Job]:
             jobs[job.label()] = job
     for request in {job.label(): job.request for job in jobs.values()}.values():
         spec.resolve(request)
-    return list(jobs.values())
+    # Seed by seed, so that an interrupted sweep leaves every model with as many seeds.
+    return sorted(jobs.values(), key=lambda job: job.seed)
 
 
 def sweep(

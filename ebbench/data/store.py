@@ -19,6 +19,7 @@ from typing import IO, Literal
 
 from ebbench.data.registry import DATASETS, Content, DataFile, Dataset
 from ebbench.errors import DataError, StorageError, unknown
+from ebbench.files import home
 
 # Seconds without an answer, or without a byte, after which a mirror counts as out of reach.
 TIMEOUT = 6.0
@@ -91,11 +92,7 @@ class Store:
     @property
     def cache(self) -> Path:
         """The folder that downloads and imports go to; it need not exist yet."""
-        if home := os.environ.get("EBBENCH_HOME"):
-            return Path(home).expanduser() / "data"
-        import platformdirs
-
-        return platformdirs.user_cache_path("ebbench") / "data"
+        return home() / "data"
 
     def path(self, dataset: str, file: str) -> Path:
         """The verified file called `file` (its published name), packed or unpacked.

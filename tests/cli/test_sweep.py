@@ -136,6 +136,17 @@ def test_a_plan_that_is_not_there(cli, tmp_path):
     assert cli("sweep", "nowhere.toml").code == 2
 
 
+def test_the_first_seed_of_a_plan_is_run_before_the_second(plugins: Path, tmp_path: Path):
+    (tmp_path / "plan.toml").write_text(PLAN.replace('samplers = ["generator", "shifted"]\n', "") + PLAN)
+    jobs = [
+        (job.seed, job.request.model, job.request.sampler)
+        for job in sweeping.read_plan(tmp_path / "plan.toml")
+    ]
+    half = [(0, "blob", ""), (0, "blob:still", "")]
+    half += [(0, model, how) for model in ("blob", "blob:still") for how in ("generator", "shifted")]
+    assert jobs == half + [(1, model, how) for _, model, how in half]
+
+
 def test_what_builds_on_a_training_waits_in_its_worker(monkeypatch, tmp_path: Path):
     (tmp_path / "plan.toml").write_text(
         '[[runs]]\ntasks = ["toy2d"]\nmodels = ["wgan-gp"]\nbudgets = ["smoke"]\nseeds = "0"\n'
