@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ebbench import archives, result
+from ebbench import archives, result, runner
 from ebbench.errors import BundleError, StorageError, UsageError
-from ebbench.files import home, write_atomically
+from ebbench.files import home
 from ebbench.spec import content_hash
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+=,@-]{0,250}"
@@ -125,17 +125,17 @@ def unpack(path: Path, results: Path) -> Unpacked:
             place = home() / "runs" / match[1]
             # state.json comes last: a training without it is not there yet.
             if match[2] != "state.json" and not (place / "state.json").exists():
-                _write(place / match[2], archives.entry(path, KIND, name))
+                runner.write(place / match[2], archives.entry(path, KIND, name))
     for name in digests:
         if (match := STATE.fullmatch(name)) and match[2] == "state.json":
             place = home() / "runs" / match[1]
             if not (place / match[2]).exists():
-                _write(place / match[2], archives.entry(path, KIND, name))
+                runner.write(place / match[2], archives.entry(path, KIND, name))
                 states += 1
     for name, content in sorted(kept.items(), key=lambda entry: entry[0].endswith(".json")):
         target = results / Path(name).relative_to("results")
         if not target.exists():
-            _write(target, content)
+            runner.write(target, content)
     return Unpacked(new, known, states)
 
 
@@ -161,16 +161,3 @@ def _state(digest: str) -> dict[str, bytes]:
     return {f"states/{digest}/{file.name}": file.read_bytes() for file in files} | (
         _state(content_hash(base)) if base else {}
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        raise StorageError(
-            f"'{path.name}' cannot be written: {error.strerror or error}",
-            where=str(path.parent),
-            expected="a folder that can be written, with room in it",
-            fix="choose another with --results, or EBBENCH_HOME for the run store",
-        ) from error

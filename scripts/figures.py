@@ -19,7 +19,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from ebbench import loader
+from ebbench import loader, table
 from ebbench.result import Result, load_all
 
 # The same bytes for the same results.
@@ -32,7 +32,15 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
     arguments = parser.parse_args()
-    results, _ = load_all(arguments.results)
+    found, _ = load_all(arguments.results)
+    # Those that are in a row of the table: nothing that another version of a model replaced.
+    current = {
+        run
+        for task in {result.task.name for result in found}
+        for row in table.rows(found, task)
+        for run in row.runs
+    }
+    results = [result for result in found if result.run_id in current]
     arguments.out.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Callable[[list[Result]], plt.Figure | None]] = {
         "kdd99-methods": lambda all_: methods([r for r in all_ if r.task.name == "kdd99"], "f1"),

@@ -12,6 +12,7 @@ import torch
 from ebbench import training
 from ebbench.conformance import NoiseData
 from ebbench.contract import DataSpec, Model
+from ebbench.data.pool import Pool
 from ebbench.errors import ContractError, Diverged, Stopped
 from ebbench.progress import Reporter
 from ebbench.signals import StopRequest
@@ -34,45 +35,53 @@ class Recorder(Model):
         for plan in self.plan:
             for x in run.batches(data, size=8, **plan):
                 self.seen.append(x)
-                loss = (self.net(x) + torch.randn(8, 1)).square().mean()
+                loss = (self.net(x) + torch.randn(8, 1, device=x.device)).square().mean()
                 self.opt.zero_grad()
                 loss.backward()
                 self.opt.step()
                 run.log(loss=loss, twice=2.0)
 
 
-def start(model: Model, folder: Path, stop: StopRequest | None = None, **settings) -> Run:
+def start(
+    model: Model, folder: Path, stop: StopRequest | None = None, *, device: str = "cpu", **settings
+) -> Run:
     torch.manual_seed(0)
-    model.net.reset_parameters()
+    model.net.to("cpu").reset_parameters()
+    model.net.to(device)
     torch.manual_seed(1)
     run = Run(
         model,
         folder,
         seed=3,
-        device=torch.device("cpu"),
+        device=torch.device(device),
         stop=stop or StopRequest(),
         reporter=Reporter(),
         **settings,
     )
-    model.train(NoiseData(SPEC), run)
+    values = NoiseData(SPEC)[torch.arange(512)]
+    model.train(Pool(values, None, SPEC, torch.device(device)), run)
     return run
 
 
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))],
+)
 @pytest.mark.parametrize(
     "plan",
     [[{"steps": 30}], [{"epochs": 2}], [{"steps": 7}, {"steps": 9}], [{"epochs": 1}, {"steps": 5}]],
     ids=["steps", "epochs", "two loops", "epochs then steps"],
 )
-def test_stopped_after_every_step_the_training_is_the_same(tmp_path: Path, plan):
+def test_stopped_after_every_step_the_training_is_the_same(tmp_path: Path, plan, device: str):
     whole = Recorder(plan)
-    run = start(whole, tmp_path / "whole")
+    run = start(whole, tmp_path / "whole", device=device)
     attempts = 0
     while True:
         again = Recorder(plan)
         stop = StopRequest()
         stop.signal = signal.SIGTERM
         try:
-            resumed = start(again, tmp_path / "parts", stop)
+            resumed = start(again, tmp_path / "parts", stop, device=device)
         except Stopped as stopped:
             assert stopped.exit_code == 143
             attempts += 1
