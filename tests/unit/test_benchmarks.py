@@ -34,3 +34,16 @@ def test_a_benchmark_measures(words: str, printed: str):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     said = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert re.search(printed, said.stdout), said.stdout
+
+
+def test_a_plan_s_operations_are_counted(tmp_path: Path):
+    (tmp_path / "plan.toml").write_text(
+        '[[runs]]\ntasks = ["toy2d"]\nmodels = ["vae"]\nbudgets = ["smoke"]\nseeds = "0-1"\n'
+        'set = { law = "8gaussians", layers = [7], z_dim = 3, batch_size = 32, steps = 500 }\n'
+    )
+    command = [sys.executable, str(BENCHMARKS / "paper_hours.py"), "--plan", str(tmp_path / "plan.toml")]
+    said = subprocess.run([*command, "--tflops", "1"], capture_output=True, text=True, check=True)
+    # 2 -> 7 -> 2 * 3 and 3 -> 7 -> 2: three products a layer and example, but none for the data's gradient.
+    operations = 2 * 32 * (3 * (2 * 7 + 7 * 6 + 3 * 7 + 7 * 2) - 2 * 7)
+    assert f"toy2d vae law=8gaussians: {operations / 1e9:.4g} GFLOP a step, 500 steps: 0.00 h" in said.stdout
+    assert said.stdout.count("h\n") == 1 and "in all 0.0 h a seed at 1 TFLOP/s" in said.stdout
