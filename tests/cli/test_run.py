@@ -160,6 +160,17 @@ def test_a_crash_in_training_leaves_its_traceback_in_a_log(cli, plugins: Path, t
     assert str(log) in ran.err and "ZeroDivisionError" in log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("method", "line"), [("data_key", 'return {"points"'), ("spec", 'return DataSpec(name="dots"')]
+)
+def test_what_a_task_raises_is_the_task_s(cli, plugins: Path, tmp_path: Path, method: str, line: str):
+    code = plugins / "dots" / "task.py"
+    code.write_text(code.read_text().replace(line, f"1 / 0\n        {line}"))
+    said = cli(*RUN, "--model", "blob", "--budget", "smoke")
+    assert said.code == 2 and f"{method}() of task 'dots' raised ZeroDivisionError" in said.err, said
+    assert "task.py" in said.err and "Traceback" not in said.err
+
+
 def test_a_results_folder_that_cannot_be_written_is_said_before_training(cli, plugins: Path, tmp_path: Path):
     (tmp_path / "taken").write_text("a file")
     ran = cli(*RUN, "--model", "blob", "--budget", "smoke", "--results", tmp_path / "taken")

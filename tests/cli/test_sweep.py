@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import toys
-from ebbench import result, sweeping
+from ebbench import result, spec, sweeping
 
 PLAN = """
 [[runs]]
@@ -145,6 +145,15 @@ def test_the_first_seed_of_a_plan_is_run_before_the_second(plugins: Path, tmp_pa
     half = [(0, "blob", ""), (0, "blob:still", "")]
     half += [(0, model, how) for model in ("blob", "blob:still") for how in ("generator", "shifted")]
     assert jobs == half + [(1, model, how) for _, model, how in half]
+
+
+def test_a_long_label_has_a_log_of_its_own():
+    def job(n: int) -> sweeping.Job:
+        settings = {f"setting_{i}": 0.125 for i in range(n)}
+        return sweeping.Job(spec.Request(task="dots", model="blob", set=settings), 0)
+
+    names = [sweeping._log_name(job(n)) for n in (1, 40, 41)]
+    assert len(set(names)) == 3 and all(len(name.encode()) <= 255 for name in names)
 
 
 def test_what_builds_on_a_training_waits_in_its_worker(monkeypatch, tmp_path: Path):
