@@ -114,7 +114,7 @@ def _total_training(parts: Mapping[str, Part]) -> dict[str, Any]:
         "parameters": max(r["parameters"] for r in records),
         "base": records[0].get("base"),
         # One part beside others on the GPU makes the sum of the seconds no timing.
-        "provenance": next((m for m in machines if m["gpu"] and m["gpu"]["shared"]), machines[0]),
+        "provenance": next((m for m in machines if m["gpu"] and m["gpu"].get("shared")), machines[0]),
     }
 
 

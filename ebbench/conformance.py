@@ -165,6 +165,16 @@ def _capabilities(plugin: loader.Plugin) -> str:
     for name in plugin.card.samplers:
         if name not in contract.samplers(plugin.cls):
             raise ContractError(f"the card speaks of a sampler '{name}' that is not there", where="card.toml")
+    known = contract.scores(plugin.cls)
+    declared = plugin.card.score or "energy"
+    # Nothing but a bound may be meant for the tasks that ask for bounds.
+    if "energy" in able and declared not in known and known.keys() != {contract.BOUND}:
+        raise ContractError(
+            "the card declares no score that the model has",
+            where="card.toml",
+            expected="one of " + ", ".join(sorted(known)),
+            fix='name it there: score = "..."',
+        )
     named = ["samplers " + "/".join(contract.samplers(plugin.cls))] if "sample" in able else []
     return ", ".join([*able, *named])
 

@@ -68,8 +68,8 @@ class Data(Protocol):
         """`n` real examples drawn from the data's distribution, not from the training pool.
 
         It serves the control row "real data" (what a perfect model would be given for a score) and methods
-        that calibrate themselves. A task that tests single examples keeps those back: where it has no others,
-        these are of the training pool.
+        that calibrate themselves. A task that tests single examples keeps its test examples back: there these
+        are of the training pool.
         """
         ...
 

@@ -46,6 +46,7 @@ _FLAT = (
     "variant",
     "overrides",
     "sampler",
+    "score",
     "n",
     "seeds",
     "tier",

@@ -147,7 +147,8 @@ def read_plan(path: Path) -> list[Job]:
             )
             job = Job(request, seed)
             jobs[job.label()] = job
-    for request in {job.label(): job.request for job in jobs.values()}.values():
+    # Once for all seeds.
+    for request in {repr(job.request): job.request for job in jobs.values()}.values():
         spec.resolve(request)
     # Seed by seed, so that an interrupted sweep leaves every model with as many seeds.
     return sorted(jobs.values(), key=lambda job: job.seed)
@@ -242,8 +243,12 @@ def _pending(
     """
     store = Store(data_dir)
     tasks: dict[str, contract.Task] = {}
+    known: dict[str, spec.Spec] = {}
     for job in jobs:
-        resolved = spec.resolve(job.request)
+        asked = repr(job.request)
+        if asked not in known:
+            known[asked] = spec.resolve(job.request)
+        resolved = known[asked]
         key = str((job.request.task, resolved.protocol, dataclasses.astuple(resolved.options)))
         if key not in tasks:
             tasks[key] = resolved.task.cls(resolved.options, resolved.protocol, store)

@@ -66,7 +66,8 @@ def rows(tasks: Sequence[content.TaskView], all_methods: Sequence[content.Method
 
 def metric_of(task: content.TaskView) -> Metric:
     """The metric that the matrix shows of a task with rows: the first primary one that tells models apart."""
-    primary = export.scored(task.headline, task.primary)
+    shown = export.scored(task.headline, task.primary)
+    primary = [metric for metric in shown if metric.better != "neither"] or shown
     return primary[-1] if _flat(task.headline, primary[0]) else primary[0]
 
 

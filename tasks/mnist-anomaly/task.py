@@ -186,7 +186,7 @@ class MnistAnomaly(Task):
 
     def data(self, device: torch.device) -> Data:
         """The training images of the nine digits."""
-        # Every other image of the nine digits is tested.
+        # The other images of the nine digits are tested.
         return Pool(self._pool[0][self._indices.train], None, self.spec(), device)
 
     def evaluate(self, model: Model, scoring: Scoring) -> Mapping[str, float]:

@@ -102,7 +102,7 @@ class MnistLikelihood(Task):
         """The training images of the digit."""
         images, labels = mnist.load(self.store, "train")
         train = torch.from_numpy(images[labels == self.options.digit][:, None])
-        # The test images of the digit are tested.
+        # The test images of the digit are kept for the test.
         return Pool(train, None, self.spec(), device)
 
     def score(self, model: Model, scoring: Scoring) -> Score:

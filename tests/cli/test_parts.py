@@ -110,6 +110,20 @@ def test_a_declared_score_that_is_not_there_is_refused(cli, folder: Path):
     assert said.code == 2 and "'squire'" in said.err and "energy, square" in said.err
 
 
+def test_a_score_that_is_no_energy_has_to_be_declared(cli, folder: Path):
+    # A maintainer who runs none of its code can know no other default.
+    code = folder / "blob" / "model.py"
+    code.write_text(
+        code.read_text().replace("def energy(", "def height(").replace("self.energy", "self.height")
+    )
+    for words in (["run", "--task", "dots", "--model", "blob", "--budget", "smoke"], ["test", "blob"]):
+        said = cli(*words)
+        assert said.code != 0 and 'score = "..."' in said.err + said.out, said
+    card = folder / "blob" / "card.toml"
+    card.write_text('score = "square"\n' + card.read_text())
+    assert cli("run", "--task", "dots", "--model", "blob", "--budget", "smoke").code == 0
+
+
 def test_a_model_without_an_energy_is_refused(cli, folder: Path):
     toys.write_model(folder, name="mute")
     said = cli("run", "--task", "dots", "--model", "mute", "--budget", "smoke")

@@ -102,7 +102,7 @@ def test_dry_adds_nothing(cli, bundle: Path, tmp_path: Path):
         (lambda raw: raw["task"].update(name="./plugins/dots"), "unknown task"),
         (lambda raw: raw["task"].update(name="a" * 5000), "unknown task"),
         (lambda raw: raw["task"].update(options={}), "task.options"),
-        (lambda raw: raw["task"].update(options={"points": "/dev/zero"}), "task.options.points"),
+        (lambda raw: raw["task"].update(options={"points": "/dev/zero"}), "'points' cannot be"),
         (lambda raw: raw["model"].update(kind="control"), "model.kind"),
         (lambda raw: raw["model"].update(variant="tuned"), "model.variant"),
         (lambda raw: raw["model"].update(code_hash="0" * 64), "model.code_hash"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -119,14 +121,15 @@ def test_precision_and_recall_by_brute_force():
     samples, real = features(60, 0, size=3), features(80, 1, size=3)
 
     def inside(points: torch.Tensor, centres: torch.Tensor) -> float:
-        hits = 0
-        for point in points:
-            for i, centre in enumerate(centres):
-                radius = sorted(float((centres[j] - centre).norm()) for j in range(len(centres)) if j != i)[2]
-                if float((point - centre).norm()) <= radius:
-                    hits += 1
-                    break
-        return hits / len(points)
+        radii = [
+            sorted(math.dist(other, centre) for j, other in enumerate(centres.tolist()) if j != i)[2]
+            for i, centre in enumerate(centres.tolist())
+        ]
+        hits = [
+            any(math.dist(point, centre) <= r for centre, r in zip(centres.tolist(), radii, strict=True))
+            for point in points.tolist()
+        ]
+        return sum(hits) / len(points)
 
     precision, recall = image.precision_recall(samples, real)
     assert precision == pytest.approx(inside(samples, real)) and recall == pytest.approx(
