@@ -1,11 +1,12 @@
-"""FID and IS, ours beside torch-fidelity's own: statistics, last step, extraction, the whole; and the values.
+"""Image metrics, ours beside torch-fidelity's own: step by step, the whole, and how far values are apart.
 
     python benchmarks/fid.py [--images 200] [--features 20000] [--size 2048] [--weights FILE]
         [--device cpu] [--repeats 3]
 
 The whole takes `--images` random pictures on either side through Inception-v3, ours once for all metrics,
 theirs by `calculate_metrics`; the features of one side are timed by themselves too. Statistics and the last
-step take `--features` random features of `--size` values. Without `--weights` the net's weights are random:
+step take `--features` random features of `--size` values, precision and recall a quarter of them on either
+side (ours with what it would keep of the real ones). Without `--weights` the net's weights are random:
 the same work, and a value that compares with nothing else. Ratios are of the fastest of `--repeats` turns.
 """
 
@@ -24,6 +25,7 @@ from torch.utils.data import Dataset
 from torch_fidelity import calculate_metrics
 from torch_fidelity import feature_extractor_inceptionv3 as theirs_
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_prc import prc_features_to_metric
 from torch_fidelity.utils import get_featuresdict_from_dataset
 
 from ebbench import features
@@ -70,6 +72,20 @@ def main() -> None:
         lambda: fid_statistics_to_metric(given[0], given[1], verbose=False)["frechet_inception_distance"],
     )
     report("the last step", ours, theirs)
+    few = [found[: a.features // 4] for found in sets]
+    ours, theirs = turns(
+        a.repeats,
+        lambda: image.precision_recall(few[0], image.reference(few[1], device), device)[0],
+        lambda: prc_features_to_metric(
+            few[0].to(device),
+            few[1].to(device),
+            prc_neighborhood=image.NEIGHBOURS,
+            prc_batch_size=image.ROWS,
+            save_cpu_ram=True,
+            verbose=False,
+        )["precision"],
+    )
+    report(f"precision and recall of {len(few[0]):,} features", ours, theirs)
 
     with tempfile.TemporaryDirectory() as folder:
         weights = a.weights or random_weights(Path(folder) / "inception.pth")

@@ -39,7 +39,7 @@ def main() -> None:
 
     with runner.pinned():
         extractor = run.task.extractor(device)
-        real = {split: run.task.reference(split, extractor, device) for split in SPLITS}
+        real = {split: run.task.reference(split, extractor, device, print) for split in SPLITS}
         kept: dict[str, list[tuple[Tensor, Tensor]]] = {}
         for values in run.draws(a.samples):
             for way, pixels in roundings(values, run.task.spec()).items():

@@ -6,7 +6,7 @@ do), so that torch-fidelity can be asked for the same number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ebbench import arrays
 from ebbench.files import home
-from ebbench.metrics.image import Reference, moments
+from ebbench.metrics import image
 from ebbench.spec import content_hash
 
 # Images a pass. It is fixed, since the order of a convolution's sums may depend on it.
@@ -56,21 +56,37 @@ def inception(path: Path, sha256: str, device: torch.device) -> Extractor:
 
 
 def reference(
-    images: Tensor, extractor: Extractor, key: Mapping[str, Any], device: torch.device
-) -> Reference:
-    """The features of real images (k, 3, h, w) and their moments, kept in ebbench's home.
+    images: Tensor,
+    extractor: Extractor,
+    key: Mapping[str, Any],
+    device: torch.device,
+    note: Callable[[str], None],
+) -> image.Reference:
+    """The features of real images (k, 3, h, w), their moments and radii, kept in ebbench's home.
 
     `key` says which images they are, by the hashes of the data; the weights' hash is added. A name is
-    never enough.
+    never enough. `note` is told when they have to be taken.
     """
     digest = content_hash({"data": dict(key), "extractor": extractor.sha256, "batch": BATCH})
     path = home() / "references" / f"{digest}.npz"
     stored = arrays.kept(path)
-    # One that was damaged is taken anew.
-    if stored is not None and {"features", "mean", "covariance"} <= stored.keys():
-        return Reference(torch.from_numpy(stored["features"]), (stored["mean"], stored["covariance"]))
-    features = torch.cat([extractor(part.to(device))[0] for part in torch.split(images, 16 * BATCH)])
-    mean, covariance = moments(features)
-    measured = {"features": features.numpy(), "mean": mean, "covariance": covariance}
+    # One that was damaged, or that an older version left, is taken anew.
+    if stored is not None and {"features", "mean", "covariance", "radii"} <= stored.keys():
+        features, radii = (torch.from_numpy(stored[name]) for name in ("features", "radii"))
+        return image.Reference(features, (stored["mean"], stored["covariance"]), radii)
+    note(
+        f"taking the features of {len(images):,} real images by {extractor.name}: they are kept, for this "
+        "and later scores on this machine"
+    )
+    made = image.reference(
+        torch.cat([extractor(part.to(device))[0] for part in torch.split(images, 16 * BATCH)]), device
+    )
+    mean, covariance = made.moments
+    measured = {
+        "features": made.features.numpy(),
+        "mean": mean,
+        "covariance": covariance,
+        "radii": made.radii.numpy(),
+    }
     arrays.keep(path, measured, what="the features of the reference")
-    return Reference(features, (mean, covariance))
+    return made

@@ -72,6 +72,10 @@ class Scoring:
         self._draw, self._plugin_folder = draw, plugin_folder
         self._stop, self._reporter = stop, reporter
 
+    def note(self, text: str) -> None:
+        """One line for who waits: what takes long, when no samples are drawn."""
+        self._reporter.note(text)
+
     # What a scoring that is recorded, or made from a record, does otherwise (artefacts.py).
 
     def _drawn(self, name: str, number: int, count: int) -> Any:

@@ -1,8 +1,9 @@
 """Image quality from features: inception score, Frechet and kernel distance, precision and recall.
 
-Features are taken once per set of images; everything here works on them. IS, KID, precision and recall
-are torch-fidelity's own functions. The Frechet distance is ours: a symmetric eigendecomposition is faster
-than the eigenvalues of a product that is not symmetric, and does not turn complex.
+Features are taken once per set of images; everything here works on them. IS and KID are torch-fidelity's own
+functions. The Frechet distance is ours: a symmetric eigendecomposition is faster than the eigenvalues of a
+product that is not symmetric, and does not turn complex. So are precision and recall: what they need of the
+real images alone is found once, and every pair of a sample and a real image is measured once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ Array = NDArray[np.float64]
 # torch-fidelity's defaults, and the papers' (Salimans et al. 2016: 10 splits; Binkowski et al. 2018: 100
 # subsets of 1,000; Kynkaanniemi et al. 2019: 3 neighbours). The seed shuffles the samples before a split.
 SPLITS, SUBSETS, SUBSET_SIZE, NEIGHBOURS, SEED = 10, 100, 1000, 3, 2020
+# Rows of distances that are held at a time: 100 MB of them against 50,000 features.
+ROWS = 500
 
 
 class Moments:
@@ -63,19 +66,25 @@ def moments(features: Tensor) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Reference:
-    """Real images to compare with: features (k, size) in float32, and their `moments`."""
+    """Real images to compare with: features (k, size) in float32, their `moments` and their `radii` (k,)."""
 
     features: Tensor
     moments: tuple[Array, Array]
+    radii: Tensor
 
 
-def quality(features: Tensor, logits: Tensor, real: Reference) -> dict[str, float]:
-    """Every metric of one set of samples: is, is_std, fid, kid, precision, recall.
+def reference(features: Tensor, device: torch.device) -> Reference:
+    """What samples are compared with, of the features (k, size) of real images; distances on `device`."""
+    return Reference(features, moments(features), radii(features, device))
+
+
+def quality(features: Tensor, logits: Tensor, real: Reference, device: torch.device) -> dict[str, float]:
+    """Every metric of one set of samples: is, is_std, fid, kid, precision, recall; distances on `device`.
 
     The order of the samples matters to `is` and `kid`, which split and draw by a fixed seed.
     """
     score, spread = inception_score(logits)
-    precision, recall = precision_recall(features, real.features)
+    precision, recall = precision_recall(features, real, device)
     return {
         "is": score,
         "is_std": spread,
@@ -143,21 +152,28 @@ def kernel_distance(one: Tensor, other: Tensor, size: int = SUBSET_SIZE) -> floa
     return float(found["kernel_inception_distance_mean"])
 
 
-def precision_recall(samples: Tensor, real: Tensor) -> tuple[float, float]:
+def radii(features: Tensor, device: torch.device) -> Tensor:
+    """Distance of each feature (n, size) to its third nearest among the others: (n,), on the CPU."""
+    x = features.float().to(device)
+    # Each is its own nearest.
+    nearest = [
+        torch.cdist(part, x).topk(NEIGHBOURS + 1, largest=False).values for part in torch.split(x, ROWS)
+    ]
+    return torch.cat(nearest)[:, -1].cpu()
+
+
+def precision_recall(samples: Tensor, real: Reference, device: torch.device) -> tuple[float, float]:
     """Improved precision and recall (Kynkaanniemi et al. 2019).
 
-    The share of `samples` (n, m) inside the balls of the `real` features (k, m), each as wide as the
-    distance to its third neighbour, and of the real ones inside those of the samples.
+    The share of `samples` (n, size) inside the balls of the `real` features, each as wide as the distance to
+    its third neighbour, and of the real ones inside those of the samples.
     """
-    from torch_fidelity.metric_prc import prc_features_to_metric
-
-    found = prc_features_to_metric(
-        samples.float().cpu(),
-        real.float().cpu(),
-        prc_neighborhood=NEIGHBOURS,
-        # Rows of distances that are held at a time: by default 9 GB of them for 50,000 against 50,000.
-        prc_batch_size=500,
-        save_cpu_ram=True,
-        verbose=False,
-    )
-    return float(found["precision"]), float(found["recall"])
+    x, reals = (features.float().to(device) for features in (samples, real.features))
+    of_samples, of_reals = (found.to(device) for found in (radii(samples, device), real.radii))
+    precise = 0
+    recalled = torch.zeros(len(reals), dtype=torch.bool, device=device)
+    for part, reach in zip(torch.split(x, ROWS), torch.split(of_samples, ROWS), strict=True):
+        distances = torch.cdist(part, reals)
+        precise += int((distances <= of_reals).any(1).sum())
+        recalled |= (distances <= reach[:, None]).any(0)
+    return precise / len(x), int(recalled.sum()) / len(reals)

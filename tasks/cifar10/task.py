@@ -8,6 +8,7 @@ pinned and what the names of the metrics mean.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -257,11 +258,12 @@ class Cifar10(Task):
         n = self.options.samples
         drawn = scoring.images(n, measured, chunk=CHUNK)
         of_samples, logits = (torch.from_numpy(drawn[name]) for name in ("features", "logits"))
-        train = self.reference("train", extractor, scoring.device)
+        train = self.reference("train", extractor, scoring.device, scoring.note)
         real = train
         if self.protocol == "test-reference":
-            real = self.reference("test", extractor, scoring.device)
-        found = image.quality(of_samples, logits, real)
+            real = self.reference("test", extractor, scoring.device, scoring.note)
+        scoring.note(f"comparing {n:,} samples with {len(real.features):,} real images")
+        found = image.quality(of_samples, logits, real, scoring.device)
 
         images = drawn["images"]
         scoring.picture("samples", sheet(_tiles(images[: SHEET**2]), SHEET))
@@ -294,11 +296,13 @@ class Cifar10(Task):
         net = CifarResNetExtractor(resnet.NAME, ["features", "logits"])
         return features.Extractor(resnet.NAME, net.to(device), resnet.digest())
 
-    def reference(self, split: str, extractor: features.Extractor, device: torch.device) -> image.Reference:
-        """The features of the "train" or "test" images."""
+    def reference(
+        self, split: str, extractor: features.Extractor, device: torch.device, note: Callable[[str], None]
+    ) -> image.Reference:
+        """The features of the "train" or "test" images; `note` is told when they have to be taken."""
         train, test = self._images
         key = {"files": dict(self.data_hashes), "source": self.source, "split": split}
-        return features.reference(train if split == "train" else test, extractor, key, device)
+        return features.reference(train if split == "train" else test, extractor, key, device, note)
 
     def _nearest(self, images: NDArray[np.uint8], of_samples: Tensor, of_train: Tensor) -> NDArray[np.uint8]:
         """Each sample beside the training images whose features are nearest: copies would show."""

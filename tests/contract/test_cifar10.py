@@ -84,7 +84,7 @@ def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ours(extractor: features.Extractor, samples: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
     of_real = extractor(real)[0]
-    return image.quality(*extractor(samples), image.Reference(of_real, image.moments(of_real)))
+    return image.quality(*extractor(samples), image.reference(of_real, CPU), CPU)
 
 
 def theirs(name: str, weights: Path, samples: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
@@ -150,7 +150,10 @@ def test_equal_sets_are_at_no_distance(small_net: Path):
 def test_a_reference_is_kept_by_what_it_is_of(small_net: Path, monkeypatch: pytest.MonkeyPatch):
     net = module("fidelity").CifarResNetExtractor("small", ["features", "logits"], small_net)
     images = pictures(100, 0)
-    first = features.reference(images, features.Extractor("small", net, "a"), {"split": "train"}, CPU)
+    noted: list[str] = []
+    first = features.reference(
+        images, features.Extractor("small", net, "a"), {"split": "train"}, CPU, noted.append
+    )
 
     def never(self: Any, x: torch.Tensor) -> Any:
         raise AssertionError("taken again")
@@ -158,16 +161,22 @@ def test_a_reference_is_kept_by_what_it_is_of(small_net: Path, monkeypatch: pyte
     (path,) = (files.home() / "references").glob("*.npz")
     whole = path.read_bytes()
     path.write_bytes(whole[:1000])
-    anew = features.reference(images, features.Extractor("small", net, "a"), {"split": "train"}, CPU)
+    anew = features.reference(
+        images, features.Extractor("small", net, "a"), {"split": "train"}, CPU, noted.append
+    )
     assert torch.equal(first.features, anew.features), "one that was cut short is taken anew"
 
     monkeypatch.setattr(features.Extractor, "__call__", never)
-    again = features.reference(images, features.Extractor("small", net, "a"), {"split": "train"}, CPU)
+    again = features.reference(
+        images, features.Extractor("small", net, "a"), {"split": "train"}, CPU, noted.append
+    )
     assert torch.equal(first.features, again.features)
     assert all((x == y).all() for x, y in zip(first.moments, again.moments, strict=True))
+    assert torch.equal(first.radii, again.radii)
+    assert len(noted) == 2 and "100 real images" in noted[0], "nobody waits for what is kept"
     for weights, key in (("b", {"split": "train"}), ("a", {"split": "test"})):
         with pytest.raises(AssertionError, match="taken again"):
-            features.reference(images, features.Extractor("small", net, weights), key, CPU)
+            features.reference(images, features.Extractor("small", net, weights), key, CPU, noted.append)
 
 
 def test_the_shipped_classifier_is_what_its_sidecar_says(cifar10: Path):
