@@ -145,13 +145,18 @@ def _config(plugin: loader.Plugin) -> str:
             where=where,
             expected="a string under each field: its unit, its paper, where the default comes from",
         )
-    for budget, tables in plugin.card.budgets.items():
-        for table, values in tables.items():
-            changes = {k: v for k, v in values.items() if k != spec.MINUTES}
-            spec.build_config(cls, changes, f"[budgets.{budget}.{table}] of card.toml")
+    _budgets(plugin, plugin.card.budgets, "")
     for name, variant in plugin.card.variants.items():
         spec.build_config(cls, variant.set, f"[variants.{name}] of card.toml")
+        _budgets(plugin, variant.budgets, f"variants.{name}.")
     return f"{len(fields)} knobs, each with a default and a docstring"
+
+
+def _budgets(plugin: loader.Plugin, budgets: Mapping[str, Mapping[str, Any]], inside: str) -> None:
+    for budget, tables in budgets.items():
+        for table, values in tables.items():
+            changes = {k: v for k, v in values.items() if k != spec.MINUTES}
+            spec.build_config(plugin.cls.Config, changes, f"[{inside}budgets.{budget}.{table}] of card.toml")
 
 
 def _capabilities(plugin: loader.Plugin) -> str:

@@ -42,11 +42,13 @@ class _Strict(BaseModel):
 class Variant(_Strict):
     """A named configuration of a model: `set` is laid over the values of whichever budget is run.
 
+    Over those lie its own `budgets[budget][task or "default"]`, where nets of another kind need other sizes.
     `score` is its declared score, where that is not the model's.
     """
 
     summary: str
     set: dict[str, Any] = Field(default_factory=dict)
+    budgets: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     control: bool = False
     score: str = ""
 

@@ -180,11 +180,9 @@ def resolve(request: Request) -> Spec:
     defaults = contract.knobs(contract.samplers(model.cls)[sampler]) if sampler else {}
     chosen = _sort_settings(request.set, task, model, sampler, defaults)
 
-    values = budget_values(model, request.budget, task.name)
+    values = budget_values(model, request.budget, task.name, variant)
     minutes = values.pop(MINUTES, None)
     where = f"card.toml of '{model.name}'"
-    if variant:
-        values |= card.variants[variant].set
     config = _build(model.cls.Config, {}, values, where)
     config = _build(model.cls.Config, dataclasses.asdict(config), chosen["config"], "--set")
     knobs = dict(defaults) | _checked_knobs(card.samplers.get(sampler, {}).get(protocol, {}), defaults, where)
@@ -342,14 +340,24 @@ def _sort_settings(
     return sorted_
 
 
-def budget_values(model: loader.Plugin, budget: str, task: str) -> dict[str, Any]:
-    """The values of a budget for a task, `minutes` among them. Raises PluginError if there is none."""
-    tables = model.card.budgets.get(budget, {})
-    if task in tables or "default" in tables:
-        return dict(tables.get("default", {})) | dict(tables.get(task, {}))
-    if not dataclasses.fields(model.cls.Config):
-        return {}
-    raise PluginError(
+def budget_values(model: loader.Plugin, budget: str, task: str, variant: str = "") -> dict[str, Any]:
+    """The values of a budget for a task, `minutes` among them, with what a variant lays over them.
+
+    Raises PluginError if the model has no such budget.
+    """
+    card: loader.ModelCard = model.card
+    tables = card.budgets.get(budget, {})
+    if "default" not in tables and task not in tables and dataclasses.fields(model.cls.Config):
+        raise _no_budget(model, budget, task)
+    values = tables.get("default", {}) | tables.get(task, {})
+    if variant:
+        own = card.variants[variant].budgets.get(budget, {})
+        values = values | card.variants[variant].set | own.get("default", {}) | own.get(task, {})
+    return values
+
+
+def _no_budget(model: loader.Plugin, budget: str, task: str) -> PluginError:
+    return PluginError(
         f"model '{model.name}' has no budget '{budget}' for task '{task}'",
         where=f"{model.folder.name}/card.toml",
         expected=f"a table [budgets.{budget}.{task}] or [budgets.{budget}.default]",

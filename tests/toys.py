@@ -124,6 +124,13 @@ by = 0.25
 summary = "Not trained."
 set = {{ steps = 0 }}
 control = true
+
+[variants.large]
+summary = "Other sizes."
+set = {{ lr = 0.5, steps = 9 }}
+
+[variants.large.budgets.smoke.dots]
+steps = 7
 """
 
 

@@ -82,8 +82,9 @@ def _model(plugin: Plugin) -> None:
     )
     _fields("knobs (--set)", cls.Config)
     budgets = {
-        f"{budget}, {task}": _settings(values)
-        for budget, tables in card.budgets.items()
+        f"{budget}, {task}{of}": _settings(values)
+        for of, own in [("", card.budgets), *((f", :{n}", v.budgets) for n, v in card.variants.items())]
+        for budget, tables in own.items()
         for task, values in tables.items()
     }
     _section("budgets (what each sets, by task)", budgets)

@@ -15,7 +15,7 @@ def test_list_says_which_model_can_do_which_task(cli, plugins):
     assert (task["needs"], task["version"], task["protocols"]) == ("sample", 1, ["clean", "published"])
     assert "dots" in models["blob"]["tasks"]
     assert sorted(models["blob"]["samplers"]) == ["generator", "shifted"]
-    assert models["blob"]["variants"] == ["still"]
+    assert models["blob"]["variants"] == ["still", "large"]
     assert "dots" not in models["scorer"]["tasks"]
     assert models["scorer"]["capabilities"] == ["energy"]
 

@@ -28,6 +28,9 @@ def test_values_come_from_defaults_then_budget_then_variant_then_set(plugins):
     assert resolve(budget="cpu").config.steps == 400
     assert resolve().config.steps == 60
     assert resolve(model="blob:still").config.steps == 0
+    large = resolve(model="blob:large"), resolve(model="blob:large", budget="cpu")
+    assert [(s.config.steps, s.config.lr) for s in large] == [(7, 0.5), (9, 0.5)], "the variant's own budget"
+    assert resolve(model="blob:large", set={"steps": 5}).config.steps == 5
     settled = resolve(model="blob:still", set={"steps": 5, "lr": 1, "points": 8})
     assert (settled.config.steps, settled.config.lr, settled.options.points) == (5, 1.0, 8)
     assert settled.overrides == {"steps": 5, "lr": 1.0}
