@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 import toys
-from ebbench import conformance, loader
+from ebbench import conformance, loader, spec
 from ebbench.contract import DataSpec
 
 SPEC = {"dots": DataSpec(name="dots", shape=(2,), low=0.0, high=1.0)}
@@ -18,6 +19,15 @@ def test_built_in_models(cli, name: str):
     said = cli("test", name)
     assert said.code == 0, said.out
     assert "every check passed" in said.out and "trains on " in said.out
+
+
+@pytest.mark.parametrize("name", loader.names("model"))
+def test_no_variant_turns_a_first_look_into_a_long_training(name: str):
+    plugin = loader.load("model", name)
+    for variant, task in product(plugin.card.variants, plugin.card.budgets.get("smoke", {})):
+        plain, of_variant = (spec.budget_values(plugin, "smoke", task, v) for v in ("", variant))
+        long = {k: v for k, v in of_variant.items() if k.endswith(("steps", "epochs"))}
+        assert all(v <= max(plain.get(k, 0), 100) for k, v in long.items()), f"{name}:{variant} on {task}"
 
 
 @pytest.mark.parametrize("name", loader.names("task"))
