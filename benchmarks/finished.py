@@ -51,6 +51,8 @@ def finished(run: str, results: Path, task: str) -> Finished:
         command = made.training.provenance.command
         raise SystemExit(f"{run}: its trained state is not in the run store {home()}; `{command}` makes it")
     resolved = spec.resolve(spec.request_of(made))
+    if resolved.model.code_hash != made.model.code_hash:
+        raise SystemExit(f"{run}: the code of {made.model.name} has changed since it was made")
     if resolved.base is not None:
         raise SystemExit(
             f"{run} builds on a trained {resolved.base.model.name}; a run that stands alone is expected"

@@ -157,9 +157,28 @@ class Replayed(Scoring):
                 f"'{key}' is {stored.dtype} {stored.shape}",
                 where=self._where,
                 expected=f"{np.dtype(kind)} (number of samples, {sizes})",
-                fix=f"numpy.savez(path, samples=x), x.astype(numpy.{np.dtype(kind)})",
+                fix=f"numpy.savez(path, samples=x), x = {self._converted(stored)}",
+            )
+        # Cut to integers before they were scaled, images still have the type.
+        if kind == np.uint8 and len(stored) and stored.max() == 1:
+            raise ContractError(
+                f"no value of '{key}' is above 1",
+                where=self._where,
+                expected="bytes from 0 to 255",
+                fix=f"numpy.savez(path, samples=x), x = {self._converted(stored.astype(np.float32))}",
             )
         return stored
+
+    def _converted(self, stored: np.ndarray) -> str:
+        """The line of NumPy that makes what the task asks for of values on its own scale."""
+        spec = self._spec
+        if not as_bytes(spec):
+            return "values.astype(numpy.float32)"
+        if stored.dtype == np.uint8:
+            return f"values of shape (n, {', '.join(map(str, spec.shape))}): channels come first"
+        assert spec.low is not None and spec.high is not None
+        scaled = f"numpy.rint((values - {spec.low:g}) * {255 / (spec.high - spec.low):g})"
+        return f"{scaled}.clip(0, 255).astype(numpy.uint8), of values in [{spec.low:g}, {spec.high:g}]"
 
     def _drawn(self, name: str, number: int, count: int) -> Any:
         begin = self._at.get(name, 0)
@@ -233,10 +252,11 @@ def replay(
     *,
     seed: int,
     where: str,
+    reporter: Reporter,
     sampler: str = "",
     declared: str = "",
 ) -> Replay:
-    """Score `arrays`; no model is asked, and nothing is known of its training.
+    """Score `arrays`; no model is asked, and nothing is known of its training. `reporter` says how far it is.
 
     Raises ContractError as `Replayed` does, and for more samples than the task asks for; `where` names the
     file that holds the arrays.
@@ -263,7 +283,7 @@ def replay(
                 declared=declared,
                 plugin_folder=Path(where),
                 stop=StopRequest(),
-                reporter=Reporter(),
+                reporter=reporter,
             )
             scores[name] = part.score(nobody, scoring)
             scoring.check_all_taken()

@@ -168,7 +168,9 @@ def read_arrays(file: BinaryIO, where: str, *, plain: bool = False) -> dict[str,
                     made[info.filename.removesuffix(".npy")] = _array(entry, info, where)
     except archives.BROKEN as error:
         raise KIND.refused(
-            where, f"it is no good npz file: {error}", "arrays written by `ebbench submit`"
+            where,
+            f"it is no good npz file: {error}",
+            "a file by numpy.savez(path, samples=x)" if plain else "arrays written by `ebbench submit`",
         ) from error
     return made
 

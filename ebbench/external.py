@@ -17,6 +17,7 @@ from ebbench import bundles, contract, loader, provenance, result
 from ebbench.artefacts import PLAIN, digest, replay
 from ebbench.data.store import Store
 from ebbench.errors import StorageError, UsageError, unknown
+from ebbench.progress import Reporter
 from ebbench.result import EXTERNAL
 from ebbench.runner import pinned
 from ebbench.spec import build_config, content_hash
@@ -49,6 +50,7 @@ def claim(
     seed: int,
     store: Store,
     where: str,
+    reporter: Reporter,
 ) -> result.Result:
     """Score `arrays` by a task, under the name of a model's card.
 
@@ -87,7 +89,9 @@ def claim(
     began = time.perf_counter()
     with pinned():
         declared = model.score if cls.needs == "energy" else ""
-        replayed = replay(asked, arrays, seed=seed, where=where, sampler=sampler, declared=declared)
+        replayed = replay(
+            asked, arrays, seed=seed, where=where, reporter=reporter, sampler=sampler, declared=declared
+        )
         seconds = time.perf_counter() - began
         code = hashlib.sha256(card).hexdigest()
         command = f"ebbench submit --task {plugin.name} --samples {where} --card card.toml"

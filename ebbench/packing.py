@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def pack(results: Path, out: Path, *, states: bool) -> tuple[int, int, int]:
             beside = path.with_name(picture)
             if beside.is_file():
                 entries[f"{folder}/{picture}"] = beside.read_bytes()
-        hashes |= set(_trainings(made))
+        hashes |= made.trainings
     for name in entries:
         if not KIND.names.fullmatch(name):
             raise BundleError(
@@ -137,11 +136,6 @@ def unpack(path: Path, results: Path) -> Unpacked:
         if not target.exists():
             runner.write(target, content)
     return Unpacked(new, known, states)
-
-
-def _trainings(made: result.Result) -> Iterable[str]:
-    """The hashes of the trainings that a result came from; those of its parts where it has several."""
-    return [part.training.hash for part in made.parts] or [made.training.hash]
 
 
 def _state(digest: str) -> dict[str, bytes]:

@@ -312,6 +312,11 @@ class Result(_Part):
             return "claimed"
         return found.tier if found.details.get("digest") == self.digest() else "claimed"
 
+    @property
+    def trainings(self) -> frozenset[str]:
+        """The hashes of the trainings that it scores: its own, or its parts'."""
+        return frozenset(part.training.hash for part in self.parts) or frozenset({self.training.hash})
+
     def digest(self) -> str:
         """The SHA-256 of all but the verification, which is bound to it."""
         # Without defaults: an optional field that a later version adds must not unbind what was verified.

@@ -66,13 +66,16 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where and how to run; nothing here may move a score. Without `train`, no trained state is an error."""
+    """Where and how to run; nothing here may move a score.
+
+    With `trainings`, hashes, none but these is scored and nothing is trained; all else is an error.
+    """
 
     device: torch.device
     results: Path
     store: Store
     force: bool = False
-    train: bool = True
+    trainings: frozenset[str] | None = None
     # Where to keep what the task is given, by name (artefacts.py).
     record: dict[str, np.ndarray] | None = None
     reporter: Reporter = dataclasses.field(default_factory=Reporter)
@@ -130,7 +133,16 @@ def _run_seed(
                 settings.reporter.note(f"part {len(made) + 1} of {len(tasks)}: {name}")
             with _plugin_code(spec.task, None, "data_key"):
                 key = spec.training_key(part, seed)
-            place = home() / "runs" / content_hash(key)
+            digest = content_hash(key)
+            if settings.trainings is not None and digest not in settings.trainings:
+                raise UsageError(
+                    f"today's {spec.model.name}, seed {seed}, is another training than the result's",
+                    where=f"training {digest[:10]}",
+                    expected=" or ".join(sorted(known[:10] for known in settings.trainings)),
+                    fix="a setting of its card, its base, an option or the data is another: score it at the "
+                    f"commit that it names, or train anew: `{spec.command(seed)}`",
+                )
+            place = home() / "runs" / digest
             locks.enter_context(_locked(place, settings.reporter))
             # Another process may have finished while this one waited.
             if path.exists() and not settings.force:
@@ -145,7 +157,7 @@ def _run_seed(
             write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
             base = _base(spec, part, seed, settings, stop, len(tasks))
             model, training = _trained(spec, part, seed, place, settings, stop, len(tasks), base)
-            training["hash"] = content_hash(key)
+            training["hash"] = digest
             made[name] = _scored(spec, part, seed, place, model, training, settings, stop, name)
         with _plugin_code(spec.task, None, "combine"):
             score = task.combine({name: scored.score for name, scored in made.items()})
@@ -225,7 +237,7 @@ def _trained(
         record: dict[str, Any] = {"evaluations": dataclasses.asdict(Curves())} | saved["training"]
         return model, record | ({"base": base[1]} if base else {})
 
-    if not settings.train and model.keeps_state:
+    if settings.trainings is not None and model.keeps_state:
         raise UsageError(
             f"there is no trained state of {spec.model.name}, seed {seed}, in the run store",
             where=str(home() / "runs"),

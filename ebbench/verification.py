@@ -27,6 +27,7 @@ from ebbench.bundles import Bundle
 from ebbench.data.store import Store
 from ebbench.errors import BundleError, EbbenchError, unknown
 from ebbench.files import write_atomically
+from ebbench.progress import Reporter
 from ebbench.runner import pinned
 from ebbench.spec import build_config
 
@@ -66,7 +67,12 @@ def _shown(text: str) -> str:
 
 
 def recompute(
-    bundle: Bundle, board: Sequence[result.Result], store: Store, *, same_author: bool = False
+    bundle: Bundle,
+    board: Sequence[result.Result],
+    store: Store,
+    reporter: Reporter,
+    *,
+    same_author: bool = False,
 ) -> tuple[list[Check], dict[str, tuple[result.Result, Mapping[str, np.ndarray], str]]]:
     """Check a bundle against itself and the board, and score it again from its artefacts.
 
@@ -88,7 +94,7 @@ def recompute(
         file = f"artefacts/{run_id}.npz"
         expected = own if twin == run_id else "arrays of its own"
         checks.append(Check(file, "content", own if twin == run_id else f"that of {twin}", expected))
-        replayed = replayed_claim(claimed, arrays, store, checks)
+        replayed = replayed_claim(claimed, arrays, store, checks, reporter)
         if replayed is None:
             continue
         checks += [Check(file, "array", name, "one that the task asks for") for name in replayed.unused]
@@ -337,7 +343,11 @@ def _metrics(claimed: result.Result, ours: Mapping[str, float]) -> Iterable[Chec
 
 
 def replayed_claim(
-    claimed: result.Result, arrays: Mapping[str, np.ndarray], store: Store, checks: list[Check]
+    claimed: result.Result,
+    arrays: Mapping[str, np.ndarray],
+    store: Store,
+    checks: list[Check],
+    reporter: Reporter,
 ) -> Replay | None:
     """What the task that is here makes of the artefacts; None, and a check that says so, for another task.
 
@@ -379,6 +389,7 @@ def replayed_claim(
             arrays,
             seed=claimed.seed,
             where=file,
+            reporter=reporter,
             sampler=claimed.sampler.name if claimed.sampler else "",
             declared=claimed.score,
         )

@@ -44,7 +44,7 @@ def score(
         device=runner.choose_device(device),
         results=results,
         store=Store(data_dir),
-        train=False,
+        trainings=made.trainings,
         reporter=progress.reporter(quiet),
     )
     resolved = spec.resolve(dataclasses.replace(request, set=dict(request.set) | changed))

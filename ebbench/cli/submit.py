@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ebbench.data.store import Store
+    from ebbench.progress import Reporter
     from ebbench.result import Result
 
 
@@ -46,17 +47,18 @@ def submit(
     """
     import tempfile
 
-    from ebbench import bundles, verification
+    from ebbench import bundles, progress, verification
     from ebbench.data.store import Store
     from ebbench.errors import UsageError
     from ebbench.result import load_all
 
     store = Store(data_dir)
+    reporter = progress.reporter(quiet)
     if model is not None and samples is None and card is None and not task:
-        folder, text, made, arrays = _of_folder(model, runs, results, store, device, quiet)
+        folder, text, made, arrays = _of_folder(model, runs, results, store, device, reporter)
     elif model is None and samples and card and task and not runs:
         folder = None
-        text, made, arrays = _of_samples(samples, card, task, protocol, set_ or [], store)
+        text, made, arrays = _of_samples(samples, card, task, protocol, set_ or [], store, reporter)
     else:
         raise UsageError(
             "it is not clear what is to be submitted",
@@ -71,7 +73,7 @@ def submit(
         bundles.write(trial, folder=folder, card=text, results=made, arrays=arrays)
         read = bundles.read(trial)
         board = [one for one in load_all(results)[0] if one.model.name != name]
-        checks, _ = verification.recompute(read, board, store, same_author=True)
+        checks, _ = verification.recompute(read, board, store, reporter, same_author=True)
         verification.first_bad(checks)
         bundles.write(path, folder=folder, card=text, results=made, arrays=arrays)
     size = path.stat().st_size / 1e6
@@ -83,12 +85,12 @@ def submit(
 
 
 def _of_folder(
-    model: Path, runs: list[str] | None, results: Path, store: Store, device: str, quiet: bool
+    model: Path, runs: list[str] | None, results: Path, store: Store, device: str, reporter: Reporter
 ) -> tuple[Path, bytes, dict[str, Result], dict[str, Any]]:
     """The folder, its card, and the finished runs scored again, with what the task was given."""
     import tempfile
 
-    from ebbench import loader, progress, runner, spec, verification
+    from ebbench import loader, runner, spec, verification
     from ebbench.errors import UsageError
     from ebbench.result import find, load_all
 
@@ -116,9 +118,9 @@ def _of_folder(
                 device=runner.choose_device(device),
                 results=Path(scratch),
                 store=store,
-                train=False,
+                trainings=frozenset().union(*(one.trainings for one in chosen)),
                 record=record,
-                reporter=progress.reporter(quiet),
+                reporter=reporter,
             )
             request = spec.request_of(run, model=str(model))
             for outcome in runner.run(spec.resolve(request), [run.seed], settings):
@@ -126,7 +128,7 @@ def _of_folder(
                 # Two results of one run (of the code as it was, and as it is) are one.
                 if not outcome.existed:
                     checks: list[verification.Check] = []
-                    replayed = verification.replayed_claim(claimed, record, store, checks)
+                    replayed = verification.replayed_claim(claimed, record, store, checks, reporter)
                     verification.first_bad(checks)
                     assert replayed is not None, "every check of it was good"
                     # The metrics are those of the arrays, on whatever device they were made.
@@ -136,7 +138,13 @@ def _of_folder(
 
 
 def _of_samples(
-    samples: list[Path], card: Path, task: str, protocol: str, settings: list[str], store: Store
+    samples: list[Path],
+    card: Path,
+    task: str,
+    protocol: str,
+    settings: list[str],
+    store: Store,
+    reporter: Reporter,
 ) -> tuple[bytes, dict[str, Result], dict[str, Any]]:
     """The card, and one result a file of samples."""
     from ebbench import external, spec
@@ -161,6 +169,7 @@ def _of_samples(
             seed=seed,
             store=store,
             where=path.name,
+            reporter=reporter,
         )
         made[claimed.run_id], arrays[claimed.run_id] = claimed, found
     return text, made, arrays

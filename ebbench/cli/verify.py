@@ -33,7 +33,7 @@ def verify(
     """
     import tempfile
 
-    from ebbench import bundles, curves, runner, sweeping, verification
+    from ebbench import bundles, curves, progress, runner, sweeping, verification
     from ebbench import result as results_
     from ebbench.data.store import Store
     from ebbench.errors import UsageError
@@ -43,7 +43,10 @@ def verify(
     seconds = sweeping.parse_duration(time_limit) if time_limit else None
     read, store = bundles.read(bundle), Store(data_dir)
     board = {one.run_id: one for one in results_.load_all(results)[0]}
-    checks, made = verification.recompute(read, list(board.values()), store, same_author=same_author)
+    reporter = progress.reporter()
+    checks, made = verification.recompute(
+        read, list(board.values()), store, reporter, same_author=same_author
+    )
     for check in checks:
         typer.echo(str(check))
     verification.first_bad(checks)

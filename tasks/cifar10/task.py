@@ -143,7 +143,14 @@ class Cifar10(Task):
         metric for name in ("inception", resnet.NAME) for n in COUNTS for metric in _metrics(name, n)
     )
     published: ClassVar[tuple[Published, ...]] = (
-        _published("Real data (in MEG's table)", (11.24, 0.12), (7.8, None), EN_GAN, model="real-data"),
+        _published(
+            "Real data (in MEG's table)",
+            (11.24, 0.12),
+            (7.8, None),
+            EN_GAN,
+            model="real-data",
+            protocol="train-reference",
+        ),
         _published("WGAN-GP (run by MEG's authors, first version)", (6.52, 0.08), (35.85, None), EN_GAN),
         _published("EnGAN generator (first version of MEG)", (6.31, 0.06), (39.01, None), EN_GAN),
         _published("WGAN-GP (run by MEG's authors)", (6.81, 0.08), (30.95, None), MEG, "recalled"),
@@ -211,9 +218,12 @@ class Cifar10(Task):
             (weights,) = store.survey("inception")
             extractor = resnet.NAME if weights.state == "missing" else "inception"
             if extractor == resnet.NAME:
+                brought = "`ebbench data fetch inception`"
+                if store.data_dir is not None:
+                    brought = f"{INCEPTION_WEIGHTS} in the folder of --data-dir"
                 print(
                     f"Inception's weights are not here: scoring by the features of {resnet.NAME}, which "
-                    "compare with no published number. `ebbench data fetch inception`, then "
+                    f"compare with no published number. {brought}, then "
                     "`ebbench score RUN --features inception`, adds the published metric",
                     file=sys.stderr,
                     flush=True,
@@ -221,14 +231,15 @@ class Cifar10(Task):
         # Before hours of training.
         if extractor == "inception":
             store.path("inception", INCEPTION_WEIGHTS)
-        if extractor == resnet.NAME and not resnet.WEIGHTS.exists():
-            raise DataError(
-                f"the weights of {resnet.NAME} are not here",
-                where=str(resnet.WEIGHTS),
-                expected="a file of safetensors",
-                fix="`python tasks/cifar10/train_resnet.py` makes it (an hour of one core); or give "
-                "Inception's with `ebbench data fetch inception`",
-            )
+        if extractor == resnet.NAME:
+            found = resnet.digest() if resnet.WEIGHTS.exists() else "no file"
+            if found != resnet.SHA256:
+                raise DataError(
+                    f"the weights of {resnet.NAME} are not those that this task scores by",
+                    where=str(resnet.WEIGHTS),
+                    expected=f"SHA-256 {resnet.SHA256}; found {found}",
+                    fix="take the file from the repository: other weights would score otherwise",
+                )
         self.source = source
         self.options = replace(options, source=source, features=extractor)
         self.data_hashes = cifar10.hashes(store, source)
@@ -262,6 +273,10 @@ class Cifar10(Task):
         real = train
         if self.protocol == "test-reference":
             real = self.reference("test", extractor, scoring.device, scoring.note)
+        size = of_samples.shape[1]
+        singular = n <= size
+        if singular:
+            scoring.note(f"fewer samples ({n:,}) than features ({size:,}): FID is of a singular covariance")
         scoring.note(f"comparing {n:,} samples with {len(real.features):,} real images")
         found = image.quality(of_samples, logits, real, scoring.device)
 
@@ -269,7 +284,6 @@ class Cifar10(Task):
         scoring.picture("samples", sheet(_tiles(images[: SHEET**2]), SHEET))
         scoring.picture("nearest", self._nearest(images[:SHOWN], of_samples[:SHOWN], train.features))
         spread = found.pop("is_std")
-        size = of_samples.shape[1]
         end = suffix(self.options.features, n)
         return Score(
             {name + end: value for name, value in found.items()},
@@ -279,7 +293,7 @@ class Cifar10(Task):
                 "inception_score_spread_over_splits": spread,
                 "features": size,
                 # Then a part of its null space is the number of samples' doing, not the model's.
-                "covariance_is_singular": n <= size,
+                "covariance_is_singular": singular,
                 "extractor": {"name": extractor.name, "sha256": extractor.sha256},
             },
         )

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import toys
 from ebbench import result
@@ -230,3 +231,33 @@ def wait_for(condition, seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.02)
+
+
+def test_a_result_is_scored_by_its_own_training_alone(cli, plugins: Path, tmp_path: Path):
+    assert cli("run", "--task", "dots", "--model", "blob", "--budget", "smoke").code == 0
+    (path,) = (tmp_path / "results").rglob("*.json")
+    card = plugins / "blob" / "card.toml"
+    text = card.read_text()
+    # The code is the same, and both trainings are in the store.
+    card.write_text(text.replace("steps = 60", "steps = 50"))
+    assert cli("run", "--task", "dots", "--model", "blob", "--budget", "smoke").code == 0
+    said = cli("score", path.stem, "--sampler", "shifted")
+    assert said.code == 2 and "is another training than the result's" in said.err
+    assert len(list((tmp_path / "results").rglob("*.json"))) == 2
+    card.write_text(text)
+    assert cli("score", path.stem, "--sampler", "shifted").code == 0
+
+
+def test_a_score_is_taken_in_full_precision(cli, plugins: Path, tmp_path: Path):
+    flags = "[torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision]"
+    code = toys.TASK.replace("float(x.std())})", f"float(x.std())}}, {{'flags': {flags}}})")
+    (plugins / "dots" / "task.py").write_text(code)
+    before = torch.backends.cuda.matmul.fp32_precision
+    try:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        assert cli("run", "--task", "dots", "--model", "blob", "--budget", "smoke").code == 0
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32", "the user's choice is back"
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+    (path,) = (tmp_path / "results").rglob("*.json")
+    assert result.read(path).details["flags"] == ["ieee", "ieee"]

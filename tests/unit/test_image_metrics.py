@@ -52,6 +52,16 @@ def test_the_frechet_distance_is_torch_fidelity_s():
     assert ours == pytest.approx(image.frechet_distance(statistics(other), statistics(one)), rel=1e-10)
 
 
+@pytest.mark.slow
+def test_the_frechet_distance_at_inception_s_size():
+    generator = torch.Generator().manual_seed(0)
+    sets = [torch.randn(2500, 2048, generator=generator).relu() * scale for scale in (1.0, 1.1)]
+    one, other = (image.moments(x) for x in sets)
+    given = [{"mu": mean, "sigma": covariance} for mean, covariance in (one, other)]
+    theirs = fid_statistics_to_metric(*given, verbose=False)["frechet_inception_distance"]
+    assert image.frechet_distance(one, other) == pytest.approx(theirs, rel=1e-8)
+
+
 def test_the_frechet_distance_in_closed_form():
     mean, covariance = np.arange(4.0), np.diag([1.0, 4.0, 9.0, 16.0])
     assert image.frechet_distance((mean, covariance), (mean, covariance)) == pytest.approx(0, abs=1e-12)
