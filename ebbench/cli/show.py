@@ -127,17 +127,21 @@ def _result(result: Result) -> None:
     gpu = (training.provenance or result.provenance).gpu
     rate += ", on a GPU that others used too" if gpu and gpu.shared else ""
     drawn = f", {scoring.samples:,} samples" if scoring.samples else ""
+    drawn += f", {scoring.samples_per_second:g} a second" if scoring.samples_per_second else ""
+    base = training.base
     _section(
         "cost",
         {
             "training": f"{training.steps:,} steps in {training.seconds:,.1f} s{rate}, "
             f"stopped by {training.stopped_by}, {training.parameters:,} parameters",
             "scoring": f"{scoring.seconds:,.1f} s{drawn}",
-        },
+        }
+        | ({"built on": f"{base.name}, {base.steps:,} steps in {base.seconds:,.1f} s"} if base else {}),
     )
     _section("config", {name: _value(value) for name, value in sorted(result.config.items())})
     if result.sampler:
         _section("sampler's knobs", {n: _value(v) for n, v in sorted(result.sampler.knobs.items())})
+        _section("of its draws", {n: f"{v:.4g}" for n, v in sorted(scoring.diagnostics.items())})
     _section("pictures", result.pictures)
     found = result.provenance
     git = found.git

@@ -347,6 +347,8 @@ def test_chains_move_images_and_say_how(cli, little: None, tmp_path: Path, model
     found = {r.sampler.name: r for r in result.load_all(tmp_path / "made")[0] if r.sampler}
     chains, before = found[sampler], found["generator"]
     assert chains.metrics != before.metrics and 0 < chains.scoring.diagnostics["effective_share"] <= 1
+    shown = cli("show", chains.run_id, "--results", "made").out
+    assert "effective_share" in shown and " a second" in shown and ("built on" in shown) == (model == "ddls")
     if model == "ddls":
         assert chains.training.base is not None and chains.training.base.hash == before.training.hash
     else:
