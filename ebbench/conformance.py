@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ebbench import contract, loader, seeds, spec, state
-from ebbench.errors import ContractError, EbbenchError, PluginCrash, Stopped
+from ebbench.errors import ContractError, EbbenchError, PluginCrash, Stopped, unknown
 from ebbench.progress import Reporter
 from ebbench.scoring import Scoring
 from ebbench.signals import StopRequest
@@ -155,8 +155,15 @@ def _config(plugin: loader.Plugin) -> str:
 def _budgets(plugin: loader.Plugin, budgets: Mapping[str, Mapping[str, Any]], inside: str) -> None:
     for budget, tables in budgets.items():
         for table, values in tables.items():
-            changes = {k: v for k, v in values.items() if k != spec.MINUTES}
-            spec.build_config(plugin.cls.Config, changes, f"[{inside}budgets.{budget}.{table}] of card.toml")
+            where = f"[{inside}budgets.{budget}.{table}] of card.toml"
+            samplers = contract.samplers(plugin.cls)
+            for name, knobs in values.items():
+                if isinstance(knobs, dict):
+                    if name not in samplers:
+                        raise unknown("sampler", name, samplers, where=where)
+                    spec.check_knobs(knobs, contract.knobs(samplers[name]), where)
+            changes = {k: v for k, v in values.items() if k != spec.MINUTES and not isinstance(v, dict)}
+            spec.build_config(plugin.cls.Config, changes, where)
 
 
 def _capabilities(plugin: loader.Plugin) -> str:

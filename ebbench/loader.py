@@ -72,9 +72,10 @@ class TaskCard(Card):
 class ModelCard(Card):
     """A model's card.
 
-    `budgets[budget][task or "default"]` are values of `Config`, and `minutes`, the wall-clock limit of
-    the training. `samplers[sampler][protocol]` are a sampler's knobs under that protocol. `score` is the
-    declared score for tasks that ask for an energy, `scores[task][protocol]` one for a protocol alone.
+    `budgets[budget][task or "default"]` are values of `Config`; `minutes`, the wall-clock limit of the
+    training; and tables of a sampler's knobs by its name. `samplers[sampler][protocol]` are a sampler's
+    knobs under that protocol. `score` is the declared score for tasks that ask for an energy,
+    `scores[task][protocol]` one for a protocol alone.
     """
 
     kind: Literal["model", "control"] = "model"

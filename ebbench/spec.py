@@ -185,8 +185,11 @@ def resolve(request: Request) -> Spec:
     where = f"card.toml of '{model.name}'"
     config = _build(model.cls.Config, {}, values, where)
     config = _build(model.cls.Config, dataclasses.asdict(config), chosen["config"], "--set")
-    knobs = dict(defaults) | _checked_knobs(card.samplers.get(sampler, {}).get(protocol, {}), defaults, where)
-    knobs |= _checked_knobs(chosen["knobs"], defaults, "--set")
+    knobs = dict(defaults) | check_knobs(card.samplers.get(sampler, {}).get(protocol, {}), defaults, where)
+    knobs |= check_knobs(
+        budget_knobs(model, request.budget, task.name, variant).get(sampler, {}), defaults, where
+    )
+    knobs |= check_knobs(chosen["knobs"], defaults, "--set")
     overrides = {key: getattr(config, key) for key in chosen["config"]}
     overrides |= {f"{sampler}.{key}": knobs[key] for key in chosen["knobs"]}
     return Spec(
@@ -345,6 +348,19 @@ def budget_values(model: loader.Plugin, budget: str, task: str, variant: str = "
 
     Raises PluginError if the model has no such budget.
     """
+    merged = _budget(model, budget, task, variant)
+    return {name: value for name, value in merged.items() if not isinstance(value, dict)}
+
+
+def budget_knobs(
+    model: loader.Plugin, budget: str, task: str, variant: str = ""
+) -> dict[str, dict[str, Any]]:
+    """The knobs that a budget sets for a task, by sampler; as `budget_values`."""
+    merged = _budget(model, budget, task, variant)
+    return {name: value for name, value in merged.items() if isinstance(value, dict)}
+
+
+def _budget(model: loader.Plugin, budget: str, task: str, variant: str) -> dict[str, Any]:
     card: loader.ModelCard = model.card
     tables = card.budgets.get(budget, {})
     if "default" not in tables and task not in tables and dataclasses.fields(model.cls.Config):
@@ -399,7 +415,8 @@ def _checked(key: str, value: Any, kind: Any, where: str) -> Any:
         ) from error
 
 
-def _checked_knobs(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> dict[str, Any]:
+def check_knobs(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A sampler's knobs as given, each checked against the type of its default. Raises UsageError."""
     checked = {}
     for key, value in values.items():
         if key not in defaults:

@@ -116,6 +116,7 @@ title = "{name}"
 steps = 60
 
 [budgets.cpu.default]
+shifted.by = 0.125
 
 [samplers.shifted.published]
 by = 0.25

@@ -82,7 +82,7 @@ def _model(plugin: Plugin) -> None:
     )
     _fields("knobs (--set)", cls.Config)
     budgets = {
-        f"{budget}, {task}{of}": _settings(values)
+        f"{budget}, {task}{of}": _settings(_flat(values))
         for of, own in [("", card.budgets), *((f", :{n}", v.budgets) for n, v in card.variants.items())]
         for budget, tables in own.items()
         for task, values in tables.items()
@@ -207,6 +207,14 @@ def _section(title: str, values: Mapping[str, str]) -> None:
     width = max(len(name) for name in values) + 2
     for name, value in values.items():
         typer.echo(f"  {name:<{width}}{value}".rstrip())
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """With a sampler's knobs as --set takes them: SAMPLER.KNOB."""
+    flat = {}
+    for name, value in values.items():
+        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _settings(values: Mapping[str, Any]) -> str:

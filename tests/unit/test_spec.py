@@ -28,6 +28,10 @@ def test_values_come_from_defaults_then_budget_then_variant_then_set(plugins):
     assert resolve(budget="cpu").config.steps == 400
     assert resolve().config.steps == 60
     assert resolve(model="blob:still").config.steps == 0
+    by = [resolve(sampler="shifted", **words).knobs["by"] for words in ({}, {"budget": "cpu"})]
+    assert by == [0.0, 0.125], "a budget may set a sampler's knobs"
+    settled = resolve(sampler="shifted", budget="cpu", set={"shifted.by": 0.5})
+    assert settled.knobs["by"] == 0.5 and not resolve(sampler="shifted", budget="cpu").overrides
     large = resolve(model="blob:large"), resolve(model="blob:large", budget="cpu")
     assert [(s.config.steps, s.config.lr) for s in large] == [(7, 0.5), (9, 0.5)], "the variant's own budget"
     assert resolve(model="blob:large", set={"steps": 5}).config.steps == 5
