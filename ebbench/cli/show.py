@@ -211,7 +211,7 @@ def _section(title: str, values: Mapping[str, str]) -> None:
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     """With a sampler's knobs as --set takes them: SAMPLER.KNOB."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
     return flat
