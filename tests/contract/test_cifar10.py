@@ -204,6 +204,8 @@ def little(monkeypatch: pytest.MonkeyPatch, small_net: Path) -> None:
     sets = {"train": pictures(600, 2).numpy(), "test": pictures(300, 3).numpy()}
     monkeypatch.setattr(archive, "load", lambda store, split, source: (sets[split], np.zeros(1, np.uint8)))
     monkeypatch.setattr(archive, "source_here", lambda store: "cifar10-jpeg75")
+    # What KID's value is is not looked at here, and its hundred subsets are slow.
+    monkeypatch.setattr(image, "SUBSETS", 2)
     resnet = module("resnet")
     monkeypatch.setattr(resnet, "WEIGHTS", small_net)
     monkeypatch.setattr(resnet, "SHA256", resnet.digest(small_net))
@@ -276,8 +278,6 @@ def wide(little: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (file,) = entry.files
     changed = dataclasses.replace(entry, files=(dataclasses.replace(file, packed=known),))
     monkeypatch.setitem(registry.DATASETS, "inception", changed)
-    # What these values are is not looked at here, and subsets of that many features are slow.
-    monkeypatch.setattr(image, "SUBSETS", 2)
     project = torch.randn(3 * 32 * 32, 1200, generator=torch.Generator().manual_seed(0))
 
     def net(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -23,7 +23,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
         (
             "fid.py --images 2 --features 300 --size 64 --repeats 1",
             r"statistics of 300 features: ours .*\nthe last step: .* times; values differ by \d.*\n"
-            r"features of 2 images: .*\nIS and FID of 2 images",
+            r"precision and recall of 75 features: .*\nfeatures of 2 images: .*\nIS and FID of 2 images",
         ),
         ("engine_overhead.py --steps 5 --repeats 1", r"bare loop .*\nrun\.batches .*\nratio +\d"),
     ],
