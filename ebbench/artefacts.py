@@ -35,6 +35,17 @@ def as_bytes(spec: DataSpec) -> bool:
     return len(spec.shape) == 3 and spec.low is not None and spec.high is not None
 
 
+def conversion(spec: DataSpec, kind: np.dtype) -> str:
+    """The line of NumPy that makes samples as they are kept of values of `kind` on the data's own scale."""
+    if not as_bytes(spec):
+        return "values.astype(numpy.float32)"
+    if kind == np.uint8:
+        return f"values of shape (n, {', '.join(map(str, spec.shape))}): channels come first"
+    assert spec.low is not None and spec.high is not None
+    scaled = f"numpy.rint((values - {spec.low:g}) * {255 / (spec.high - spec.low):g})"
+    return f"{scaled}.clip(0, 255).astype(numpy.uint8), of values in [{spec.low:g}, {spec.high:g}]"
+
+
 def digest(arrays: Mapping[str, np.ndarray]) -> str:
     """The SHA-256 of named arrays by their values, however they were packed."""
     found = hashlib.sha256()
@@ -157,28 +168,9 @@ class Replayed(Scoring):
                 f"'{key}' is {stored.dtype} {stored.shape}",
                 where=self._where,
                 expected=f"{np.dtype(kind)} (number of samples, {sizes})",
-                fix=f"numpy.savez(path, samples=x), x = {self._converted(stored)}",
-            )
-        # Cut to integers before they were scaled, images still have the type.
-        if kind == np.uint8 and len(stored) and stored.max() == 1:
-            raise ContractError(
-                f"no value of '{key}' is above 1",
-                where=self._where,
-                expected="bytes from 0 to 255",
-                fix=f"numpy.savez(path, samples=x), x = {self._converted(stored.astype(np.float32))}",
+                fix=f"numpy.savez(path, samples=x), x = {conversion(self._spec, stored.dtype)}",
             )
         return stored
-
-    def _converted(self, stored: np.ndarray) -> str:
-        """The line of NumPy that makes what the task asks for of values on its own scale."""
-        spec = self._spec
-        if not as_bytes(spec):
-            return "values.astype(numpy.float32)"
-        if stored.dtype == np.uint8:
-            return f"values of shape (n, {', '.join(map(str, spec.shape))}): channels come first"
-        assert spec.low is not None and spec.high is not None
-        scaled = f"numpy.rint((values - {spec.low:g}) * {255 / (spec.high - spec.low):g})"
-        return f"{scaled}.clip(0, 255).astype(numpy.uint8), of values in [{spec.low:g}, {spec.high:g}]"
 
     def _drawn(self, name: str, number: int, count: int) -> Any:
         begin = self._at.get(name, 0)

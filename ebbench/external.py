@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from ebbench import bundles, contract, loader, provenance, result
-from ebbench.artefacts import PLAIN, digest, replay
+from ebbench.artefacts import PLAIN, conversion, digest, replay
 from ebbench.data.store import Store
-from ebbench.errors import StorageError, UsageError, unknown
+from ebbench.errors import ContractError, StorageError, UsageError, unknown
 from ebbench.progress import Reporter
 from ebbench.result import EXTERNAL
 from ebbench.runner import pinned
@@ -86,6 +86,15 @@ def claim(
         )
     asked: contract.Task = cls(build_config(cls.Options, options, "--set"), protocol, store)
     sampler = EXTERNAL if cls.needs == "sample" else ""
+    for name, values in arrays.items():
+        # Cut to integers before they were scaled, images still have the type.
+        if name.startswith("samples") and values.dtype == np.uint8 and values.size and values.max() == 1:
+            raise ContractError(
+                f"no value of '{name}' is above 1",
+                where=where,
+                expected="bytes from 0 to 255",
+                fix=f"numpy.savez(path, samples=x), x = {conversion(asked.spec(), np.dtype(np.float32))}",
+            )
     began = time.perf_counter()
     with pinned():
         declared = model.score if cls.needs == "energy" else ""
