@@ -63,7 +63,6 @@ class Recorded(Scoring):
         self._prefix = f"{part}/" if part else ""
         self._arrays = arrays
         self._chunks: dict[str, list[np.ndarray]] = {}
-        self._question = 0
 
     def _took_samples(self, name: str, drawn: Tensor) -> Tensor:
         key = f"{self._prefix}samples.{name}"
@@ -90,12 +89,6 @@ class Recorded(Scoring):
             )
         self._chunks.clear()
 
-    def scores(self, x: Tensor, **options: Any) -> Arrays:
-        """As any scoring's; the values are in the arrays afterwards."""
-        made = super().scores(x, **options)
-        self._question += 1
-        return made
-
     def _took_scores(self, name: str, values: np.ndarray) -> np.ndarray:
         taken = values.astype(np.float32)
         self._arrays[f"{self._prefix}scores.{self._question}.{name}"] = taken
@@ -118,7 +111,6 @@ class Replayed(Scoring):
         self._arrays, self._where = arrays, where
         self.used: set[str] = set()
         self._at: dict[str, int] = {}
-        self._question = 0
 
     def samples(self, n: int, reduce: Reduce, *, name: str = "samples", **options: Any) -> Arrays:
         """As any scoring's, out of the arrays."""
@@ -184,7 +176,7 @@ class Replayed(Scoring):
         return f"{self._prefix}scores.{self._question}.{name}" in self._arrays
 
     def scores(
-        self, x: Tensor, *, chunk: int = 4096, only: Collection[str] | None = None
+        self, x: Tensor, *, chunk: int = 1024, only: Collection[str] | None = None
     ) -> dict[str, np.ndarray]:
         """As a model's, out of the arrays."""
         prefix = f"{self._prefix}scores.{self._question}."

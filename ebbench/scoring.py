@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Reduce = Callable[[Tensor], Mapping[str, np.ndarray]]
 # Values may leave the data's range by this share of it: a float32 rounding, no more.
 RANGE_TOLERANCE = 1e-5
+# Scores of a chunk that took longer, in seconds, are kept on disk.
+LONG = 1.0
 # Before the names of a sampler's diagnostics among the arrays of a chunk.
 _DIAGNOSTIC = "diagnostic."
 
@@ -66,6 +68,8 @@ class Scoring:
         self.asked = 0
         self.drawn = 0
         self.drawing_seconds = 0.0
+        # How often the model was asked for its scores.
+        self._question = 0
         self._model, self._spec, self._folder = model, spec, folder
         # Where images are kept for good, up to what the name of the draw and their number add.
         self._samples = samples or folder / "kept"
@@ -197,27 +201,43 @@ class Scoring:
         return name in contract.scores(type(self._model))
 
     def scores(
-        self, x: Tensor, *, chunk: int = 4096, only: Collection[str] | None = None
+        self, x: Tensor, *, chunk: int = 1024, only: Collection[str] | None = None
     ) -> dict[str, np.ndarray]:
         """Every named score of the examples `x`, (n, *spec.shape): float64 (n,), lower is more typical.
 
         `only` names those that are wanted. `x` may lie anywhere; `chunk` examples at a time go to the
-        device. A lower bound of the log-likelihood comes with its sign turned. Raises ContractError for
-        scores that are not one finite number an example.
+        device. A lower bound of the log-likelihood comes with its sign turned. What takes long is kept, so
+        `x` must be the same in a scoring that goes on. Raises ContractError for scores that are not one
+        finite number an example.
         """
         wanted = {
             name: method
             for name, method in contract.scores(type(self._model)).items()
             if only is None or name in only
         }
-        # Example by example: what two scores have in common, a model may keep from one to the next.
-        parts = [
-            {name: self._scores_of(name, method, part) for name, method in wanted.items()}
-            for part in torch.split(x, chunk)
-        ]
+        parts: list[dict[str, np.ndarray]] = []
+        self._reporter.begin("scoring", len(x))
+        try:
+            # Example by example: what two scores have in common, a model may keep from one to the next.
+            for number, part in enumerate(torch.split(x, chunk)):
+                path = self._chunk_path(f"scores.{self._question}", number)
+                if (stored := arrays.kept(path)) is not None and _fits(stored, wanted, len(part)):
+                    parts.append(stored)
+                    continue
+                began = time.perf_counter()
+                parts.append({name: self._scores_of(name, method, part) for name, method in wanted.items()})
+                done = min(len(x), (number + 1) * chunk)
+                self._reporter.update(done)
+                if time.perf_counter() - began > LONG:
+                    arrays.keep(path, parts[-1], what="a chunk of scores")
+                    if self._stop.signal is not None:
+                        raise self._stop.stopped(f"{done} of {len(x)} examples are scored and kept")
+        finally:
+            self._reporter.end()
         made = {
             name: self._took_scores(name, np.concatenate([part[name] for part in parts])) for name in wanted
         }
+        self._question += 1
         return made
 
     def picture(self, name: str, pixels: np.ndarray) -> None:
@@ -325,3 +345,8 @@ class Scoring:
 
     def _chunk_path(self, name: str, number: int) -> Path:
         return self._folder / f"{name}-{number:05}.npz"
+
+
+def _fits(stored: Mapping[str, np.ndarray], names: Collection[str], n: int) -> bool:
+    """Whether `stored` are scores of these names, of `n` examples."""
+    return stored.keys() == set(names) and all(values.shape == (n,) for values in stored.values())

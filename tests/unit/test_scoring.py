@@ -171,6 +171,40 @@ def test_every_score_is_evaluated_in_parts_and_the_bound_is_turned(tmp_path: Pat
     assert np.allclose(made["log_likelihood_bound"], x.sum(1)), "lower is more typical"
 
 
+def test_scores_that_take_long_are_taken_once(tmp_path: Path, monkeypatch):
+    asked: list[torch.Tensor] = []
+
+    class Asked(Model):
+        def energy(self, x):
+            asked.extend(x)
+            return x.sum(1)
+
+    def answers(folder: str, x: torch.Tensor, stop: StopRequest | None = None) -> list[np.ndarray]:
+        made = scoring(tmp_path / folder, stop=stop)
+        made._model = Asked(SPEC, None)
+        return [made.scores(part, chunk=10)["energy"] for part in (x, -x)]
+
+    x = torch.rand(25, 2)
+    whole = answers("quick", x)
+    assert not (tmp_path / "quick").exists(), "what is quick costs no file"
+    monkeypatch.setattr(scoring_module, "LONG", -1.0)
+    asked.clear()
+    stops = []
+    # Six chunks, each followed by a stop.
+    for _ in range(6):
+        with pytest.raises(Stopped) as stopped:
+            stop = StopRequest()
+            stop.signal = signal.SIGTERM
+            answers("slow", x, stop)
+        stops.append(str(stopped.value))
+    assert [text.partition(": ")[2].split(" ex")[0] for text in stops] == 2 * ["10 of 25", "20 of 25", "25 of 25"]
+    for again, once in zip(answers("slow", x), whole, strict=True):
+        assert (again == once).all()
+    assert torch.equal(torch.stack(asked), torch.cat([x, -x]))
+    # What was kept for another question is none of this one's.
+    assert np.allclose(answers("slow", x[:15])[0], x[:15].sum(1))
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
