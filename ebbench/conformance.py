@@ -99,7 +99,9 @@ def check(
         sampled = {name for name in tried if (needs or {}).get(name, "sample") == "sample"}
         for task_name, budget in tried.items():
             samplers = contract.samplers(plugin.cls) if task_name in sampled or not sampled else {}
-            scores = contract.scores(plugin.cls) if task_name not in sampled or sampled == tried.keys() else {}
+            scores = (
+                contract.scores(plugin.cls) if task_name not in sampled or sampled == tried.keys() else {}
+            )
             yield from _check_on(plugin, task_name, data_specs[task_name], budget, samplers, scores)
 
 

@@ -197,7 +197,11 @@ def test_scores_that_take_long_are_taken_once(tmp_path: Path, monkeypatch):
             stop.signal = signal.SIGTERM
             answers("slow", x, stop)
         stops.append(str(stopped.value))
-    assert [text.partition(": ")[2].split(" ex")[0] for text in stops] == 2 * ["10 of 25", "20 of 25", "25 of 25"]
+    assert [text.partition(": ")[2].split(" ex")[0] for text in stops] == 2 * [
+        "10 of 25",
+        "20 of 25",
+        "25 of 25",
+    ]
     for again, once in zip(answers("slow", x), whole, strict=True):
         assert (again == once).all()
     assert torch.equal(torch.stack(asked), torch.cat([x, -x]))
