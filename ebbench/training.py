@@ -136,8 +136,12 @@ class Run:
         if self._most_steps is not None:
             self._total = min(self._total, self._most_steps)
         self._position = 0
-        if self._saved is not None and not self._resume(loop):
-            return
+        out_of_time = False
+        if self._saved is not None:
+            if not self._resume(loop):
+                return
+            # It may have been saved at the limit, and stopped in the evaluation after it.
+            out_of_time = self.seconds > self._limit
         window = max(1, self._total // self._curve_points)
         last_save = time.perf_counter()
         pause = self._checkpoint_seconds
@@ -146,7 +150,7 @@ class Run:
         self._reporter.begin("training", self._total, self._position)
         self._stop.safe_points = True
         try:
-            while self._position < self._total:
+            while self._position < self._total and not out_of_time:
                 # The indices of a step depend on its number alone, so they need no saved state.
                 if steps is not None:
                     generator.manual_seed(seeds.derive(self._seed, "batch", loop, self._position))
@@ -174,11 +178,7 @@ class Run:
                     pause = max(self._checkpoint_seconds, 100.0 * (last_save - now))
                 if self._stop.signal is not None:
                     raise self._stop.stopped(f"training saved at step {self._position} of {self._total}")
-                if out_of_time:
-                    self.stopped_by = "time"
-                    break
-            else:
-                self.stopped_by = "steps"
+            self.stopped_by = "steps" if self._position == self._total else "time"
             self._take_evaluation()
         finally:
             self._stop.safe_points = False

@@ -156,6 +156,22 @@ def test_the_wall_clock_limit_ends_the_loop_and_is_recorded(tmp_path: Path):
     assert 0 < run.steps < 10**6
 
 
+def test_a_training_that_was_out_of_time_takes_no_step_when_it_goes_on(tmp_path: Path):
+    def killed(step: int) -> dict[str, float]:
+        if step:
+            raise KeyboardInterrupt
+        return {}
+
+    ended = Recorder([{"steps": 10**6}])
+    with pytest.raises(KeyboardInterrupt):
+        start(ended, tmp_path, minutes=0.002, evaluate=killed)
+    again = Recorder([{"steps": 10**6}])
+    run = start(again, tmp_path, minutes=0.002, evaluate=noisy_evaluation(again))
+    assert run.stopped_by == "time" and run.steps == len(ended.seen) and not again.seen
+    assert run.evaluations.step == [0, run.steps]
+    assert all(torch.equal(a, b) for a, b in zip(again.net.parameters(), ended.net.parameters(), strict=True))
+
+
 @pytest.mark.parametrize("words", [{}, {"steps": 1, "epochs": 1}, {"epochs": 1, "size": 10_000}])
 def test_a_call_that_makes_no_sense_is_refused(tmp_path: Path, words):
     class Odd(Recorder):
