@@ -57,6 +57,22 @@ def test_the_toys_pass_but_for_their_docs(tmp_path: Path):
     assert failures(toys.write_model(tmp_path)) == ""
 
 
+def test_samplers_and_scores_are_tried_where_a_task_asks_for_them(tmp_path: Path):
+    able = toys.MODEL + "\n    def energy(self, x):\n        return x.sum(1)\n"
+    plugin = loader.load("model", str(toys.write_model(tmp_path, able)))
+
+    def tried(**needs: str) -> list[str]:
+        specs = {name: SPEC["dots"] for name in needs}
+        names = [report.name for report in conformance.check(plugin, specs, needs)]
+        return [name for name in names if name.startswith(("trains", "sampler", "score"))]
+
+    samplers, scores = ["sampler generator", "sampler shifted"], ["score energy"]
+    assert tried(a="sample", b="energy") == ["trains on a", *samplers, "trains on b", *scores]
+    # Where no task asks for one of the two, both are tried wherever the model is.
+    assert tried(a="sample") == ["trains on a", *samplers, *scores]
+    assert tried(b="energy") == ["trains on b", *samplers, *scores]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
