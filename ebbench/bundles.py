@@ -185,7 +185,7 @@ def _array(entry: Any, info: zipfile.ZipInfo, where: str) -> np.ndarray:
         shape, fortran, kind = reader[version](entry, max_header_size=MOST_HEADER)
     except HEADER_ERRORS as error:
         raise KIND.refused(where, f"{info.filename} is no array: {str(error)[:200]}", expected) from error
-    if kind not in KINDS or fortran or any(not isinstance(n, int) or n < 0 for n in shape):
+    if kind not in KINDS or fortran or any(type(n) is not int or n < 0 for n in shape):
         raise KIND.refused(where, f"{info.filename} is {kind} {shape}", expected)
     # By Python's integers: the product must not wrap around.
     size = kind.itemsize

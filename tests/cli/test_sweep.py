@@ -30,21 +30,18 @@ def results_of(folder: Path) -> list[result.Result]:
 
 
 def test_the_product_is_run_once(cli, plugins: Path, tmp_path: Path):
-    (tmp_path / "plan.toml").write_text(PLAN)
+    (tmp_path / "plan.toml").write_text(PLAN.replace("0-1", "1"))
     first = cli("sweep", "plan.toml", "--workers", "2", "--threads", "2")
     assert first.code == 0, first
-    assert "8 done, 0 done before, 0 failed, 0 left" in first.out
+    assert "4 done, 0 done before, 0 failed, 0 left" in first.out
     found = results_of(tmp_path / "results")
     assert {(r.model.variant, r.sampler.name, r.seed) for r in found} == {
-        (variant, sampler, seed)
-        for variant in ("", "still")
-        for sampler in ("generator", "shifted")
-        for seed in (0, 1)
+        (variant, sampler, 1) for variant in ("", "still") for sampler in ("generator", "shifted")
     }
     # Two workers share two threads.
     assert {r.provenance.cpu.threads for r in found} == {1}
     again = cli("sweep", "plan.toml")
-    assert again.code == 0 and "0 done, 8 done before, 0 failed" in again.out
+    assert again.code == 0 and "0 done, 4 done before, 0 failed" in again.out
 
 
 def test_a_failure_is_named_and_the_rest_goes_on(cli, plugins: Path, tmp_path: Path):

@@ -37,14 +37,11 @@ def test_built_in_tasks(cli, name: str):
 
 
 @pytest.mark.parametrize("name", ["meg", "wgan-gp"])
-@pytest.mark.parametrize("shape", [(5,), (3, 32, 32)])
-def test_the_gans_fit_other_shapes(name: str, shape):
-    data_spec = DataSpec(name="x", shape=shape, low=-1.0, high=1.0)
-    plugin = loader.load("model", name)
-    # A linear output layer is not held to the range, so vectors are checked without one.
-    if len(shape) == 1:
-        data_spec = DataSpec(name="x", shape=shape)
-    reports = list(conformance.check(plugin, {"stackedmnist": data_spec}))
+def test_the_gans_fit_vectors_of_another_size(name: str):
+    # A linear output layer is not held to a range, so they are checked without one.
+    reports = list(
+        conformance.check(loader.load("model", name), {"stackedmnist": DataSpec(name="x", shape=(5,))})
+    )
     assert all(report.passed for report in reports), [r for r in reports if not r.passed]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ebbench import bundles, result
@@ -224,6 +224,8 @@ KINDS = st.sampled_from(
     version=st.sampled_from([b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\xff\x00"]),
     body=st.binary(max_size=64),
 )
+# A boolean is an int to isinstance, and no size to NumPy.
+@example(shape="(True,)", kind="|u1", fortran="False", version=b"\x01\x00", body=b"\x00")
 def test_headers_of_arrays_are_believed_only_as_far_as_their_bytes_go(
     shape: str, kind: str, fortran: str, version: bytes, body: bytes
 ):

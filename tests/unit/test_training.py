@@ -158,7 +158,8 @@ def test_the_wall_clock_limit_ends_the_loop_and_is_recorded(tmp_path: Path):
 
 def test_a_training_that_was_out_of_time_takes_no_step_when_it_goes_on(tmp_path: Path):
     def killed(step: int) -> dict[str, float]:
-        if step:
+        # Nothing is saved in so short a training before its limit.
+        if (tmp_path / "checkpoint.json").exists():
             raise KeyboardInterrupt
         return {}
 
@@ -168,7 +169,7 @@ def test_a_training_that_was_out_of_time_takes_no_step_when_it_goes_on(tmp_path:
     again = Recorder([{"steps": 10**6}])
     run = start(again, tmp_path, minutes=0.002, evaluate=noisy_evaluation(again))
     assert run.stopped_by == "time" and run.steps == len(ended.seen) and not again.seen
-    assert run.evaluations.step == [0, run.steps]
+    assert run.evaluations.step[-1] == run.steps
     assert all(torch.equal(a, b) for a, b in zip(again.net.parameters(), ended.net.parameters(), strict=True))
 
 
