@@ -83,8 +83,7 @@ def check(
     """Run every check on a plug-in, one report each; the first failure of a load ends the suite.
 
     `data_specs` are the shapes to try a model on, and `needs` what is asked of it there, by task name:
-    its samplers, which may be long chains, are tried where that is a sample, its scores, which may cost
-    more than the training, where it is something else; and all of them where it is nowhere so.
+    its samplers, which may be long chains, are tried where that is a sample, if it is so anywhere.
     """
     of_kind = [_config, _capabilities] if plugin.kind == "model" else [_task_declarations]
     checks: list[Callable[[loader.Plugin], str]] = [_card, _imports, _readme, *of_kind]
@@ -98,11 +97,8 @@ def check(
         tried = {name: budget for name, budget in budgets.items() if budget is not None}
         sampled = {name for name in tried if (needs or {}).get(name, "sample") == "sample"}
         for task_name, budget in tried.items():
-            samplers = contract.samplers(plugin.cls) if task_name in sampled or not sampled else {}
-            scores = (
-                contract.scores(plugin.cls) if task_name not in sampled or sampled == tried.keys() else {}
-            )
-            yield from _check_on(plugin, task_name, data_specs[task_name], budget, samplers, scores)
+            samples = task_name in sampled or not sampled
+            yield from _check_on(plugin, task_name, data_specs[task_name], budget, samples=samples)
 
 
 def _report(name: str, function: Callable[[], str]) -> Report:
@@ -249,12 +245,7 @@ def _base_has_budget(plugin: loader.Plugin, task_name: str) -> bool:
 
 
 def _check_on(
-    plugin: loader.Plugin,
-    task_name: str,
-    data_spec: contract.DataSpec,
-    budget: str,
-    samplers: Mapping[str, Callable[..., Tensor]],
-    scores: Mapping[str, Callable[..., Tensor]],
+    plugin: loader.Plugin, task_name: str, data_spec: contract.DataSpec, budget: str, *, samples: bool
 ) -> Iterator[Report]:
     data = NoiseData(data_spec, EXAMPLES)
     config = _config_of(plugin, task_name, budget)
@@ -281,11 +272,11 @@ def _check_on(
         yield _report("state round trip", lambda: _round_trip(plugin, data_spec, config, trained[0], place))
         for module in contract.nets(trained[0]).values():
             module.eval()
-        for name, method in samplers.items():
+        for name, method in contract.samplers(plugin.cls).items() if samples else ():
             yield _report(
                 f"sampler {name}", partial(_samples, plugin, trained[0], data_spec, name, method, place)
             )
-        for name, method in scores.items():
+        for name, method in contract.scores(plugin.cls).items():
             yield _report(f"score {name}", partial(_scores, trained[0], data, name, method))
 
 

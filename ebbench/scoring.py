@@ -216,11 +216,12 @@ class Scoring:
             if only is None or name in only
         }
         parts: list[dict[str, np.ndarray]] = []
-        self._reporter.begin("scoring", len(x))
+        chunks = torch.split(x, chunk)
+        paths = [self._chunk_path(f"scores.{self._question}", number) for number in range(len(chunks))]
+        self._reporter.begin("scoring", len(x), min(len(x), chunk * sum(path.exists() for path in paths)))
         try:
             # Example by example: what two scores have in common, a model may keep from one to the next.
-            for number, part in enumerate(torch.split(x, chunk)):
-                path = self._chunk_path(f"scores.{self._question}", number)
+            for number, (part, path) in enumerate(zip(chunks, paths, strict=True)):
                 if (stored := arrays.kept(path)) is not None and _fits(stored, wanted, len(part)):
                     parts.append(stored)
                     continue
