@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 
-from ebbench import loader, seeds, spec
-from ebbench.conformance import NoiseData
+from ebbench.conformance.trials import NoiseData
 from ebbench.contract import DataSpec
-from ebbench.progress import Reporter
-from ebbench.signals import StopRequest
-from ebbench.training import Run
+from ebbench.plugins import budgets, configs, loader
+from ebbench.running import seeds
+from ebbench.running.progress import Reporter
+from ebbench.running.signals import StopRequest
+from ebbench.running.training import TrainingRun
 
 
 class BareRun:
@@ -48,7 +49,7 @@ def seconds(plugin: loader.Plugin, config: Any, data: NoiseData, steps: int, eng
     with tempfile.TemporaryDirectory() as folder:
         run: Any = BareRun(steps)
         if engine:
-            run = Run(
+            run = TrainingRun(
                 model,
                 Path(folder),
                 seed=0,
@@ -69,8 +70,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     plugin = loader.load("model", "wgan-gp")
-    values = spec.budget_values(plugin, "smoke", "stackedmnist") | {"steps": 10**6}
-    config = spec.build_config(plugin.cls.Config, values, "the smoke budget")
+    values = budgets.budget_values(plugin, "smoke", "stackedmnist") | {"steps": 10**6}
+    config = configs.build_config(plugin.cls.Config, values, "the smoke budget")
     data = NoiseData(DataSpec(name="noise", shape=(3, 28, 28), low=-1.0, high=1.0))
     best = {True: float("inf"), False: float("inf")}
     seconds(plugin, config, data, 20, engine=True)

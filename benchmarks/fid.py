@@ -28,9 +28,8 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_prc import prc_features_to_metric
 from torch_fidelity.utils import get_featuresdict_from_dataset
 
-from ebbench import features
-from ebbench.metrics import image
-from ebbench.runner import pinned
+from ebbench.device import pinned
+from ebbench.metrics import features, image
 
 
 class Images(Dataset[Tensor]):

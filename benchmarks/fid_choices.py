@@ -19,7 +19,6 @@ import torch
 from finished import finished
 from torch import Tensor
 
-from ebbench import runner
 from ebbench.contract import DataSpec
 from ebbench.data.pool import to_bytes
 from ebbench.metrics import image
@@ -37,7 +36,7 @@ def main() -> None:
     device = torch.device("cpu")
     run = finished(a.run, a.results, "cifar10")
 
-    with runner.pinned():
+    with device.pinned():
         extractor = run.task.extractor(device)
         real = {split: run.task.reference(split, extractor, device, print) for split in SPLITS}
         kept: dict[str, list[tuple[Tensor, Tensor]]] = {}

@@ -10,11 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ebbench import contract, seeds, spec, state
+from ebbench import contract
 from ebbench.data.store import Store
 from ebbench.errors import EbbenchError
-from ebbench.files import home
-from ebbench.result import Result, find
+from ebbench.plugins import introspection
+from ebbench.record.resultfiles import find
+from ebbench.record.schema import Result
+from ebbench.running import seeds, spec
+from ebbench.running.request import request_of
+from ebbench.storage import state
+from ebbench.storage.files import home
+from ebbench.storage.hashing import derive_seed
 
 CHUNK = 1000
 
@@ -30,10 +36,10 @@ class Finished:
 
     def draws(self, n: int) -> Iterator[Tensor]:
         """`n` samples in chunks, as they left the sampler, by the seeds of the result's scoring."""
-        draw = contract.samplers(self.resolved.model.cls)[self.resolved.sampler]
+        draw = introspection.samplers(self.resolved.model.cls)[self.resolved.sampler]
         for number, begin in enumerate(range(0, n, CHUNK)):
             seeds.seed_everything(
-                seeds.derive(self.made.seed, "sample", self.resolved.sampler, "samples", number)
+                derive_seed(self.made.seed, "sample", self.resolved.sampler, "samples", number)
             )
             yield draw(self.model, min(CHUNK, n - begin), **self.resolved.knobs)
 
@@ -50,7 +56,7 @@ def finished(run: str, results: Path, task: str) -> Finished:
     if not stored.exists():
         command = made.training.provenance.command
         raise SystemExit(f"{run}: its trained state is not in the run store {home()}; `{command}` makes it")
-    resolved = spec.resolve(spec.request_of(made))
+    resolved = spec.resolve(request_of(made))
     if resolved.model.code_hash != made.model.code_hash:
         raise SystemExit(f"{run}: the code of {made.model.name} has changed since it was made")
     if resolved.base is not None:

@@ -22,12 +22,13 @@ import torch
 from torch.nn.functional import softplus
 from torch.utils.data import DataLoader, TensorDataset
 
-from ebbench import loader, seeds, spec
 from ebbench.contract import Data
 from ebbench.data.store import Store
-from ebbench.progress import Reporter
-from ebbench.signals import StopRequest
-from ebbench.training import Run
+from ebbench.plugins import budgets, configs, loader
+from ebbench.running import seeds
+from ebbench.running.progress import Reporter
+from ebbench.running.signals import StopRequest
+from ebbench.running.training import TrainingRun
 
 
 class Plain:
@@ -111,10 +112,10 @@ def main() -> None:
     data = task.data(torch.device("cpu"))
     print(f"from the packed file to tensors: {time.perf_counter() - began:.1f} s, {len(data):,} examples")
 
-    values = spec.budget_values(loader.load("model", "meg"), "paper", "kdd99")
-    config = spec.build_config(loader.load("model", "meg").cls.Config, values, "card.toml")
+    values = budgets.budget_values(loader.load("model", "meg"), "paper", "kdd99")
+    config = configs.build_config(loader.load("model", "meg").cls.Config, values, "card.toml")
     epoch = len(data) // config.batch_size
-    ours: Callable[[Any, Path], Any] = lambda model, folder: Run(  # noqa: E731
+    ours: Callable[[Any, Path], Any] = lambda model, folder: TrainingRun(  # noqa: E731
         model,
         folder,
         seed=0,

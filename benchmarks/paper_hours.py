@@ -20,12 +20,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ebbench import seeds, spec, sweeping
 from ebbench.contract import Data
 from ebbench.data.store import Store
-from ebbench.progress import Reporter
-from ebbench.signals import StopRequest
-from ebbench.training import Run
+from ebbench.running import seeds, spec
+from ebbench.running.progress import Reporter
+from ebbench.running.signals import StopRequest
+from ebbench.storage import hashing
+from ebbench.sweeps import plan
 
 
 class Operations(TorchDispatchMode):
@@ -42,7 +43,7 @@ class Operations(TorchDispatchMode):
         return made
 
 
-class OneStep(Run):
+class OneStep(TrainingRun):
     """A training that takes the first step of each loop, and knows how many were asked for."""
 
     planned = 0
@@ -79,10 +80,10 @@ def main() -> None:
     a = parser.parse_args()
     store, total = Store(None), 0.0
     seen: set[str] = set()
-    for job in sweeping.read_plan(a.plan):
+    for job in plan.read_plan(a.plan):
         resolved = spec.resolve(job.request)
         task = resolved.task.cls(resolved.options, resolved.protocol, store)
-        training = spec.content_hash(resolved.training_key(task, 0))
+        training = hashing.content_hash(resolved.training_key(task, 0))
         # What builds on another training has next to none of its own.
         if job.seed or training in seen or resolved.control or resolved.base is not None:
             continue

@@ -22,12 +22,13 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, Dataset
 
-from ebbench import contract, loader, seeds
 from ebbench.contract import DataSpec
 from ebbench.data.pool import Pool
-from ebbench.progress import Reporter
-from ebbench.signals import StopRequest
-from ebbench.training import Run
+from ebbench.plugins import introspection, loader
+from ebbench.running import seeds
+from ebbench.running.progress import Reporter
+from ebbench.running.signals import StopRequest
+from ebbench.running.training import TrainingRun
 
 SPEC = DataSpec(name="noise", shape=(3, 28, 28), low=-1.0, high=1.0)
 
@@ -167,12 +168,12 @@ def ours(name: str, a: argparse.Namespace, device: torch.device) -> Callable[[in
     seeds.seed_everything(0)
     model = plugin.cls(SPEC, config)
     model.device = device
-    for net in contract.nets(model).values():
+    for net in introspection.nets(model).values():
         net.to(device)
 
     def train(steps: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            run = Run(
+            run = TrainingRun(
                 model,
                 Path(folder),
                 seed=0,

@@ -14,43 +14,48 @@ if TYPE_CHECKING:
     from ebbench.contract import Metric as Metric
     from ebbench.contract import Model as Model
     from ebbench.contract import Published as Published
+    from ebbench.contract import Run as Run
     from ebbench.contract import Score as Score
+    from ebbench.contract import Scoring as Scoring
+    from ebbench.contract import Store as Store
     from ebbench.contract import Task as Task
+    from ebbench.contract import mean_score as mean_score
     from ebbench.contract import sampler as sampler
     from ebbench.contract import score as score
+    from ebbench.errors import ContractError as ContractError
+    from ebbench.errors import DataError as DataError
+    from ebbench.errors import DataMissing as DataMissing
+    from ebbench.errors import Diverged as Diverged
     from ebbench.errors import EbbenchError as EbbenchError
-    from ebbench.scoring import Scoring as Scoring
-    from ebbench.training import Run as Run
+    from ebbench.errors import UsageError as UsageError
+    from ebbench.pictures import sheet as sheet
+    from ebbench.storage.hashing import derive_seed as derive_seed
 
 _HOMES = {
+    "ContractError": "ebbench.errors",
     "Data": "ebbench.contract",
+    "DataError": "ebbench.errors",
+    "DataMissing": "ebbench.errors",
     "DataSpec": "ebbench.contract",
+    "Diverged": "ebbench.errors",
     "EbbenchError": "ebbench.errors",
     "Metric": "ebbench.contract",
     "Model": "ebbench.contract",
     "Published": "ebbench.contract",
-    "Run": "ebbench.training",
+    "Run": "ebbench.contract",
     "Score": "ebbench.contract",
-    "Scoring": "ebbench.scoring",
+    "Scoring": "ebbench.contract",
+    "Store": "ebbench.contract",
     "Task": "ebbench.contract",
+    "UsageError": "ebbench.errors",
+    "derive_seed": "ebbench.storage.hashing",
+    "mean_score": "ebbench.contract",
     "sampler": "ebbench.contract",
     "score": "ebbench.contract",
+    "sheet": "ebbench.pictures",
 }
 
-__all__ = [
-    "Data",
-    "DataSpec",
-    "EbbenchError",
-    "Metric",
-    "Model",
-    "Published",
-    "Run",
-    "Score",
-    "Scoring",
-    "Task",
-    "sampler",
-    "score",
-]
+__all__ = sorted(_HOMES)
 __version__ = "0.1.0"
 
 

@@ -10,25 +10,24 @@ This module imports no torch, so that reading the contract costs nothing.
 from __future__ import annotations
 
 import abc
-import ast
-import inspect
-import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
+    from pathlib import Path
 
-    from ebbench.data.store import Store
-    from ebbench.scoring import Scoring
-    from ebbench.training import Run
+    import numpy as np
+    import torch
+    from torch import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
 # The capabilities by which a task can score a model.
 BOUND = "log_likelihood_bound"
+
+
 CAPABILITIES = ("sample", "energy", BOUND)
 
 
@@ -71,6 +70,158 @@ class Data(Protocol):
         that calibrate themselves. A task that tests single examples keeps its test examples back: there these
         are of the training pool.
         """
+        ...
+
+
+class Curves(Protocol):
+    """Numbers along a training: entry i of each series belongs to `step[i]` and `seconds[i]`."""
+
+    step: list[int]
+    seconds: list[float]
+    # None where a series has no value at that step.
+    series: dict[str, list[float | None]]
+
+
+class Run(Protocol):
+    """What a method sees of the engine while it trains."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's nets are, and where its batches lie."""
+        ...
+
+    @property
+    def progress(self) -> float:
+        """How much of the present loop is done, from 0 to 1: for schedules."""
+        ...
+
+    @property
+    def epoch_ends(self) -> bool:
+        """Whether the present step is the last of a pass over the data or of its loop."""
+        ...
+
+    def batches(
+        self, data: Data, *, size: int, steps: int | None = None, epochs: int | None = None
+    ) -> Iterator[Tensor]:
+        """Batches of real examples, float32 (size, *data.spec.shape), a step each; they survive a stop.
+
+        With `steps`, each batch is drawn with replacement. With `epochs`, the data are shuffled anew for
+        each epoch, and the incomplete last batch is left out. What must survive an interruption belongs on
+        the model, with a `state_dict`, before the loop begins. Several loops may follow one another.
+        Raises ContractError for a batch larger than the data, or for both or neither of steps and epochs.
+        """
+        ...
+
+    def log(self, **scalars: Tensor | float) -> None:
+        """Give this step's scalars to the curves and the progress line. Tensors are not waited for."""
+        ...
+
+
+Reduce = Callable[["Tensor"], Mapping[str, "np.ndarray"]]
+
+
+class Scoring(Protocol):
+    """What a task sees of the engine while it scores a trained model."""
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where samples come from, and where the model's scores are taken."""
+        ...
+
+    @property
+    def sampler(self) -> str:
+        """The name of the sampler that is scored; "" where there is none."""
+        ...
+
+    @property
+    def declared(self) -> str:
+        """The score that the model's card declares for this task; "" where the task asks for no energy."""
+        ...
+
+    @property
+    def evaluations(self) -> Curves:
+        """What `Task.evaluate` gave along the training."""
+        ...
+
+    def note(self, text: str) -> None:
+        """One line for who waits."""
+        ...
+
+    def samples(
+        self, n: int, reduce: Reduce, *, name: str = "samples", chunk: int = 1000
+    ) -> dict[str, np.ndarray]:
+        """Draw `n` samples; give what `reduce` makes of them, concatenated over the chunks.
+
+        `reduce` is given at most `chunk` samples, float32 (k, *spec.shape), checked for shape, range and
+        finiteness. It gives named arrays whose first axis runs over the samples, and must depend on its
+        argument alone. Raises ContractError for samples that do not fit.
+        """
+        ...
+
+    def images(
+        self, n: int, reduce: Reduce, *, name: str = "samples", chunk: int = 1000
+    ) -> dict[str, np.ndarray]:
+        """As `samples`, of images rounded to bytes, uint8 (k, *spec.shape); they come back as "images" too."""
+        ...
+
+    def scored_by(self, name: str) -> bool:
+        """Whether the model has the score `name`."""
+        ...
+
+    def scores(
+        self, x: Tensor, *, chunk: int = 1024, only: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Every named score of the examples `x`, (n, *spec.shape): float64 (n,), lower is more typical.
+
+        `only` names those that are wanted. A lower bound of the log-likelihood comes with its sign turned.
+        Raises ContractError for scores that are not one finite number an example.
+        """
+        ...
+
+    def picture(self, name: str, pixels: np.ndarray) -> None:
+        """Keep a picture, uint8 (height, width, 3), to be written beside the result as `name`.png."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileStatus:
+    """What is here of one data file: `path` is None when it is missing, `found` says what is wrong."""
+
+    dataset: str
+    file: str
+    size: int
+    sha256: str
+    state: Literal["ok", "missing", "bad"]
+    path: Path | None = None
+    place: str = ""
+    found: str = ""
+
+
+class Store(Protocol):
+    """Where a task finds its data files; every file is checked by SHA-256 before it is given."""
+
+    # The one folder that is searched, where the user named one.
+    data_dir: Path | None
+
+    def path(self, dataset: str, file: str) -> Path:
+        """The verified file called `file`, downloaded if need be. Raises DataError and StorageError."""
+        ...
+
+    def paths(self, dataset: str) -> dict[str, Path]:
+        """Every file of a data set by its published name; as `path`."""
+        ...
+
+    def hashes(self, dataset: str) -> dict[str, str]:
+        """The SHA-256 of each published file, whichever form of it is in use."""
+        ...
+
+    def survey(self, dataset: str) -> list[FileStatus]:
+        """What is here of a data set. Every file is read and checked; nothing is changed."""
         ...
 
 
@@ -167,80 +318,6 @@ def score(name: str) -> Callable[[F], F]:
         return method
 
     return mark
-
-
-def samplers(model: type[Model]) -> dict[str, Callable[..., Tensor]]:
-    """The samplers of a model class by name; `sample` itself is "generator" unless marked."""
-    return _marked(model, "_ebbench_sampler", {"sample": "generator"})
-
-
-def scores(model: type[Model]) -> dict[str, Callable[..., Tensor]]:
-    """The scores of a model class by name, `energy` and `log_likelihood_bound` among them."""
-    plain = {"energy": "energy", BOUND: BOUND}
-    return _marked(model, "_ebbench_score", plain)
-
-
-def _marked(model: type[Model], mark: str, plain: Mapping[str, str]) -> dict[str, Callable[..., Tensor]]:
-    found: dict[str, Callable[..., Tensor]] = {}
-    for attribute in dir(model):
-        method = inspect.getattr_static(model, attribute)
-        name = getattr(method, mark, plain.get(attribute))
-        if name is not None and callable(method):
-            found[name] = method
-    return found
-
-
-def capabilities(model: type[Model]) -> tuple[str, ...]:
-    """Which of `CAPABILITIES` a model class offers."""
-    able = {
-        "sample": bool(samplers(model)),
-        "energy": bool(scores(model)),
-        BOUND: BOUND in scores(model),
-    }
-    return tuple(name for name in CAPABILITIES if able[name])
-
-
-def nets(model: Model) -> dict[str, nn.Module]:
-    """The nets of a model by name, with those of a model that it keeps; the base's are not its own."""
-    from torch.nn import Module
-
-    found: dict[str, nn.Module] = {}
-    for name, value in vars(model).items():
-        if isinstance(value, Module):
-            found[name] = value
-        elif isinstance(value, Model) and name != "base":
-            found |= {f"{name}.{inner}": net for inner, net in nets(value).items()}
-    return found
-
-
-def knobs(sampler_method: Callable[..., Tensor]) -> dict[str, Any]:
-    """A sampler's knobs and their defaults: its keyword-only arguments."""
-    return {
-        name: parameter.default
-        for name, parameter in inspect.signature(sampler_method).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-
-
-def field_docs(config: type[Any]) -> dict[str, str]:
-    """The string under each field of a dataclass, by name; Python drops it, so it is read from the source."""
-    found: dict[str, str] = {}
-    for cls in reversed(config.__mro__[:-1]):
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-        except (OSError, TypeError, SyntaxError):  # no source file: defined in a session
-            continue
-        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-        for statement, after in zip(body, body[1:], strict=False):
-            if (
-                isinstance(statement, ast.AnnAssign)
-                and isinstance(statement.target, ast.Name)
-                and isinstance(after, ast.Expr)
-                and isinstance(after.value, ast.Constant)
-                and isinstance(after.value.value, str)
-            ):
-                found[statement.target.id] = " ".join(after.value.value.split())
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
     EbbenchError                 a mistake that the user can mend; the command line prints it, exit code 2
     +-- UsageError               an unknown name, key or value on the command line or in a plan
     +-- DataError                a data set that is cut short or altered
-    |   +-- DataMissing          a data set that is not here (in ebbench.data.store)
+    |   +-- DataMissing          a data set that is not here
     +-- PluginError              a plug-in folder that cannot be loaded or whose card is wrong
     |   +-- ContractError        a plug-in that loads but breaks the contract (type, shape, range, NaN)
     |   +-- PluginCrash          a plug-in's own code raised
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 # Names that an error lists; the nearest one is suggested by itself.
 MOST_NAMED = 50
@@ -50,6 +51,10 @@ class UsageError(EbbenchError):
 
 class DataError(EbbenchError):
     """A data set that is missing, cut short or altered."""
+
+
+class DataMissing(DataError):
+    """A data set that is in none of the usual places and could not be downloaded."""
 
 
 class PluginError(EbbenchError):
@@ -103,3 +108,11 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "", fix:
         expected="one of " + ", ".join(choices[:MOST_NAMED]) + more if choices else "nothing is known here",
         fix=" ".join(part for part in (hint, fix) if part),
     )
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be said on the user's own screen."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)

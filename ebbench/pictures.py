@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 from numpy.typing import NDArray
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """uint8 (height, width, 3) as a PNG file's bytes."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
 
 GAP, GREY = 2, 96
 

@@ -19,8 +19,10 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from ebbench import loader, table
-from ebbench.result import Result, load_all
+from ebbench.board import table
+from ebbench.plugins import loader
+from ebbench.record.resultfiles import load_all
+from ebbench.record.schema import Result
 
 # The same bytes for the same results.
 plt.rcParams["svg.hashsalt"] = "ebbench"

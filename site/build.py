@@ -21,9 +21,11 @@ from ebbench.site.pages import HERE, PROJECT, WORDS, Pages, show_results
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from ebbench import export, loader
+from ebbench.board import export
 from ebbench.errors import EbbenchError, StorageError, UsageError
-from ebbench.result import Problem, Result, result_files
+from ebbench.plugins import loader
+from ebbench.record.resultfiles import Problem, result_files
+from ebbench.record.schema import Result
 
 MARK = ".ebbench-site"
 # Results that one process shows at a time; with fewer in all than two such shares a second process would

@@ -14,10 +14,10 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from ebbench import export
+from ebbench.board import labels
+from ebbench.board.row import Row
 from ebbench.contract import Metric
-from ebbench.result import Result
-from ebbench.table import Row
+from ebbench.record.schema import Result
 
 # Stand-ins that no chart uses by chance; they become the page's own colours.
 INK, RULE, MUTED, ACCENT, WARM = "#010203", "#010204", "#010205", "#010206", "#010207"
@@ -155,7 +155,7 @@ def counts(named: Mapping[str, Sequence[int]], label: str, key: str) -> Markup:
 def called(row: Row) -> str:
     """A row's model, variant, changed settings and sampler, in few words."""
     name = f"{row.model}:{row.variant}" if row.variant else row.model
-    config, knobs = export.changed(row)
+    config, knobs = labels.changed(row)
     sampler = row.sampler if row.sampler and row.sampler != "generator" else ""
     return ", ".join(part for part in (name, f"{sampler} {knobs}".strip(), config) if part)
 

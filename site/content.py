@@ -13,11 +13,13 @@ from typing import Any
 from ebbench.site import charts
 from markupsafe import Markup, escape
 
-from ebbench import contract, export, loader
-from ebbench import table as tables
+from ebbench import contract
+from ebbench.board import labels
+from ebbench.board import table as tables
+from ebbench.board.row import Cell, Reference, Row
 from ebbench.contract import Metric
-from ebbench.result import Result
-from ebbench.table import Cell, Reference, Row
+from ebbench.plugins import cards, introspection, loader
+from ebbench.record.schema import Result
 
 # Columns of a task's table beside the primary metrics, and methods in one chart; more is read by nobody.
 MOST_METRICS, MOST_LINES = 6, 8
@@ -32,7 +34,7 @@ class TaskView:
 
     name: str
     title: str
-    card: loader.Card | None
+    card: cards.Card | None
     protocols: Mapping[str, str]
     version: int | None
     metrics: Sequence[Metric]
@@ -44,7 +46,7 @@ class TaskView:
     @property
     def groups(self) -> list[tuple[str, list[Row]]]:
         """The rows by what they share, what stands for the task first."""
-        return sorted(export.groups(self.rows), key=lambda titled: self._standing(titled[1]))
+        return sorted(labels.groups(self.rows), key=lambda titled: self._standing(titled[1]))
 
     def _standing(self, group: Sequence[Row]) -> tuple[int, ...]:
         """Default protocol, the largest budget, the metric that the task names first, most models."""
@@ -91,7 +93,7 @@ class MethodView:
 
     name: str
     title: str
-    card: loader.ModelCard | None
+    card: cards.ModelCard | None
     capabilities: Sequence[str]
     samplers: Sequence[str]
     scores: Sequence[str]
@@ -139,9 +141,9 @@ def methods(
                 name=name,
                 title=plugin.card.title if plugin else titles.get(name) or name,
                 card=plugin.card if plugin else None,
-                capabilities=contract.capabilities(cls) if cls else (),
-                samplers=list(contract.samplers(cls)) if cls else (),
-                scores=list(contract.scores(cls)) if cls else (),
+                capabilities=introspection.capabilities(cls) if cls else (),
+                samplers=list(introspection.samplers(cls)) if cls else (),
+                scores=list(introspection.scores(cls)) if cls else (),
                 readme=_readme(plugin),
                 sources=[path for path in sources if path.is_file()],
                 tasks=[(task, found) for task, found in rows if found],
@@ -382,7 +384,7 @@ def _bibtex_text(text: str) -> str:
 
 def spelled(cell: Cell) -> str:
     """Mean and half-width, as the command line has it."""
-    return export.spelled(cell.interval.mean, cell.interval.half_width)
+    return labels.spelled(cell.interval.mean, cell.interval.half_width)
 
 
 def number(value: float | None) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 from ebbench.site import charts, content
 
-from ebbench import export
+from ebbench.board import labels
+from ebbench.board.row import Row
 from ebbench.contract import Metric
-from ebbench.table import Row
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def rows(tasks: Sequence[content.TaskView], all_methods: Sequence[content.Method
             cells = list(made.cells)
             cells[column] = MatrixCell(
                 text=content.spelled(row.metrics[metric.name]),
-                rank="" if row.rank is None else f"rank {export.place(row, group)}",
+                rank="" if row.rank is None else f"rank {labels.place(row, group)}",
                 heat=heat(row.metrics[metric.name].interval.mean),
             )
             found[key] = MatrixRow(made.label, made.method, made.control, cells)
@@ -66,7 +66,7 @@ def rows(tasks: Sequence[content.TaskView], all_methods: Sequence[content.Method
 
 def metric_of(task: content.TaskView) -> Metric:
     """The metric that the matrix shows of a task with rows: the first primary one that tells models apart."""
-    shown = export.scored(task.headline, task.primary)
+    shown = labels.scored(task.headline, task.primary)
     primary = [metric for metric in shown if metric.better != "neither"] or shown
     return primary[-1] if _flat(task.headline, primary[0]) else primary[0]
 

@@ -10,9 +10,10 @@ from typing import Any
 import jinja2
 from ebbench.site import charts, content
 
-from ebbench import export
+from ebbench.board import labels
 from ebbench.errors import ResultError, StorageError
-from ebbench.result import EXTERNAL, Problem, Result, read
+from ebbench.record.resultfiles import Problem, read
+from ebbench.record.schema import EXTERNAL, Result
 
 HERE = Path(__file__).parent
 # Where the project's Markdown lies in a checkout; an installed wheel has none of it.
@@ -47,8 +48,8 @@ class Pages:
         self.jinja.globals |= {
             "words": [(name, title) for name, title, path in WORDS if (project / path).exists()],
             "result_page": result_page,
-            "place": export.place,
-            "changed": export.changed,
+            "place": labels.place,
+            "changed": labels.changed,
             "cost": content.cost,
             "external": EXTERNAL,
             "difference": content.difference,

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ebbench.contract import Data, DataSpec, Model, sampler, score
+from ebbench import Data, DataSpec, Model, Run, sampler, score
 from ebbench.nn.mlp import mlp
 from ebbench.nn.nets import trunk
 from ebbench.nn.standard import standard_generator
-from ebbench.training import Run
 
 
 class Pairs(nn.Module):

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from ebbench.contract import Data, Model
-from ebbench.errors import ContractError
-from ebbench.training import Run
+from ebbench import ContractError, Data, Model, Run
 
 
 class BlurredData(Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ebbench.contract import Model
+from ebbench import Model
 
 
 class Constant(Model):

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from ebbench.contract import Data, DataSpec, Model, score
+from ebbench import Data, DataSpec, Model, Run, score
 from ebbench.nn.mlp import mlp
-from ebbench.training import Run
 
 # Examples at once where the mixture is measured on the whole training set.
 CHUNK = 8192

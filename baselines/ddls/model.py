@@ -24,10 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-from ebbench.contract import Data, DataSpec, Model, sampler, score
+from ebbench import Data, DataSpec, Model, Run, sampler, score
 from ebbench.nn.langevin import metropolis_adjusted_langevin, unadjusted_langevin
 from ebbench.nn.rate import cosine
-from ebbench.training import Run
 
 CHUNK = 1000
 

@@ -13,9 +13,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from ebbench.contract import Data, DataSpec, Model, score
+from ebbench import Data, DataSpec, Model, Run, score
 from ebbench.nn.mlp import mlp
-from ebbench.training import Run
 
 
 class Energy(nn.Module):

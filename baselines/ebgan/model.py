@@ -16,11 +16,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ebbench.contract import Data, DataSpec, Model, sampler, score
+from ebbench import Data, DataSpec, Model, Run, sampler, score
 from ebbench.nn.nets import generator, trunk
 from ebbench.nn.penalty import squared_gradient_norm
 from ebbench.nn.standard import standard_generator
-from ebbench.training import Run
 
 
 def pulling_away(codes: Tensor) -> Tensor:

@@ -25,12 +25,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ebbench.contract import Data, DataSpec, Model, sampler
-from ebbench.errors import Diverged
+from ebbench import Data, DataSpec, Diverged, Model, Run, sampler
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.noise import noise_of
 from ebbench.nn.rate import cosine
-from ebbench.training import Run
 
 # The released code begins with a larger lambda: (first steps, factor), then 1.
 WARM_UP = ((49, 2.0), (99, 1.6), (199, 1.28))

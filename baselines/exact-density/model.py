@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ebbench.contract import Data, Model
-from ebbench.errors import ContractError
-from ebbench.training import Run
+from ebbench import ContractError, Data, Model, Run
 
 
 class ExactDensity(Model):

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ebbench.contract import Data, DataSpec, Model, sampler
+from ebbench import Data, DataSpec, Model, Run, sampler
 from ebbench.nn.nets import initialise, trunk
 from ebbench.nn.rate import cosine
 from ebbench.nn.standard import standard_generator
-from ebbench.training import Run
 
 
 class GAN(Model):

@@ -9,9 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from ebbench.contract import Data, DataSpec, Model
-from ebbench.errors import ContractError
-from ebbench.training import Run
+from ebbench import ContractError, Data, DataSpec, Model, Run
 
 CHUNK = 8192
 

@@ -16,14 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ebbench.contract import Data, DataSpec, Model, sampler, score
+from ebbench import Data, DataSpec, Model, Run, sampler, score
 from ebbench.nn.average import averaged, refresh_batch_norm, update_average
 from ebbench.nn.langevin import metropolis_adjusted_langevin
 from ebbench.nn.mlp import mlp
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.penalty import squared_gradient_norm
 from ebbench.nn.rate import cosine
-from ebbench.training import Run
 
 
 class MutualInformation(nn.Module):

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ebbench.contract import Data, Model
-from ebbench.training import Run
+from ebbench import Data, Model, Run
 
 
 class OneClassSVM(Model):

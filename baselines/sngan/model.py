@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ebbench.contract import Data, DataSpec, Model, sampler
+from ebbench import Data, DataSpec, Model, Run, sampler
 from ebbench.nn.nets import initialise, trunk
 from ebbench.nn.rate import DECAYS
 from ebbench.nn.residual import residual_nets
 from ebbench.nn.standard import standard_generator
-from ebbench.training import Run
 
 
 class SNGAN(Model):

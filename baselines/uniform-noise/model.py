@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ebbench.contract import Data, Model
-from ebbench.training import Run
+from ebbench import Data, Model, Run
 
 
 class UniformNoise(Model):

@@ -14,10 +14,9 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from ebbench.contract import Data, DataSpec, Model, sampler, score
+from ebbench import Data, DataSpec, Model, Run, sampler, score
 from ebbench.nn.mlp import mlp
 from ebbench.nn.noise import noise_of
-from ebbench.training import Run
 
 
 class VAE(Model):

@@ -8,13 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ebbench.contract import Data, DataSpec, Model, sampler, score
+from ebbench import Data, DataSpec, Model, Run, sampler, score
 from ebbench.nn.average import averaged, refresh_batch_norm, update_average
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.penalty import squared_gradient_norm, two_sided_penalty
 from ebbench.nn.rate import DECAYS
 from ebbench.nn.residual import residual_nets
-from ebbench.training import Run
 
 
 class WGANGP(Model):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from ebbench.board.row import Row
     from ebbench.contract import Metric
-    from ebbench.table import Row
 
 
 def compare(
@@ -28,16 +28,17 @@ def compare(
 
     Alike is: the same task version, options, data, protocol and budget.
     """
-    from ebbench import export, loader
-    from ebbench import table as tables
+    from ebbench.board import labels
+    from ebbench.board import table as tables
     from ebbench.errors import UsageError
-    from ebbench.result import load_all
+    from ebbench.plugins import loader
+    from ebbench.record.resultfiles import load_all
 
     plugin = loader.load("task", task)
     found, problems = load_all(results)
     rows = tables.rows(found, plugin.name, metrics=plugin.cls.metrics, published=plugin.cls.published)
     pairs = []
-    for title, group in export.groups(rows):
+    for title, group in labels.groups(rows):
         one, other = _chosen(a, group, title), _chosen(b, group, title)
         if one and other:
             pairs.append((title, one, other))
@@ -97,8 +98,8 @@ def _chosen(name: str, group: Sequence[Row], title: str) -> Row | None:
 
 
 def _compared(title: str, one: Row, other: Row, metric: Metric) -> dict[str, Any]:
-    from ebbench import stats
-    from ebbench.table import by_seed
+    from ebbench.board import stats
+    from ebbench.board.ranking import by_seed
 
     ours, theirs = by_seed(one, metric.name), by_seed(other, metric.name)
     seeds = sorted(ours.keys() & theirs.keys())
@@ -131,7 +132,7 @@ def _compared(title: str, one: Row, other: Row, metric: Metric) -> dict[str, Any
 
 
 def _print(compared: Sequence[dict[str, Any]]) -> None:
-    from ebbench import export
+    from ebbench.board import labels
 
     title = ""
     for line in compared:
@@ -144,8 +145,8 @@ def _print(compared: Sequence[dict[str, Any]]) -> None:
         verdict = said.get(line["verdict"], f"{line['verdict']} is better")
         common = f"{len(line['seeds'])} common seed{'s' * (len(line['seeds']) != 1)}"
         typer.echo(
-            f"  {line['metric']}: {line['a']} {export.spelled(line['mean_a'], None)}, "
-            f"{line['b']} {export.spelled(line['mean_b'], None)}; "
-            f"difference {export.spelled(line['difference'], half)} over {common}{p}: "
+            f"  {line['metric']}: {line['a']} {labels.spelled(line['mean_a'], None)}, "
+            f"{line['b']} {labels.spelled(line['mean_b'], None)}; "
+            f"difference {labels.spelled(line['difference'], half)} over {common}{p}: "
             f"{verdict}"
         )

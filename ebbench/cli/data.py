@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ebbench.data.store import FileStatus
+    from ebbench.contract import FileStatus
 
 app = typer.Typer(no_args_is_help=True, help="Find, fetch, import and verify data sets.")
 

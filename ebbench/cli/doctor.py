@@ -88,11 +88,11 @@ def _packages() -> Iterator[Finding]:
 def _device() -> Iterator[Finding]:
     import os
 
-    from ebbench import provenance
+    from ebbench import device
 
-    cores = provenance.physical_cores()
+    cores = device.physical_cores()
     shown = f"{cores} physical, " if cores else ""
-    text = f"{provenance.cpu_model()}, {shown}{os.cpu_count()} logical cores"
+    text = f"{device.cpu_model()}, {shown}{os.cpu_count()} logical cores"
     yield _finding("device", "cpu", OK, text)
     try:
         import torch
@@ -123,7 +123,7 @@ def _folders() -> Iterator[Finding]:
     import shutil
     import tempfile
 
-    from ebbench.files import home
+    from ebbench.storage.files import home
 
     folder = home()
     try:
@@ -164,8 +164,8 @@ def _data(store: Store) -> Iterator[Finding]:
 
 def _tasks(store: Store) -> Iterator[Finding]:
     """What each task would run on now: it is asked itself, with its default options."""
-    from ebbench import loader
     from ebbench.errors import EbbenchError
+    from ebbench.plugins import loader
 
     for name in loader.names("task"):
         try:
@@ -184,12 +184,13 @@ def _results(folder: Path) -> Iterator[Finding]:
     """Whose results are of another version of the model's code than this one: a run of them begins anew."""
     from collections import Counter
 
-    from ebbench import loader, result
     from ebbench.errors import EbbenchError
+    from ebbench.plugins import loader
+    from ebbench.record import resultfiles
 
     if not folder.is_dir():
         return
-    here, problems = result.load_all(folder)
+    here, problems = resultfiles.load_all(folder)
     for problem in problems:
         yield _finding("results", problem.path.name, WARN, problem.reason)
     code = {}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ebbench.loader import Kind, ModelCard
+    from ebbench.plugins.cards import ModelCard
+    from ebbench.plugins.loader import Kind
 
 
 def list_plugins(
@@ -37,8 +38,8 @@ def list_plugins(
 
 def _matrix(tasks: list[dict[str, Any]], models: list[dict[str, Any]], results: Path, as_json: bool) -> None:
     """Method against task: how many seeds at which budget, "not run yet" or "not applicable"."""
-    from ebbench.result import load_all
-    from ebbench.spec import BUDGETS
+    from ebbench.plugins.budgets import BUDGETS
+    from ebbench.record.resultfiles import load_all
 
     found, problems = load_all(results)
     seeds: dict[tuple[str, str], dict[str, set[int]]] = {}
@@ -72,14 +73,14 @@ def _matrix(tasks: list[dict[str, Any]], models: list[dict[str, Any]], results: 
 
 
 def _names(kind: Kind) -> list[str]:
-    from ebbench import loader
+    from ebbench.plugins import loader
 
     return loader.names(kind)
 
 
 def _task(name: str) -> dict[str, Any]:
-    from ebbench import loader
     from ebbench.errors import EbbenchError
+    from ebbench.plugins import loader
 
     entry: dict[str, Any] = {"name": name, "error": None}
     try:
@@ -99,8 +100,8 @@ def _task(name: str) -> dict[str, Any]:
 
 
 def _model(name: str, tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    from ebbench import contract, loader
     from ebbench.errors import EbbenchError
+    from ebbench.plugins import introspection, loader
 
     entry: dict[str, Any] = {"name": name, "error": None}
     try:
@@ -111,11 +112,11 @@ def _model(name: str, tasks: list[dict[str, Any]]) -> dict[str, Any]:
         cls = plugin.cls
     except EbbenchError as error:
         return entry | {"error": str(error)}
-    able = contract.capabilities(cls)
+    able = introspection.capabilities(cls)
     return entry | {
         "capabilities": list(able),
-        "samplers": list(contract.samplers(cls)),
-        "scores": list(contract.scores(cls)),
+        "samplers": list(introspection.samplers(cls)),
+        "scores": list(introspection.scores(cls)),
         # A task that cannot be loaded needs nobody knows what.
         "tasks": [
             task["name"] for task in tasks if task.get("needs") in able and _meant_for(card, task["name"])

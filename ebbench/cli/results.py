@@ -19,9 +19,9 @@ def pack(
     ] = False,
 ) -> None:
     """Pack results and their pictures into one file, with the SHA-256 of each."""
-    from ebbench import packing
+    from ebbench.submissions import packs
 
-    n, pictures, trained = packing.pack(results, out, states=states)
+    n, pictures, trained = packs.pack(results, out, states=states)
     size = out.stat().st_size / 1e6
     typer.echo(f"{out}: {n} results, {pictures} pictures, {trained} trained states, {size:,.1f} MB")
 
@@ -35,9 +35,9 @@ def unpack(
 
     A result that is here already must be the same; nothing is overwritten.
     """
-    from ebbench import packing
+    from ebbench.submissions import packs
 
-    done = packing.unpack(pack, results)
+    done = packs.unpack(pack, results)
     typer.echo(f"{len(done.new)} new results, {len(done.known)} here already, {done.states} trained states")
     for name in done.new:
         typer.echo(f"  {results / Path(name).relative_to('results')}")

@@ -35,28 +35,31 @@ def run(
 
     Interrupted at any moment, the same command goes on where it was. A finished run is only pointed at.
     """
-    from ebbench import progress, runner, spec
     from ebbench.data.store import Store
+    from ebbench.device import choose_device
+    from ebbench.running import engine, progress, spec, words
+    from ebbench.running.request import Request
+    from ebbench.running.settings import Settings
 
-    request = spec.Request(
+    request = Request(
         task=task,
         model=model,
         budget=budget,
         protocol=protocol,
         sampler=sampler,
-        set=spec.parse_settings(set_ or []),
+        set=words.parse_settings(set_ or []),
     )
     resolved = spec.resolve(request)
-    run_seeds = spec.parse_seeds(seeds)
-    settings = runner.Settings(
-        device=runner.choose_device(device),
+    run_seeds = words.parse_seeds(seeds)
+    settings = Settings(
+        device=choose_device(device),
         results=results,
         store=Store(data_dir),
         force=force,
         reporter=progress.reporter(quiet),
     )
     outcomes = []
-    for outcome in runner.run(resolved, run_seeds, settings):
+    for outcome in engine.run(resolved, run_seeds, settings):
         outcomes.append(outcome)
         if not as_json:
             print_outcome(outcome, resolved.task.cls.metrics)

@@ -32,16 +32,19 @@ def score(
     """
     import dataclasses
 
-    from ebbench import progress, runner, spec
     from ebbench.data.store import Store
+    from ebbench.device import choose_device
     from ebbench.errors import UsageError
-    from ebbench.result import find
+    from ebbench.record.resultfiles import find
+    from ebbench.running import engine, progress, spec, words
+    from ebbench.running.request import request_of
+    from ebbench.running.settings import Settings
 
     made = find(run, results)
-    request = spec.request_of(made, sampler=sampler, protocol=protocol)
-    changed = spec.parse_settings(set_ or []) | ({"features": features} if features else {})
-    settings = runner.Settings(
-        device=runner.choose_device(device),
+    request = request_of(made, sampler=sampler, protocol=protocol)
+    changed = words.parse_settings(set_ or []) | ({"features": features} if features else {})
+    settings = Settings(
+        device=choose_device(device),
         results=results,
         store=Store(data_dir),
         trainings=made.trainings,
@@ -57,5 +60,5 @@ def score(
             fix=f"score it at {'commit ' + git.commit[:10] if git else 'the commit of that code'}, "
             f"or train by the code of today: `{resolved.command(made.seed)}`",
         )
-    for outcome in runner.run(resolved, [made.seed], settings):
+    for outcome in engine.run(resolved, [made.seed], settings):
         print_outcome(outcome, resolved.task.cls.metrics)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ebbench.loader import Plugin
-    from ebbench.result import Result
+    from ebbench.plugins.loader import Plugin
+    from ebbench.record.schema import Result
 
 
 def show(
@@ -21,9 +21,9 @@ def show(
     results: Annotated[Path, typer.Option(help="The folder with the results.")] = Path("results"),
 ) -> None:
     """Show a task, a model with its knobs and budgets, or a result."""
-    from ebbench import loader
     from ebbench.errors import unknown
-    from ebbench.result import load_all, read
+    from ebbench.plugins import loader
+    from ebbench.record.resultfiles import load_all, read
 
     if name.endswith(".json"):
         _result(read(name))
@@ -70,15 +70,21 @@ def _task(plugin: Plugin) -> None:
 
 
 def _model(plugin: Plugin) -> None:
-    from ebbench import contract
+    from ebbench.plugins import introspection
 
     cls, card = plugin.cls, plugin.card
     _card("model", plugin)
-    _pairs({"kind": card.kind, "capabilities": contract.capabilities(cls), "scores": contract.scores(cls)})
-    samplers = contract.samplers(cls)
+    _pairs(
+        {
+            "kind": card.kind,
+            "capabilities": introspection.capabilities(cls),
+            "scores": introspection.scores(cls),
+        }
+    )
+    samplers = introspection.samplers(cls)
     _section(
         "samplers (--sampler; knobs are set as SAMPLER.KNOB)",
-        {name: _settings(contract.knobs(method)) for name, method in samplers.items()},
+        {name: _settings(introspection.knobs(method)) for name, method in samplers.items()},
     )
     _fields("knobs (--set)", cls.Config)
     budgets = {
@@ -173,7 +179,7 @@ def _fields(title: str, config: type[Any]) -> None:
     """The fields of a frozen dataclass: name, default, and the string under each."""
     import dataclasses
 
-    from ebbench.contract import field_docs
+    from ebbench.plugins.introspection import field_docs
 
     fields = dataclasses.fields(config)
     if fields:

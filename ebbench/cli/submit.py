@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ebbench.data.store import Store
-    from ebbench.progress import Reporter
-    from ebbench.result import Result
+    from ebbench.record.schema import Result
+    from ebbench.running.progress import Reporter
 
 
 def submit(
@@ -47,10 +47,11 @@ def submit(
     """
     import tempfile
 
-    from ebbench import bundles, progress, verification
     from ebbench.data.store import Store
     from ebbench.errors import UsageError
-    from ebbench.result import load_all
+    from ebbench.record.resultfiles import load_all
+    from ebbench.running import progress
+    from ebbench.submissions import bundles, checking, verification
 
     store = Store(data_dir)
     reporter = progress.reporter(quiet)
@@ -74,7 +75,7 @@ def submit(
         read = bundles.read(trial)
         board = [one for one in load_all(results)[0] if one.model.name != name]
         checks, _ = verification.recompute(read, board, store, reporter, same_author=True)
-        verification.first_bad(checks)
+        checking.first_bad(checks)
         bundles.write(path, folder=folder, card=text, results=made, arrays=arrays)
     size = path.stat().st_size / 1e6
     typer.echo(f"{path}: {len(made)} results, {size:,.1f} MB, {len(checks)} checks passed here")
@@ -90,9 +91,14 @@ def _of_folder(
     """The folder, its card, and the finished runs scored again, with what the task was given."""
     import tempfile
 
-    from ebbench import loader, runner, spec, verification
+    from ebbench.device import choose_device
     from ebbench.errors import UsageError
-    from ebbench.result import find, load_all
+    from ebbench.plugins import loader
+    from ebbench.record.resultfiles import find, load_all
+    from ebbench.running import engine, spec
+    from ebbench.running.request import request_of
+    from ebbench.running.settings import Settings
+    from ebbench.submissions import checking, verification
 
     plugin = loader.load("model", str(model))
     if runs:
@@ -114,22 +120,22 @@ def _of_folder(
     with tempfile.TemporaryDirectory() as scratch:
         for run in chosen:
             record: dict[str, Any] = {}
-            settings = runner.Settings(
-                device=runner.choose_device(device),
+            settings = Settings(
+                device=choose_device(device),
                 results=Path(scratch),
                 store=store,
                 trainings=frozenset().union(*(one.trainings for one in chosen)),
                 record=record,
                 reporter=reporter,
             )
-            request = spec.request_of(run, model=str(model))
-            for outcome in runner.run(spec.resolve(request), [run.seed], settings):
+            request = request_of(run, model=str(model))
+            for outcome in engine.run(spec.resolve(request), [run.seed], settings):
                 claimed = outcome.result
                 # Two results of one run (of the code as it was, and as it is) are one.
                 if not outcome.existed:
-                    checks: list[verification.Check] = []
+                    checks: list[checking.Check] = []
                     replayed = verification.replayed_claim(claimed, record, store, checks, reporter)
-                    verification.first_bad(checks)
+                    checking.first_bad(checks)
                     assert replayed is not None, "every check of it was good"
                     # The metrics are those of the arrays, on whatever device they were made.
                     made[claimed.run_id] = verification.rescored(claimed, replayed)
@@ -147,8 +153,9 @@ def _of_samples(
     reporter: Reporter,
 ) -> tuple[bytes, dict[str, Result], dict[str, Any]]:
     """The card, and one result a file of samples."""
-    from ebbench import external, spec
     from ebbench.errors import StorageError
+    from ebbench.running import words
+    from ebbench.submissions import external
 
     try:
         text = card.read_bytes()
@@ -165,7 +172,7 @@ def _of_samples(
             found,
             task=task,
             protocol=protocol,
-            options=spec.parse_settings(settings),
+            options=words.parse_settings(settings),
             seed=seed,
             store=store,
             where=path.name,
@@ -177,7 +184,7 @@ def _of_samples(
 
 def _pull_request(title: str, results: Iterable[Result]) -> list[str]:
     """The text of a pull request, a line a result."""
-    from ebbench import loader
+    from ebbench.plugins import loader
 
     lines = [f"Submission: {title}", ""]
     for made in results:

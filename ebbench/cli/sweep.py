@@ -26,11 +26,13 @@ def sweep(
     The exit code is 1 if a run failed, 124 if the time limit left runs, 130 or 143 after Ctrl-C or
     SIGTERM, else 0.
     """
-    from ebbench import sweeping
+    from ebbench.running.words import parse_duration
+    from ebbench.sweeps.plan import read_plan
+    from ebbench.sweeps.sweep import sweep as run_plan
 
-    seconds = sweeping.parse_duration(time_limit) if time_limit else None
-    jobs = sweeping.read_plan(plan)
-    summary = sweeping.sweep(
+    seconds = parse_duration(time_limit) if time_limit else None
+    jobs = read_plan(plan)
+    summary = run_plan(
         jobs,
         workers=workers,
         threads=threads,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from ebbench.board.row import Row
     from ebbench.contract import Metric
-    from ebbench.table import Row
 
 
 def table(
@@ -30,11 +30,12 @@ def table(
 
     A result file that cannot be read is named on stderr and left out; the exit code is then 1.
     """
-    from ebbench import export, loader
-    from ebbench import table as tables
+    from ebbench.board import export
+    from ebbench.board import table as tables
     from ebbench.errors import unknown
-    from ebbench.result import load_all
-    from ebbench.spec import BUDGETS
+    from ebbench.plugins import loader
+    from ebbench.plugins.budgets import BUDGETS
+    from ebbench.record.resultfiles import load_all
 
     written = {
         "json": export.as_json,
@@ -73,20 +74,20 @@ def _rich(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ebbench import export
+    from ebbench.board import labels
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 200  # a pipe has no width: nothing may be folded or cut
-    for title, group in export.groups(rows):
+    for title, group in labels.groups(rows):
         # Text, not str: the "[" of a setting would be read as markup.
         sheet = Table(title=Text(title), title_justify="left", title_style="bold")
-        columns = export.scored(group, metrics)
-        for name, numeric in export.header(group, columns):
+        columns = labels.scored(group, metrics)
+        for name, numeric in labels.header(group, columns):
             sheet.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
         for row in group:
-            cells = [Text(cell) for cell in export.cells(row, group, columns)]
+            cells = [Text(cell) for cell in labels.cells(row, group, columns)]
             sheet.add_row(*cells, style="dim" if row.kind == "control" else "")
         console.print(sheet)
-    for line in export.footer(rows, metrics):
+    for line in labels.footer(rows, metrics):
         console.print(Text(line))

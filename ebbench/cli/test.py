@@ -20,9 +20,11 @@ def test(
     """
     from pathlib import Path
 
-    from ebbench import conformance, contract, loader
+    from ebbench import contract
+    from ebbench.conformance import suite
     from ebbench.data.store import Store
     from ebbench.errors import DataError
+    from ebbench.plugins import introspection, loader
 
     is_task = (Path(path) / "task.py").is_file() or (path in loader.names("task"))
     plugin = loader.load("task" if is_task else "model", path)
@@ -32,7 +34,7 @@ def test(
         for name in [task] if task else loader.names("task"):
             loaded = loader.load("task", name)
             cls = loaded.cls
-            if cls.needs not in contract.capabilities(plugin.cls):
+            if cls.needs not in introspection.capabilities(plugin.cls):
                 continue
             try:
                 found = cls(cls.Options(), next(iter(cls.protocols)), Store(offline=True))
@@ -41,7 +43,7 @@ def test(
                 continue
             specs[loaded.name], needs[loaded.name] = found.spec(), cls.needs
     failed = 0
-    for report in conformance.check(plugin, specs, needs):
+    for report in suite.check(plugin, specs, needs):
         failed += not report.passed
         typer.echo(f"{'ok  ' if report.passed else 'FAIL'}  {report.name}: {report.text}")
     typer.echo("every check passed" if not failed else f"{failed} checks failed")

@@ -33,32 +33,36 @@ def verify(
     """
     import tempfile
 
-    from ebbench import bundles, curves, progress, runner, sweeping, verification
-    from ebbench import result as results_
     from ebbench.data.store import Store
     from ebbench.errors import UsageError
+    from ebbench.pictures import png
+    from ebbench.record import resultfiles
+    from ebbench.running import progress, words
+    from ebbench.storage import runstore
+    from ebbench.submissions import bundles, checking, verification
+    from ebbench.submissions.rerun import rerun as run_again
 
     if time_limit and not rerun:
         raise UsageError("--time-limit is of --rerun", where="--time-limit", fix="give both, or leave it out")
-    seconds = sweeping.parse_duration(time_limit) if time_limit else None
+    seconds = words.parse_duration(time_limit) if time_limit else None
     read, store = bundles.read(bundle), Store(data_dir)
-    board = {one.run_id: one for one in results_.load_all(results)[0]}
+    board = {one.run_id: one for one in resultfiles.load_all(results)[0]}
     reporter = progress.reporter()
     checks, made = verification.recompute(
         read, list(board.values()), store, reporter, same_author=same_author
     )
     for check in checks:
         typer.echo(str(check))
-    verification.first_bad(checks)
+    checking.first_bad(checks)
     typer.echo(f"{len(checks)} checks, all good: {len(made)} results recomputed from their artefacts")
     repeated: dict[str, dict[str, float]] = {}
     if rerun:
         typer.echo(f"Training and scoring {len(made)} runs of {read.card.name} here ...")
         with tempfile.TemporaryDirectory() as scratch:
-            checks, repeated = verification.rerun(read, store, data_dir, Path(scratch), seconds)
+            checks, repeated = run_again(read, store, data_dir, Path(scratch), seconds)
         for check in checks:
             typer.echo(str(check))
-        verification.first_bad(checks)
+        checking.first_bad(checks)
         typer.echo(f"{len(checks)} checks, all good: {len(repeated)} results reproduced")
     if dry:
         return
@@ -73,6 +77,8 @@ def verify(
         if rerun:
             details["metrics"] = repeated[run_id]
         for name, pixels in pictures.items():
-            runner.write(path.with_name(named[name]), curves.png(pixels))
-        results_.write(verification.verified(whole, "reproduced" if rerun else "recomputed", details), path)
+            runstore.write(path.with_name(named[name]), png(pixels))
+        resultfiles.write(
+            verification.verified(whole, "reproduced" if rerun else "recomputed", details), path
+        )
         typer.echo(f"  {path}")

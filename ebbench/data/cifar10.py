@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ebbench.data.packed import broken
-from ebbench.data.store import Store
+from ebbench.contract import Store
+from ebbench.data.gzipped import broken
 
 Split = Literal["train", "test"]
 Source = Literal["cifar10", "cifar10-jpeg75"]

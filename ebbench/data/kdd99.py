@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ebbench.data.packed import broken, read_packed
-from ebbench.data.store import Store
+from ebbench.contract import Store
+from ebbench.data.gzipped import broken, read_packed
 from ebbench.errors import DataError
 
 if TYPE_CHECKING:

@@ -15,34 +15,17 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
+from ebbench.contract import FileStatus
 from ebbench.data.registry import DATASETS, Content, DataFile, Dataset
-from ebbench.errors import DataError, StorageError, unknown
-from ebbench.files import home
+from ebbench.errors import DataError, DataMissing, StorageError, unknown
+from ebbench.storage.files import home
 
 # Seconds without an answer, or without a byte, after which a mirror counts as out of reach.
 TIMEOUT = 6.0
 
 BLOCK = 1 << 20
-
-
-class DataMissing(DataError):
-    """A data set that is in none of the usual places and could not be downloaded."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileStatus:
-    """What is here of one file: `path` is None when it is missing, `found` says what is wrong."""
-
-    dataset: str
-    file: str
-    size: int
-    sha256: str
-    state: Literal["ok", "missing", "bad"]
-    path: Path | None = None
-    place: str = ""
-    found: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

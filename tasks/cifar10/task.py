@@ -18,19 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ebbench import features
-from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task
+from ebbench import Data, DataError, DataSpec, Metric, Model, Published, Score, Store, Task, sheet
 from ebbench.data import cifar10
 from ebbench.data.pool import Pool
-from ebbench.data.store import Store
-from ebbench.errors import DataError
-from ebbench.metrics import image
-from ebbench.pictures import sheet
+from ebbench.metrics import features, image
 
 from . import resnet
 
 if TYPE_CHECKING:
-    from ebbench.scoring import Scoring
+    from ebbench import Scoring
 
 CHUNK = 1000
 SHEET = 10

@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from ebbench import Store
 from ebbench.data import cifar10
-from ebbench.data.store import Store
 
 BATCH = 128
 MARGIN = 4

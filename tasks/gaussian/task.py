@@ -18,14 +18,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ebbench.contract import BOUND, Data, DataSpec, Metric, Model, Published, Score, Task, mean_score
+from ebbench import (
+    Data,
+    DataSpec,
+    Metric,
+    Model,
+    Published,
+    Score,
+    Store,
+    Task,
+    UsageError,
+    derive_seed,
+    mean_score,
+)
 from ebbench.data.pool import Pool
-from ebbench.data.store import Store
-from ebbench.errors import UsageError
-from ebbench.seeds import derive
 
 if TYPE_CHECKING:
-    from ebbench.scoring import Scoring
+    from ebbench import Scoring
 
 # Mean log-eigenvalue of the covariance by dimension: what the published exact log-likelihoods amount to,
 # since E log N(y; 0, S) = -(d / 2)(log 2 pi + 1 + mean log-eigenvalue) for y ~ N(0, S).
@@ -90,7 +99,7 @@ class Gaussian:
 def random_gaussian(dim: int, seed: int) -> Gaussian:
     """A covariance of `dim` dimensions: log-eigenvalues N(0, SPREAD^2) with their mean moved to the
     published one, in axes turned at random (uniformly over the orthogonal group)."""
-    rng = np.random.default_rng(derive(seed, "gaussian covariance", dim))
+    rng = np.random.default_rng(derive_seed(seed, "gaussian covariance", dim))
     logs = rng.standard_normal(dim) * SPREAD
     logs += LOG_EIGENVALUES[dim] - logs.mean()
     # QR of a Gaussian matrix with the signs of R's diagonal is uniform (Mezzadri 2007).
@@ -104,7 +113,9 @@ class GaussianPool(Pool):
     """Draws of a Gaussian, and new ones where they are asked for."""
 
     def __init__(self, gaussian: Gaussian, seed: int, spec: DataSpec, device: torch.device) -> None:
-        examples = torch.from_numpy(gaussian.draw(TRAIN, derive(seed, "gaussian", gaussian.dim, "train")))
+        examples = torch.from_numpy(
+            gaussian.draw(TRAIN, derive_seed(seed, "gaussian", gaussian.dim, "train"))
+        )
         super().__init__(examples, examples[:0], spec, device)
         self._gaussian = gaussian
 
@@ -152,7 +163,7 @@ class GaussianTask(Task):
         "clean": "a covariance drawn by the run's seed, 50,000 examples to train on, the bound and the exact "
         "log-likelihood of 2,000 others",
     }
-    needs = BOUND
+    needs = "log_likelihood_bound"
     metrics = (
         Metric(
             name="relative_gap",
@@ -264,9 +275,9 @@ class GaussianTask(Task):
     def score(self, model: Model, scoring: Scoring) -> Score:
         """The bound of held-out examples beside their exact log-likelihood."""
         gaussian = self._known
-        y = gaussian.draw(HELD_OUT, derive(self.seed, "gaussian", gaussian.dim, "held out"))
+        y = gaussian.draw(HELD_OUT, derive_seed(self.seed, "gaussian", gaussian.dim, "held out"))
         exact = gaussian.log_density(y)
-        bound = -scoring.scores(torch.from_numpy(y))[BOUND]
+        bound = -scoring.scores(torch.from_numpy(y))["log_likelihood_bound"]
         gaps = exact - bound
         gap, error = float(gaps.mean()), float(gaps.std(ddof=1) / np.sqrt(len(gaps)))
         relative = 100 * gap / abs(float(exact.mean()))

@@ -17,14 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task
+from ebbench import Data, DataSpec, Metric, Model, Published, Score, Store, Task
 from ebbench.data import kdd99
 from ebbench.data.pool import Pool
-from ebbench.data.store import Store
 from ebbench.metrics import detection
 
 if TYPE_CHECKING:
-    from ebbench.scoring import Scoring
+    from ebbench import Scoring
 
 TRAIN_SHARE = 0.5
 # The share of the test set that is flagged: the anomalies that DAGMM's authors took for granted.

@@ -16,15 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task, mean_score
+from ebbench import Data, DataSpec, Metric, Model, Published, Score, Store, Task, UsageError, mean_score
 from ebbench.data import mnist
 from ebbench.data.pool import Pool, in_range
-from ebbench.data.store import Store
-from ebbench.errors import UsageError
 from ebbench.metrics import detection
 
 if TYPE_CHECKING:
-    from ebbench.scoring import Scoring
+    from ebbench import Scoring
 
 DIGITS = range(10)
 # Those that the papers' tables have.

@@ -14,16 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ebbench.contract import BOUND, Data, DataSpec, Metric, Model, Score, Task
+from ebbench import Data, DataSpec, Metric, Model, Score, Store, Task, UsageError, derive_seed
 from ebbench.data import cifar10, mnist
 from ebbench.data.pool import Pool, in_range
-from ebbench.data.store import Store
-from ebbench.errors import UsageError
 from ebbench.metrics import detection
-from ebbench.seeds import derive
 
 if TYPE_CHECKING:
-    from ebbench.scoring import Scoring
+    from ebbench import Scoring
 
 # Test images of each kind. A bound may cost seconds an image.
 COUNT = 500
@@ -45,7 +42,7 @@ class MnistLikelihood(Task):
         "clean": "trained on the training images of one digit; bounds of 500 test images of that digit, of "
         "500 of the others and of 500 of another kind",
     }
-    needs = BOUND
+    needs = "log_likelihood_bound"
     metrics = (
         # Not ranked by: pixels are levels of a byte, and a model that learns its noise can let it shrink.
         Metric(
@@ -107,7 +104,10 @@ class MnistLikelihood(Task):
 
     def score(self, model: Model, scoring: Scoring) -> Score:
         """The bounds of each kind, their means and how well they tell the kinds apart."""
-        bounds = {kind: -scoring.scores(images, only=(BOUND,))[BOUND] for kind, images in self._test.items()}
+        bounds = {
+            kind: -scoring.scores(images, only=("log_likelihood_bound",))["log_likelihood_bound"]
+            for kind, images in self._test.items()
+        }
         own = bounds["digit"]
         metrics = {"bound": float(own.mean())}
         for kind, values in bounds.items():
@@ -126,7 +126,7 @@ class MnistLikelihood(Task):
     def _test(self) -> Mapping[str, Tensor]:
         """The test images of each kind, (COUNT, 1, 28, 28); the same for every seed."""
         images, labels = mnist.load(self.store, "test")
-        rng = np.random.default_rng(derive(0, "mnist-likelihood"))
+        rng = np.random.default_rng(derive_seed(0, "mnist-likelihood"))
         own, others = (
             rng.permutation(np.flatnonzero(chosen))[:COUNT]
             for chosen in (labels == self.options.digit, labels != self.options.digit)

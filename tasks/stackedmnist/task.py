@@ -17,18 +17,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task
+from ebbench import (
+    Data,
+    DataMissing,
+    DataSpec,
+    Metric,
+    Model,
+    Published,
+    Score,
+    Store,
+    Task,
+    UsageError,
+    sheet,
+)
 from ebbench.data import digits, mnist
 from ebbench.data.pool import to_bytes
-from ebbench.data.store import DataMissing, Store
-from ebbench.errors import UsageError
 from ebbench.metrics import coverage
-from ebbench.pictures import sheet
 
 from .classifier import load_clean, load_published, record
 
 if TYPE_CHECKING:
-    from ebbench.scoring import Scoring
+    from ebbench import Scoring
 
 # As published, all of these: the pool and the evaluation for each mode, and the seed of the pool.
 POOL_PER_MODE = 128

@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ebbench import Store
 from ebbench.data import digits, mnist
-from ebbench.data.store import Store
 
 EPOCHS = {"mnist": 25, "published": 10, "digits": 200}
 SEEDS = {"mnist": 0, "published": 1, "digits": 0}

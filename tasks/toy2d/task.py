@@ -18,15 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ebbench.contract import Data, DataSpec, Metric, Model, Published, Score, Task, mean_score
+from ebbench import Data, DataSpec, Metric, Model, Published, Score, Store, Task, derive_seed, mean_score
 from ebbench.data.pool import Pool
-from ebbench.data.store import Store
 from ebbench.metrics import landscape
 from ebbench.metrics.coverage import kl_to_uniform
-from ebbench.seeds import derive
 
 if TYPE_CHECKING:
-    from ebbench.scoring import Scoring
+    from ebbench import Scoring
 
 TRAIN, SAMPLES = 100_000, 10_000
 # MEG draws its densities on this square and this grid. Every law lies well inside it, and a cell is at most
@@ -255,14 +253,14 @@ class Toy2d(Task):
 
     def data(self, device: torch.device) -> Data:
         """The training points."""
-        seed = derive(self.seed, "toy2d", self.options.law, "train")
+        seed = derive_seed(self.seed, "toy2d", self.options.law, "train")
         return LawPool(law(self.options.law), seed, self.spec(), device)
 
     def score(self, model: Model, scoring: Scoring) -> Score:
         """The samples beside the law's own, and the energy's density where the model has one."""
         name, truth = self.options.law, law(self.options.law)
         drawn = scoring.samples(SAMPLES, lambda x: {"x": x.cpu().numpy()})["x"]
-        real = truth.draw(SAMPLES, derive(self.seed, "toy2d", name, "held out"))
+        real = truth.draw(SAMPLES, derive_seed(self.seed, "toy2d", name, "held out"))
         distance, mode = landscape.nearest(drawn, truth.centres)
         metrics = {
             "sliced_wasserstein": landscape.sliced_wasserstein(drawn, real),

@@ -9,7 +9,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from ebbench import result
+from ebbench.record import resultfiles
 
 ROOT = Path(__file__).parents[2]
 PLAN = """
@@ -47,7 +47,7 @@ def test_only_what_is_new_is_made_and_comes_back(cli, tmp_path: Path):
     (part,) = (tmp_path / "first").glob("results.zip.*")
     shutil.copy(part, tmp_path / "back.zip")
     assert cli("results", "unpack", "back.zip", "--results", checkout / "results").code == 0
-    assert len(result.load_all(checkout / "results")[0]) == 1
+    assert len(resultfiles.load_all(checkout / "results")[0]) == 1
 
     # Another machine, bare but for the checkout.
     (checkout / "plan.toml").write_text(PLAN)
@@ -56,6 +56,6 @@ def test_only_what_is_new_is_made_and_comes_back(cli, tmp_path: Path):
     shutil.copy(part, tmp_path / "back.zip")
     said = cli("results", "unpack", "back.zip", "--results", checkout / "results")
     assert "1 new results, 0 here already" in said.out, said
-    assert {r.seed for r in result.load_all(checkout / "results")[0]} == {0, 1}
+    assert {r.seed for r in resultfiles.load_all(checkout / "results")[0]} == {0, 1}
     with tarfile.open(tmp_path / "second" / "logs.tar.gz") as logs:
         assert any("uniform-noise" in name for name in logs.getnames())

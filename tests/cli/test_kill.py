@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from ebbench import result, state
+from ebbench.record import resultfiles
+from ebbench.storage import state
 
 KILLS = 20
 
@@ -19,24 +20,25 @@ KILLS = 20
 def work(home: str, plugins: str, results: str) -> None:
     """One attempt at the run, in a process of its own."""
     os.environ["EBBENCH_HOME"], os.environ["EBBENCH_PATH"] = home, plugins
-    from ebbench import runner, spec
     from ebbench.data.store import Store
+    from ebbench.running import engine, settings, spec
+    from ebbench.running.request import Request
 
     torch.set_num_threads(1)
-    request = spec.Request(
+    request = Request(
         task="dots",
         model="blob",
         budget="smoke",
         sampler="shifted",
         set={"steps": 200, "pause": 0.005},
     )
-    settings = runner.Settings(
+    settings = settings.Settings(
         device=torch.device("cpu"),
         results=Path(results),
         store=Store(offline=True),
         checkpoint_seconds=0.05,
     )
-    list(runner.run(spec.resolve(request), [5], settings))
+    list(engine.run(spec.resolve(request), [5], settings))
 
 
 def test_killed_twenty_times_the_result_is_the_same(tmp_path: Path, plugins: Path):
@@ -48,7 +50,7 @@ def test_killed_twenty_times_the_result_is_the_same(tmp_path: Path, plugins: Pat
     model.write_text(code.replace("return (self.sample", slow))
     # A server that has imported torch forks each attempt: they start in milliseconds.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ebbench.runner", "ebbench.curves"])
+    context.set_forkserver_preload(["ebbench.running.engine", "ebbench.running.curves"])
 
     def attempt(name: str) -> multiprocessing.process.BaseProcess:
         process = context.Process(
@@ -88,7 +90,7 @@ def test_killed_twenty_times_the_result_is_the_same(tmp_path: Path, plugins: Pat
     assert in_training >= 12 and in_scoring >= 5
 
     (two,) = (tmp_path / "parts").rglob("results/**/*.json")
-    a, b = result.read(one), result.read(two)
+    a, b = resultfiles.read(one), resultfiles.read(two)
     assert a.metrics == b.metrics
     assert a.training.curves.series == b.training.curves.series
     assert (a.training.hash, a.training.steps) == (b.training.hash, b.training.steps)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import toys
-from ebbench import result
+from ebbench.record import resultfiles
 
 TASK = toys.TASK.replace('needs = "sample"', 'needs = "energy"').replace(
     "    def score(self, model, scoring):",
@@ -59,7 +59,7 @@ def test_parts_are_trained_scored_and_combined(cli, folder: Path, tmp_path: Path
     assert ran.code == 0, ran.err
     assert "part 2 of 2: 64 points" in ran.err
     (path,) = (tmp_path / "results").rglob("*.json")
-    made = result.read(path)
+    made = resultfiles.read(path)
     assert [part.name for part in made.parts] == ["256 points", "64 points"]
     assert made.metrics["error"] == sum(part.metrics["error"] for part in made.parts) / 2
     assert made.score == "energy" == made.parts[0].details["declared"] and "-energy-" in made.run_id
@@ -78,7 +78,7 @@ def test_a_part_alone_takes_the_training_of_the_whole(cli, folder: Path, tmp_pat
     alone = cli(*words, "--set", "points=64", "--results", str(tmp_path / "alone"))
     assert alone.code == 0 and "taken from the store" in alone.err
     (path,), (whole_path,) = ((tmp_path / name).rglob("*.json") for name in ("alone", "results"))
-    alone_result, part = result.read(path), result.read(whole_path).parts[1]
+    alone_result, part = resultfiles.read(path), resultfiles.read(whole_path).parts[1]
     assert alone_result.parts == []
     assert alone_result.metrics == part.metrics and alone_result.training.hash == part.training.hash
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import toys
-from ebbench import result
+from ebbench.record import resultfiles
 
 RUN = ("run", "--task", "dots", "--quiet")
 
@@ -25,8 +25,8 @@ def test_a_strangers_folder_runs_is_scored_and_appears_in_the_table(cli, plugins
     ran = cli(*RUN, "--model", mine, "--budget", "smoke", "--seeds", "0-2")
     assert ran.code == 0, ran.err
     paths = written(tmp_path / "results" / "dots" / "mine")
-    assert [result.read(path).seed for path in paths] == [0, 1, 2]
-    first = result.read(paths[0])
+    assert [resultfiles.read(path).seed for path in paths] == [0, 1, 2]
+    first = resultfiles.read(paths[0])
     assert first.training.steps == 60 and first.config["steps"] == 60
     assert (paths[0].parent / first.pictures["curves"]).read_bytes().startswith(b"\x89PNG")
     assert first.provenance.command == (
@@ -35,7 +35,7 @@ def test_a_strangers_folder_runs_is_scored_and_appears_in_the_table(cli, plugins
     assert str(tmp_path) not in paths[0].read_text()
     table = json.loads(cli("table", "--task", "dots", "--format", "json").out)
     assert [row["model"] for row in table] == ["mine"]
-    values = [result.read(path).metrics["error"] for path in paths]
+    values = [resultfiles.read(path).metrics["error"] for path in paths]
     assert table[0]["metrics"]["error"]["values"] == values
     assert table[0]["metrics"]["error"]["mean"] == pytest.approx(sum(values) / 3)
 
@@ -64,7 +64,7 @@ def test_another_sampler_protocol_or_knob_scores_the_same_training(cli, plugins:
     ):
         ran = cli(*words, *more)
         assert ran.code == 0 and "taken from the store" in ran.err, ran.err
-    results = [result.read(path) for path in written(tmp_path / "results")]
+    results = [resultfiles.read(path) for path in written(tmp_path / "results")]
     assert len({r.training.hash for r in results}) == 1
     assert len({r.scoring.hash for r in results}) == len(results) == 4
     knobs = {(r.task.protocol, r.sampler.knobs.get("by")) for r in results}
@@ -81,7 +81,7 @@ def test_a_variant_and_a_change_of_code_are_other_trainings(cli, plugins: Path, 
     model = plugins / "blob" / "model.py"
     model.write_text(model.read_text().replace("* torch.rand(())", "* torch.rand(()) * 2"))
     assert cli(*RUN, "--model", "blob", "--budget", "smoke").code == 0
-    results = [result.read(path) for path in written(tmp_path / "results")]
+    results = [resultfiles.read(path) for path in written(tmp_path / "results")]
     assert sorted((r.model.variant, r.model.kind, r.training.steps) for r in results) == [
         ("", "model", 60),
         ("", "model", 60),
@@ -213,7 +213,7 @@ def test_a_signal_saves_the_state_and_the_same_command_goes_on(
     whole = cli(*words, "--results", tmp_path / "other", "--force")
     assert whole.code == 0
     (one,), (two,) = written(tmp_path / "results"), written(tmp_path / "other")
-    assert result.read(one).metrics == result.read(two).metrics
+    assert resultfiles.read(one).metrics == resultfiles.read(two).metrics
 
 
 def test_two_processes_on_one_run_do_the_work_once(command, plugins: Path, tmp_path: Path):
@@ -260,4 +260,4 @@ def test_a_score_is_taken_in_full_precision(cli, plugins: Path, tmp_path: Path):
     finally:
         torch.backends.cuda.matmul.fp32_precision = before
     (path,) = (tmp_path / "results").rglob("*.json")
-    assert result.read(path).details["flags"] == ["ieee", "ieee"]
+    assert resultfiles.read(path).details["flags"] == ["ieee", "ieee"]

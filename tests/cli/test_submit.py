@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ebbench import bundles, loader, result
+from ebbench.plugins import loader
+from ebbench.record import resultfiles
+from ebbench.submissions import bundles
 
 RUN = ["--task", "dots", "--model", "./mine", "--budget", "smoke", "--seeds", "0-1"]
 
@@ -69,7 +71,7 @@ def test_a_stranger_gets_on_the_board(cli, bundle: Path, tmp_path: Path):
     said = cli("verify", bundle, "--results", "board")
     assert said.code == 0, said.err + said.out
     assert "all good: 2 results recomputed" in said.out and "metrics.error" in said.out
-    made, problems = result.load_all(tmp_path / "board")
+    made, problems = resultfiles.load_all(tmp_path / "board")
     assert [r.tier for r in made] == ["recomputed", "recomputed"] and problems == []
     table = json.loads(cli("table", "--task", "dots", "--results", "board", "--format", "json").out)
     assert table[0]["tier"] == "recomputed" and table[0]["seeds"] == [0, 1]
@@ -87,7 +89,7 @@ def test_a_result_that_is_edited_afterwards_is_a_claim_again(cli, bundle: Path, 
     raw = json.loads(path.read_text())
     raw["metrics"]["error"] = 0.0
     path.write_text(json.dumps(raw))
-    assert result.read(path).tier == "claimed"
+    assert resultfiles.read(path).tier == "claimed"
 
 
 def test_dry_adds_nothing(cli, bundle: Path, tmp_path: Path):
@@ -231,7 +233,7 @@ def test_deep_nesting_is_a_refusal(cli, bundle: Path, tmp_path: Path):
     folder = tmp_path / "board" / "dots"
     folder.mkdir(parents=True)
     (folder / "deep.json").write_bytes(deep)
-    assert len(result.load_all(tmp_path / "board")[1]) == 1
+    assert len(resultfiles.load_all(tmp_path / "board")[1]) == 1
 
 
 def test_a_manifest_that_lies_is_caught(cli, bundle: Path):
@@ -286,7 +288,7 @@ def test_a_rerun_trains_and_scores_here(cli, bundle: Path, tmp_path: Path, monke
     said = cli("verify", bundle, "--results", "board", "--rerun")
     assert said.code == 0, said.err + said.out
     assert "2 results reproduced" in said.out
-    made, _ = result.load_all(tmp_path / "board")
+    made, _ = resultfiles.load_all(tmp_path / "board")
     assert [r.tier for r in made] == ["reproduced", "reproduced"]
     for one in made:
         again = one.verification.details["metrics"]
@@ -349,7 +351,7 @@ def test_samples_alone_are_submitted_and_verified(cli, plugins: Path, tmp_path: 
     assert "2 results" in said.out and "Submission: From afar" in said.out
     verified = cli("verify", "afar.zip", "--results", "board")
     assert verified.code == 0, verified.err
-    made, _ = result.load_all(tmp_path / "board")
+    made, _ = resultfiles.load_all(tmp_path / "board")
     assert {(r.model.name, r.budget, r.tier, r.seed) for r in made} == {
         ("afar", "external", "recomputed", 0),
         ("afar", "external", "recomputed", 1),
@@ -427,7 +429,7 @@ def test_scores_alone_are_submitted_where_a_task_asks_for_energies(cli, plugins:
     (tmp_path / "card.toml").write_text(CARD + 'score = "energy"\n')
     assert cli(*words).code == 0
     assert cli("verify", "afar.zip", "--results", "board").code == 0
-    (one,) = result.load_all(tmp_path / "board")[0]
+    (one,) = resultfiles.load_all(tmp_path / "board")[0]
     assert one.metrics == {"mean": 2.0} and one.score == "energy"
 
 
@@ -440,7 +442,7 @@ def test_an_option_of_free_text_is_submitted_as_it_is_unless_it_names_a_file(cli
     made = cli("submit", "./mine", "--results", "made", "--quiet")
     assert made.code == 0, made.err
     assert cli("verify", "mine.zip", "--results", "board").code == 0
-    (one,) = result.load_all(tmp_path / "board")[0]
+    (one,) = resultfiles.load_all(tmp_path / "board")[0]
     assert one.task.options["covariance"] == "" and one.tier == "recomputed"
     np.savetxt(tmp_path / "own.csv", np.eye(8), delimiter=",")
     assert cli(*run, "--set", "covariance=own.csv", "--results", "other").code == 0

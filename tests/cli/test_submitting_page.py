@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ebbench import result
+from ebbench.record import resultfiles
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "submitting.md"
 
@@ -28,7 +28,7 @@ def test_the_page_of_submitting_runs_as_it_stands(cli, tmp_path: Path, monkeypat
             assert said.code == 0, f"{line}\n{said.out}\n{said.err}"
             ran += 1
     assert ran >= 9
-    made, problems = result.load_all(tmp_path / "board")
+    made, problems = resultfiles.load_all(tmp_path / "board")
     assert problems == []
     assert {(one.model.name, one.seed, one.tier) for one in made} == {
         ("mine", 0, "reproduced"),

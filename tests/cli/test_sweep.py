@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 import toys
-from ebbench import result, spec, sweeping
+from ebbench.record import resultfiles, schema
+from ebbench.running import words
+from ebbench.running.request import Request
+from ebbench.sweeps import plan, sweep
 
 PLAN = """
 [[runs]]
@@ -25,8 +28,8 @@ seeds = "0-1"
 """
 
 
-def results_of(folder: Path) -> list[result.Result]:
-    return [result.read(path) for path in sorted(folder.rglob("*.json"))]
+def results_of(folder: Path) -> list[schema.Result]:
+    return [resultfiles.read(path) for path in sorted(folder.rglob("*.json"))]
 
 
 def test_the_product_is_run_once(cli, plugins: Path, tmp_path: Path):
@@ -110,7 +113,7 @@ def test_a_time_limit_stops_at_a_checkpoint_and_the_next_call_goes_on(cli, plugi
     ("text", "seconds"), [("90s", 90), ("9m", 540), ("1.5h", 5400), ("30", 30), (" 2m ", 120)]
 )
 def test_durations(text: str, seconds: float):
-    assert sweeping.parse_duration(text) == seconds
+    assert words.parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -141,8 +144,7 @@ def test_a_plan_that_is_not_there(cli, tmp_path):
 def test_the_first_seed_of_a_plan_is_run_before_the_second(plugins: Path, tmp_path: Path):
     (tmp_path / "plan.toml").write_text(PLAN.replace('samplers = ["generator", "shifted"]\n', "") + PLAN)
     jobs = [
-        (job.seed, job.request.model, job.request.sampler)
-        for job in sweeping.read_plan(tmp_path / "plan.toml")
+        (job.seed, job.request.model, job.request.sampler) for job in plan.read_plan(tmp_path / "plan.toml")
     ]
     half = [(0, "blob", ""), (0, "blob:still", "")]
     half += [(0, model, how) for model in ("blob", "blob:still") for how in ("generator", "shifted")]
@@ -150,11 +152,11 @@ def test_the_first_seed_of_a_plan_is_run_before_the_second(plugins: Path, tmp_pa
 
 
 def test_a_long_label_has_a_log_of_its_own():
-    def job(n: int) -> sweeping.Job:
+    def job(n: int) -> plan.Job:
         settings = {f"setting_{i}": 0.125 for i in range(n)}
-        return sweeping.Job(spec.Request(task="dots", model="blob", set=settings), 0)
+        return plan.Job(Request(task="dots", model="blob", set=settings), 0)
 
-    names = [sweeping._log_name(job(n)) for n in (1, 40, 41)]
+    names = [sweep._log_name(job(n)) for n in (1, 40, 41)]
     assert len(set(names)) == 3 and all(len(name.encode()) <= 255 for name in names)
 
 
@@ -168,15 +170,15 @@ def test_what_builds_on_a_training_waits_in_its_worker(monkeypatch, tmp_path: Pa
     begun: list[str] = []
     both = threading.Barrier(2)
 
-    def run(job: sweeping.Job, *_: object) -> tuple[int, str]:
+    def run(job: plan.Job, *_: object) -> tuple[int, str]:
         begun.append(job.request.model)
         if job.request.model != "ddls":
             both.wait(timeout=30)
         return 0, ""
 
-    monkeypatch.setattr(sweeping, "_run", run)
-    summary = sweeping.sweep(
-        sweeping.read_plan(tmp_path / "plan.toml"),
+    monkeypatch.setattr(sweep, "_run", run)
+    summary = sweep.sweep(
+        plan.read_plan(tmp_path / "plan.toml"),
         workers=2,
         threads=2,
         device="cpu",
@@ -189,9 +191,9 @@ def test_what_builds_on_a_training_waits_in_its_worker(monkeypatch, tmp_path: Pa
 
 
 def test_the_committed_plans_can_be_read(mnist):
-    from ebbench import sweeping
+    from ebbench.sweeps.plan import read_plan
 
     plans = sorted((Path(__file__).parents[2] / "results" / "plans").glob("*.toml"))
     assert plans
-    for plan in plans:
-        assert sweeping.read_plan(plan)
+    for path in plans:
+        assert read_plan(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import toys
-from ebbench import result
+from ebbench.record import resultfiles, schema
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
 COMMITTED = Path(__file__).parents[2] / "results"
@@ -39,8 +39,8 @@ def keep(tmp_path):
         raw["model"] |= {"name": model, "kind": parts.pop("kind", "model")}
         raw |= {"run_id": f"{model}-{len(parts)}-s{seed}", "seed": seed, "overrides": {}, "sampler": None}
         raw |= {"metrics": {"error": error, "spread": 0.2}, "budget": "smoke", **parts}
-        made = result.build(raw)
-        result.write(made, tmp_path / "results" / "dots" / model / f"{made.run_id}.json")
+        made = schema.build(raw)
+        resultfiles.write(made, tmp_path / "results" / "dots" / model / f"{made.run_id}.json")
 
     return write
 

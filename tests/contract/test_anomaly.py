@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from ebbench import loader, result
 from ebbench.data.store import Store
 from ebbench.errors import UsageError
+from ebbench.plugins import loader
+from ebbench.record import resultfiles
 
 CPU = torch.device("cpu")
 
@@ -153,7 +154,7 @@ def test_one_digit_from_the_command_line(cli, mnist: Path, monkeypatch: pytest.M
     said = cli(*words, "--model", "pca", "--set", "digit=1")
     assert said.code == 0, said.err
     (path,) = (tmp_path / "results").rglob("*.json")
-    made = result.read(path)
+    made = resultfiles.read(path)
     assert made.score == "energy" and made.parts == [] and "digit1" in made.run_id
     assert made.training.evaluations.step == [0]
     assert 0.0 < made.metrics["auprc_1"] < 0.3, "ones are simple: PCA gives them back better than the rest"

@@ -23,12 +23,16 @@ from torch.utils.data import Dataset
 from torch_fidelity import calculate_metrics, register_feature_extractor
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from ebbench import features, files, loader, result, spec
 from ebbench.data import cifar10 as archive
 from ebbench.data import registry
 from ebbench.data.registry import Content
 from ebbench.data.store import Store
-from ebbench.metrics import image
+from ebbench.metrics import features, image
+from ebbench.plugins import loader
+from ebbench.record import resultfiles
+from ebbench.running import spec
+from ebbench.running.request import Request
+from ebbench.storage import files
 
 CPU = torch.device("cpu")
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -236,7 +240,7 @@ def test_a_run_and_another_score_of_the_same_samples(cli, little: None, tmp_path
     assert said.code == 0, said.err
     assert "Inception's weights are not here" in said.err and "fid_cifar_1k" in said.out
     (path,) = (tmp_path / "made").rglob("*.json")
-    made = result.read(path)
+    made = resultfiles.read(path)
     assert set(made.metrics) == {f"{n}_cifar_1k" for n in ("fid", "is", "kid", "precision", "recall")}
     assert made.task.source == "cifar10-jpeg75" and made.details["extractor"]["name"] == "cifar-resnet"
     assert set(made.pictures) == {"samples", "nearest"}
@@ -250,7 +254,7 @@ def test_a_run_and_another_score_of_the_same_samples(cli, little: None, tmp_path
 
     said = cli(*words(made.run_id, "--protocol", "test-reference", verb="score"))
     assert said.code == 0, said.err
-    other = next(r for r in result.load_all(tmp_path / "made")[0] if r.run_id != made.run_id)
+    other = next(r for r in resultfiles.load_all(tmp_path / "made")[0] if r.run_id != made.run_id)
     assert other.task.protocol == "test-reference" and other.details["reference"] == 300
     # The samples are the same, so what needs no reference is the same too.
     assert other.metrics["is_cifar_1k"] == made.metrics["is_cifar_1k"]
@@ -298,7 +302,7 @@ def test_the_published_metric_is_added_later_without_training_or_sampling(
     one = ("--task", "cifar10", "--model", "sngan", "--budget", "smoke", "--set", "samples=1000")
     assert cli(*words(*one)).code == 0
     (path,) = (tmp_path / "made").rglob("*.json")
-    made = result.read(path)
+    made = resultfiles.read(path)
     said = cli(*words(made.run_id, "--features", "inception", verb="score"))
     assert said.code == 2 and "inception" in said.err, "the weights are not here yet"
 
@@ -314,7 +318,7 @@ def test_the_published_metric_is_added_later_without_training_or_sampling(
     said = cli("score", made.run_id, "--features", "inception", "--results", "made")
     assert said.code == 0 and "taken from the run store" in said.err, said.err
     assert "singular" in said.err and "  * fid_1k " in said.out
-    (added,) = (r for r in result.load_all(tmp_path / "made")[0] if r.run_id != made.run_id)
+    (added,) = (r for r in resultfiles.load_all(tmp_path / "made")[0] if r.run_id != made.run_id)
     assert set(added.metrics) == {f"{n}_1k" for n in ("fid", "is", "kid", "precision", "recall")}
     assert added.training.hash == made.training.hash
     assert added.details["covariance_is_singular"] is True and added.details["features"] == 1200
@@ -344,7 +348,7 @@ def test_chains_move_images_and_say_how(cli, little: None, tmp_path: Path, model
     assert cli(*words(*one, *more, "--model", model, "--sampler", sampler)).code == 0
     plain = "sngan" if model == "ddls" else model
     assert cli(*words(*one[:-2], "--model", plain, "--sampler", "generator")).code == 0
-    found = {r.sampler.name: r for r in result.load_all(tmp_path / "made")[0] if r.sampler}
+    found = {r.sampler.name: r for r in resultfiles.load_all(tmp_path / "made")[0] if r.sampler}
     chains, before = found[sampler], found["generator"]
     assert chains.metrics != before.metrics and 0 < chains.scoring.diagnostics["effective_share"] <= 1
     shown = cli("show", chains.run_id, "--results", "made").out
@@ -374,7 +378,7 @@ def test_chains_move_images_and_say_how(cli, little: None, tmp_path: Path, model
     ],
 )
 def test_the_paper_budget_is_the_papers(model: str, published: dict[str, Any]):
-    settled = spec.resolve(spec.Request(task="cifar10", model=model, budget="paper"))
+    settled = spec.resolve(Request(task="cifar10", model=model, budget="paper"))
     config = dataclasses.asdict(settled.config)
     assert {name: config[name] for name in published} == published
     assert settled.minutes is None
@@ -393,7 +397,7 @@ def test_images_made_elsewhere_are_submitted_and_verified(cli, little: None, tmp
     assert said.code == 0 and "comparing 1,000 samples with 600 real images" in said.err, said.err
     said = cli("verify", "elsewhere.zip", "--results", "board")
     assert said.code == 0, said.err + said.out
-    (made,) = result.load_all(tmp_path / "board")[0]
+    (made,) = resultfiles.load_all(tmp_path / "board")[0]
     assert made.tier == "recomputed" and made.metrics["fid_cifar_1k"] > 0
 
 
@@ -448,7 +452,7 @@ def test_the_choices_behind_an_fid_begin_with_the_protocol_s(
     scores = {(way, split): (float(fid), float(score)) for way, split, fid, score in found}
     assert set(scores) == set(product(("nearest byte", "byte below", "float"), ("train", "test")))
     # Drawn again, the samples are the result's own.
-    metrics = result.read(path).metrics
+    metrics = resultfiles.read(path).metrics
     assert scores["nearest byte", "train"] == pytest.approx(
         (metrics["fid_cifar_1k"], metrics["is_cifar_1k"]), abs=1e-4
     )
@@ -518,7 +522,7 @@ def test_what_was_not_trained_here_cannot_be_scored(cli, little: None, tmp_path:
     )
     # A training of other code is none of this result's, even where it is here.
     text = path.read_text(encoding="utf-8")
-    code = result.read(path).model.code_hash
+    code = resultfiles.read(path).model.code_hash
     path.write_text(text.replace(code, "0" * 64), encoding="utf-8")
     said = cli(*words(path.stem, "--protocol", "test-reference", verb="score"))
     assert said.code == 2 and "the code of sngan has changed" in said.err and "commit" in said.err

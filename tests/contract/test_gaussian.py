@@ -12,10 +12,11 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from ebbench import loader, result
 from ebbench.contract import BOUND, DataSpec
 from ebbench.data.store import Store
 from ebbench.errors import UsageError
+from ebbench.plugins import loader
+from ebbench.record import resultfiles
 
 CPU = torch.device("cpu")
 
@@ -141,7 +142,7 @@ def test_a_covariance_of_one_s_own_runs(cli, tmp_path: Path):
     )
     assert end.code == 0, end.err
     (path,) = (tmp_path / "results" / "gaussian").rglob("*.json")
-    made = result.read(path)
+    made = resultfiles.read(path)
     assert made.task.options["covariance"] == "S.csv" and str(tmp_path) not in path.read_text()
     assert abs(made.metrics["gap"]) < 0.01
     # Of two dimensions, E log p = -(log 2 pi + 1) - log det(S) / 2.
@@ -158,7 +159,7 @@ def test_the_exact_density_has_no_gap_and_needs_a_known_law(cli, tmp_path: Path)
     end = cli("run", "--task", "gaussian", "--model", "exact-density", "--seeds", "0", "--set", "dim=10")
     assert end.code == 0, end.err
     (path,) = (tmp_path / "results" / "gaussian").rglob("*.json")
-    assert result.read(path).metrics["gap"] == pytest.approx(0, abs=1e-6)
+    assert resultfiles.read(path).metrics["gap"] == pytest.approx(0, abs=1e-6)
     end = cli("run", "--task", "stackedmnist", "--model", "exact-density", "--set", "source=digits")
     assert end.code == 2
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal, wasserstein_distance
 
-from ebbench import loader
 from ebbench.contract import DataSpec
-from ebbench.progress import Reporter
-from ebbench.signals import StopRequest
-from ebbench.training import Run
+from ebbench.plugins import loader
+from ebbench.running.progress import Reporter
+from ebbench.running.signals import StopRequest
+from ebbench.running.training import TrainingRun
 
 SPEC = DataSpec(name="x", shape=(5,))
 IMAGES = DataSpec(name="x", shape=(3, 32, 32), low=-1.0, high=1.0)
@@ -297,7 +297,10 @@ def train(model: Any, data: Rows, folder: Path) -> None:
         if isinstance(part, torch.nn.Module):
             part.train()
     model.train(
-        data, Run(model, folder, seed=0, device=torch.device("cpu"), stop=StopRequest(), reporter=Reporter())
+        data,
+        TrainingRun(
+            model, folder, seed=0, device=torch.device("cpu"), stop=StopRequest(), reporter=Reporter()
+        ),
     )
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from ebbench import loader
 from ebbench.contract import BOUND
 from ebbench.data import cifar10 as archive
 from ebbench.data.store import Store
+from ebbench.plugins import loader
 
 CPU = torch.device("cpu")
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import toys
-from ebbench import conformance, loader, spec
+from ebbench.conformance import suite
 from ebbench.contract import DataSpec
+from ebbench.plugins import budgets, loader
 
 SPEC = {"dots": DataSpec(name="dots", shape=(2,), low=0.0, high=1.0)}
 
@@ -25,7 +26,7 @@ def test_built_in_models(cli, name: str):
 def test_no_variant_turns_a_first_look_into_a_long_training(name: str):
     plugin = loader.load("model", name)
     for variant, task in product(plugin.card.variants, plugin.card.budgets.get("smoke", {})):
-        plain, of_variant = (spec.budget_values(plugin, "smoke", task, v) for v in ("", variant))
+        plain, of_variant = (budgets.budget_values(plugin, "smoke", task, v) for v in ("", variant))
         long = {k: v for k, v in of_variant.items() if k.endswith(("steps", "epochs"))}
         assert all(v <= max(plain.get(k, 0), 100) for k, v in long.items()), f"{name}:{variant} on {task}"
 
@@ -39,15 +40,13 @@ def test_built_in_tasks(cli, name: str):
 @pytest.mark.parametrize("name", ["meg", "wgan-gp"])
 def test_the_gans_fit_vectors_of_another_size(name: str):
     # A linear output layer is not held to a range, so they are checked without one.
-    reports = list(
-        conformance.check(loader.load("model", name), {"stackedmnist": DataSpec(name="x", shape=(5,))})
-    )
+    reports = list(suite.check(loader.load("model", name), {"stackedmnist": DataSpec(name="x", shape=(5,))}))
     assert all(report.passed for report in reports), [r for r in reports if not r.passed]
 
 
 def failures(folder: Path) -> str:
     plugin = loader.load("model", str(folder))
-    return "\n".join(f"{r.name}: {r.text}" for r in conformance.check(plugin, SPEC) if not r.passed)
+    return "\n".join(f"{r.name}: {r.text}" for r in suite.check(plugin, SPEC) if not r.passed)
 
 
 def test_the_toys_pass_but_for_their_docs(tmp_path: Path):
@@ -60,7 +59,7 @@ def test_samplers_are_tried_where_a_task_asks_for_them_and_scores_everywhere(tmp
 
     def tried(**needs: str) -> list[str]:
         specs = {name: SPEC["dots"] for name in needs}
-        names = [report.name for report in conformance.check(plugin, specs, needs)]
+        names = [report.name for report in suite.check(plugin, specs, needs)]
         return [name for name in names if name.startswith(("trains", "sampler", "score"))]
 
     samplers = ["sampler generator", "sampler shifted"]

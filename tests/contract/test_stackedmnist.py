@@ -23,14 +23,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ebbench import loader
 from ebbench.contract import DataSpec, Published, Score, Task
 from ebbench.data import digits as digits_data
 from ebbench.data import mnist as mnist_data
-from ebbench.data.store import DataMissing, Store
-from ebbench.errors import DataError, UsageError
+from ebbench.data.store import Store
+from ebbench.errors import DataError, DataMissing, UsageError
 from ebbench.metrics import coverage
 from ebbench.pictures import sheet
+from ebbench.plugins import loader
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,6 @@ from scipy.stats import wasserstein_distance
 from sklearn.datasets import make_swiss_roll
 from torch.distributions import MultivariateNormal
 
-from ebbench import loader, result
 from ebbench.contract import DataSpec, Model
 from ebbench.data.store import Store
 from ebbench.errors import Diverged
@@ -24,6 +23,8 @@ from ebbench.nn.langevin import (
     metropolis_adjusted_langevin,
     unadjusted_langevin,
 )
+from ebbench.plugins import loader
+from ebbench.record import resultfiles
 
 CPU = torch.device("cpu")
 
@@ -164,7 +165,7 @@ def test_the_laws_are_averaged(cli, tmp_path: Path):
     end = cli("run", "--task", "toy2d", "--model", "exact-density", "--seeds", "0")
     assert end.code == 0, end.err
     (path,) = (tmp_path / "results" / "toy2d").rglob("*.json")
-    made = result.read(path)
+    made = resultfiles.read(path)
     each = [made.metrics[f"sliced_wasserstein_{name}"] for name in module().LAWS]
     assert made.metrics["sliced_wasserstein"] == pytest.approx(np.mean(each))
     assert made.metrics["modes_8gaussians"] == 8 and made.metrics["modes_25gaussians"] == 25
@@ -276,7 +277,7 @@ def test_a_base_is_trained_once_and_taken_from_the_store(cli, tmp_path: Path):
     second = cli(*words, "--model", "ddls", "--sampler", "mala", "--set", "base=gan", "--set", "mala.steps=5")
     assert second.code == 0, second.err
     assert "taken from the store" in second.err + second.out
-    made = {path.parent.name: result.read(path) for path in (tmp_path / "results").rglob("*.json")}
+    made = {path.parent.name: resultfiles.read(path) for path in (tmp_path / "results").rglob("*.json")}
     assert made["ddls"].overrides["base"] == "gan"
     base = made["ddls"].training.base
     assert (base.name, base.code_hash) == ("gan", loader.load("model", "gan").code_hash)
@@ -297,7 +298,7 @@ def test_a_discriminator_that_was_trained_on_comes_back_on_a_base_from_the_store
     assert first.code == 0 and "training gan" in first.err, first.err
     second = cli(*words, "--sampler", "mala", "--set", "mala.steps=5")
     assert second.code == 0 and "training" not in second.err, second.err
-    a, b = (result.read(path) for path in (tmp_path / "results").rglob("*.json"))
+    a, b = (resultfiles.read(path) for path in (tmp_path / "results").rglob("*.json"))
     assert a.training.hash == b.training.hash and a.training.parameters > 1000
     assert a.training.base == b.training.base
 

@@ -13,8 +13,8 @@ from urllib.parse import unquote
 import pytest
 from ebbench.site.build import build
 
-from ebbench import result
 from ebbench.errors import UsageError
+from ebbench.record import resultfiles
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = ROOT / "results"
@@ -78,13 +78,13 @@ def test_every_link_leads_somewhere_and_stays_on_the_site(some: Path, tmp_path: 
 
 def test_the_numbers_are_those_of_the_results(some: Path, tmp_path: Path):
     build(some, tmp_path / "site")
-    made = result.read(one_of("stackedmnist", "meg"))
+    made = resultfiles.read(one_of("stackedmnist", "meg"))
     page = (tmp_path / "site" / "tasks" / "stackedmnist.html").read_text(encoding="utf-8")
     assert f'data-value="{made.metrics["kl"]}"' in page
     rows = json.loads((tmp_path / "site" / "tasks" / "stackedmnist.json").read_text())
     assert made.run_id in [run for row in rows for run in row["runs"]]
     copied = tmp_path / "site" / "results" / "stackedmnist" / "meg" / f"{made.run_id}.json"
-    assert result.read(copied) == made
+    assert resultfiles.read(copied) == made
     whole = copied.with_suffix(".html").read_text(encoding="utf-8")
     assert made.training.hash in whole and made.provenance.code_hash in whole
     assert "@misc{meg2019," in (tmp_path / "site" / "tasks" / "stackedmnist.bib").read_text()
@@ -96,7 +96,7 @@ def test_a_task_is_shown_by_the_metric_that_it_names_first(tmp_path: Path):
     shutil.copytree(COMMITTED / "cifar10", tmp_path / "results" / "cifar10", ignore=first_seed)
     assert build(tmp_path / "results", tmp_path / "site") == []
     text = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    of_meg, _ = result.load_all(tmp_path / "results" / "cifar10" / "meg")
+    of_meg, _ = resultfiles.load_all(tmp_path / "results" / "cifar10" / "meg")
     values = {
         name: value
         for one in of_meg
@@ -174,7 +174,7 @@ def test_a_task_that_nobody_knows_has_a_page_too(some: Path, tmp_path: Path):
 
 
 def test_a_picture_that_is_a_link_is_on_no_page(some: Path, tmp_path: Path):
-    made = result.read(one_of("stackedmnist", "meg"))
+    made = resultfiles.read(one_of("stackedmnist", "meg"))
     picture = some / "stackedmnist" / "meg" / made.pictures["samples"]
     (tmp_path / "private.png").write_bytes(picture.read_bytes())
     picture.unlink()

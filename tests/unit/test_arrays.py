@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ebbench import arrays
 from ebbench.errors import StorageError
+from ebbench.storage import arrays
 
 KEPT = {"images": np.arange(48, dtype=np.uint8).reshape(3, 4, 4), "seconds": np.asarray(1.5)}
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from ebbench.artefacts import Recorded, Replayed
 from ebbench.contract import DataSpec, Model, score
 from ebbench.errors import ContractError
-from ebbench.progress import Reporter
-from ebbench.signals import StopRequest
+from ebbench.running.artefacts import Recorded, Replayed
+from ebbench.running.progress import Reporter
+from ebbench.running.signals import StopRequest
 
 IMAGES = DataSpec(name="images", shape=(1, 2, 2), low=-1.0, high=1.0)
 POINTS = DataSpec(name="points", shape=(2,))

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ebbench import bundles, result
 from ebbench.errors import BundleError, EbbenchError
+from ebbench.record import resultfiles, schema
+from ebbench.submissions import bundles
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
 CARD = b'name = "mine"\ntitle = "Mine"\n'
@@ -82,7 +83,7 @@ def many(n: int):
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle in which nothing is wrong."""
     path = tmp_path_factory.mktemp("bundle") / "honest.zip"
-    made = result.parse(GOLDEN.read_bytes(), where="golden")
+    made = resultfiles.parse(GOLDEN.read_bytes(), where="golden")
     bundles.write(path, folder=None, card=CARD, results={made.run_id: made}, arrays={made.run_id: ARRAYS})
     return path
 
@@ -201,7 +202,7 @@ def test_a_result_with_a_field_of_another_kind_is_read_as_such_or_refused(
     found = read_whole(target)
     if found is not None:
         made = next(iter(found[0].results.values()))
-        assert json.loads(result.canonical(made.model_dump(mode="json"))), "it can be written"
+        assert json.loads(schema.canonical(made.model_dump(mode="json"))), "it can be written"
         assert made.tier == "claimed"
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import toys
-from ebbench import loader
 from ebbench.errors import PluginError, UsageError
+from ebbench.plugins import loader
 
 
 def test_built_ins_and_the_path_variable(plugins: Path):

@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ebbench
-from ebbench import provenance
-from ebbench.result import Provenance
+from ebbench import device
+from ebbench.record import provenance, scrub
+from ebbench.record.schema import Provenance
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not here")
 
@@ -129,12 +130,12 @@ def test_physical_cores_count_each_core_once(monkeypatch):
     thread = "processor : {}\nmodel name\t: Fast CPU  \nphysical id\t: {}\ncore id\t\t: {}\n"
     info = "\n".join(thread.format(i, i % 2, i % 4) for i in range(8))
     monkeypatch.setattr(provenance, "_cpuinfo", lambda: info)
-    assert provenance.physical_cores() == 4
-    assert provenance.cpu_model() == "Fast CPU"
+    assert device.physical_cores() == 4
+    assert device.cpu_model() == "Fast CPU"
     monkeypatch.setattr(provenance, "_cpuinfo", lambda: "Features : neon\n")
     monkeypatch.setattr(platform, "system", lambda: "Linux")
-    assert provenance.physical_cores() is None
-    assert provenance.cpu_model()
+    assert device.physical_cores() is None
+    assert device.cpu_model()
 
 
 def test_nothing_tells_who_or_where():
@@ -186,7 +187,7 @@ def be_someone(patch):
 )
 def test_a_command_is_scrubbed(monkeypatch, words, shown):
     be_someone(monkeypatch)
-    found = provenance.scrub_command(words)
+    found = scrub.scrub_command(words)
     assert not re.search("alice(?!=)|turing|/home", found, re.IGNORECASE)
     if shown is not None:
         assert found.replace("'", "") == shown.replace("'", "")
@@ -212,7 +213,7 @@ def test_no_command_tells_who_or_where(words):
     with pytest.MonkeyPatch.context() as patch:
         be_someone(patch)
         for command in (["/home/alice/bin/ebbench", *words], " ".join(words)):
-            found = provenance.scrub_command(command)
+            found = scrub.scrub_command(command)
             assert "/home/alice" not in found
             for name in ("alice", "turing"):
                 assert not re.search(rf"(?<![a-z0-9]){name}(?![a-z0-9])", found.lower())

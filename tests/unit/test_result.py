@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebbench import result
 from ebbench.errors import ResultError, StorageError
+from ebbench.record import migrations, resultfiles, schema
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
-SCHEMA = Path(result.__file__).with_name("result.schema.json")
+SCHEMA = Path(schema.__file__).with_name("result.schema.json")
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def raw():
 
 @pytest.fixture
 def whole():
-    return result.read(GOLDEN)
+    return resultfiles.read(GOLDEN)
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -41,7 +41,7 @@ objects = st.dictionaries(text, json_values, max_size=4)
 
 
 def test_golden_v1_still_loads():
-    whole = result.read(GOLDEN.with_name("result-v1.json"))
+    whole = resultfiles.read(GOLDEN.with_name("result-v1.json"))
     assert (whole.schema_version, whole.score, whole.parts) == (2, "", [])
     assert whole.training.evaluations.step == []
     assert whole.run_id == "cpu-clean-mala-mnist-s3-0123456789"
@@ -60,20 +60,20 @@ def test_golden_v2_has_parts_a_score_and_evaluations(whole):
 
 
 def test_golden_v2_is_canonical(whole, tmp_path):
-    result.write(whole, tmp_path / "again.json")
+    resultfiles.write(whole, tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == GOLDEN.read_bytes()
 
 
 @given(metrics=st.dictionaries(text, finite, max_size=4), details=objects, config=objects, overrides=objects)
 def test_what_is_written_is_read(tmp_path_factory, metrics, details, config, overrides):
-    base = result.read(GOLDEN).model_dump()
+    base = resultfiles.read(GOLDEN).model_dump()
     parts = {"metrics": metrics, "details": details, "config": config, "overrides": overrides}
-    made = result.build({**base, **parts})
+    made = schema.build({**base, **parts})
     path = tmp_path_factory.mktemp("round") / "a.json"
-    result.write(made, path)
-    assert result.read(path) == made
+    resultfiles.write(made, path)
+    assert resultfiles.read(path) == made
     data = path.read_bytes()
-    result.write(result.read(path), path)
+    resultfiles.write(resultfiles.read(path), path)
     assert path.read_bytes() == data
     assert data.endswith(b"}\n")
     assert made.details == details
@@ -85,12 +85,12 @@ def test_equal_results_are_equal_files(raw, tmp_path):
             return {key: turned(value[key]) for key in reversed(value)}
         return value
 
-    result.write(result.build(turned(raw)), tmp_path / "turned.json")
+    resultfiles.write(schema.build(turned(raw)), tmp_path / "turned.json")
     assert (tmp_path / "turned.json").read_bytes() == GOLDEN.read_bytes()
 
 
 def test_tuples_become_lists(raw):
-    assert result.build({**raw, "config": {"betas": (0.5, 0.9)}}).config == {"betas": [0.5, 0.9]}
+    assert schema.build({**raw, "config": {"betas": (0.5, 0.9)}}).config == {"betas": [0.5, 0.9]}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -109,17 +109,17 @@ def test_numbers_are_finite(raw, place, value):
     outer, inner = place
     raw[outer][inner] = [{"x": value}] if inner == "deep" else value
     with pytest.raises(ResultError, match=outer):
-        result.build(raw)
+        schema.build(raw)
 
 
 def test_a_curve_is_finite_and_as_long_as_its_steps(raw):
     curves = raw["training"]["curves"]
     curves["series"]["penalty"] = [1.0]
     with pytest.raises(ResultError, match="penalty has 1 entries, step has 2"):
-        result.build(raw)
+        schema.build(raw)
     curves["series"]["penalty"] = [1.0, math.nan]
     with pytest.raises(ResultError, match="training.curves.series.penalty"):
-        result.build(raw)
+        schema.build(raw)
 
 
 @pytest.mark.parametrize(
@@ -144,21 +144,21 @@ def test_a_curve_is_finite_and_as_long_as_its_steps(raw):
 )
 def test_a_wrong_field_is_named(raw, change, message):
     with pytest.raises(ResultError, match=message):
-        result.build({**raw, **change})
+        schema.build({**raw, **change})
 
 
 def test_a_missing_field_is_named(raw):
     del raw["training"]["steps"]
     with pytest.raises(ResultError, match=r"training\.steps: Field required"):
-        result.build(raw)
+        schema.build(raw)
 
 
 def test_without_verification_a_number_is_claimed(raw):
-    assert result.build({**raw, "verification": None}).tier == "claimed"
+    assert schema.build({**raw, "verification": None}).tier == "claimed"
 
 
 def test_now_fits_the_schema(raw):
-    assert result.build({**raw, "created": result.now()})
+    assert schema.build({**raw, "created": schema.now()})
 
 
 def changed(raw, path, value):
@@ -168,7 +168,7 @@ def changed(raw, path, value):
     for name in parents:
         place = place[name]
     place[last] = value
-    return result.build(raw)
+    return schema.build(raw)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_row_key_joins(raw, whole, path, value):
 @pytest.mark.parametrize("version", [3, 99])
 def test_a_future_version_names_found_and_expected(raw, version):
     with pytest.raises(ResultError) as error:
-        result.migrate({**raw, "schema_version": version})
+        migrations.migrate({**raw, "schema_version": version})
     assert f"schema_version {version}" in str(error.value)
     assert "schema_version 2" in error.value.expected
 
@@ -211,19 +211,19 @@ def test_a_future_version_names_found_and_expected(raw, version):
 @pytest.mark.parametrize("version", ["1", None, True, 1.0])
 def test_a_version_is_an_integer(raw, version):
     with pytest.raises(ResultError, match="schema_version"):
-        result.migrate({**raw, "schema_version": version})
+        migrations.migrate({**raw, "schema_version": version})
 
 
 def test_a_long_word_for_a_version_is_cut(raw):
     with pytest.raises(ResultError, match="schema_version 'xx") as error:
-        result.migrate({**raw, "schema_version": "x" * 5000})
+        migrations.migrate({**raw, "schema_version": "x" * 5000})
     assert len(str(error.value)) < 300
 
 
 def test_a_version_must_be_there(raw):
     del raw["schema_version"]
     with pytest.raises(ResultError, match="no schema_version"):
-        result.migrate(raw)
+        migrations.migrate(raw)
 
 
 def test_migrations_go_one_version_at_a_time(raw):
@@ -234,17 +234,17 @@ def test_migrations_go_one_version_at_a_time(raw):
     old = {**raw, "schema_version": 0, "id": raw["run_id"]}
     del old["run_id"]
     before = copy.deepcopy(old)
-    assert result.build(result.migrate(old, {0: from_0, 1: dict})) == result.build(raw)
+    assert schema.build(migrations.migrate(old, {0: from_0, 1: dict})) == schema.build(raw)
     assert old == before
 
     table = {0: from_0, 1: lambda r: {**r, "trail": [1]}, 2: lambda r: {**r, "trail": r["trail"] + [2]}}
-    new = result.migrate(old, table, current=3)
+    new = migrations.migrate(old, table, current=3)
     assert (new["schema_version"], new["trail"]) == (3, [1, 2])
 
 
 def test_a_version_without_a_way_up_is_an_error(raw):
     with pytest.raises(ResultError, match="schema_version 0.*no migration"):
-        result.migrate({**raw, "schema_version": 0}, {})
+        migrations.migrate({**raw, "schema_version": 0}, {})
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_what_is_no_result_says_why(tmp_path, content, message):
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(ResultError, match=message) as error:
-        result.read(path)
+        resultfiles.read(path)
     assert error.value.where == str(path)
 
 
@@ -272,16 +272,16 @@ def test_a_number_too_large_for_a_float_is_refused(tmp_path, raw):
     path = tmp_path / "a.json"
     path.write_text(json.dumps({**raw, "metrics": {"kl": 0.125}}).replace("0.125", "1e999"))
     with pytest.raises(ResultError, match=r"metrics\.kl"):
-        result.read(path)
+        resultfiles.read(path)
 
 
 def test_a_missing_file_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="cannot be read"):
-        result.read(tmp_path / "none.json")
+        resultfiles.read(tmp_path / "none.json")
 
 
 def test_writing_makes_the_folder_and_leaves_nothing_else(tmp_path, whole):
-    result.write(whole, tmp_path / "a" / "b" / "c.json")
+    resultfiles.write(whole, tmp_path / "a" / "b" / "c.json")
     assert [p.name for p in (tmp_path / "a" / "b").iterdir()] == ["c.json"]
 
 
@@ -294,7 +294,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path, whole, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match="No space left") as error:
-        result.write(whole, path)
+        resultfiles.write(whole, path)
     assert error.value.where == str(path)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
@@ -303,7 +303,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path, whole, monkeypatch):
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path, whole):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="cannot be written"):
-        result.write(whole, tmp_path / "file" / "a.json")
+        resultfiles.write(whole, tmp_path / "file" / "a.json")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
@@ -311,32 +311,36 @@ def test_a_read_only_folder_is_a_storage_error(tmp_path, whole):
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(StorageError, match="Permission denied"):
-            result.write(whole, tmp_path / "a.json")
+            resultfiles.write(whole, tmp_path / "a.json")
     finally:
         tmp_path.chmod(0o700)
 
 
 def test_load_all_names_what_is_broken_and_goes_on(tmp_path, whole):
-    result.write(whole, tmp_path / "t" / "m" / "a.json")
-    result.write(whole, tmp_path / ".hidden" / "a.json")
+    resultfiles.write(whole, tmp_path / "t" / "m" / "a.json")
+    resultfiles.write(whole, tmp_path / ".hidden" / "a.json")
     (tmp_path / "t" / "m" / "b.json").write_text("{")
     (tmp_path / "t" / "plan.toml").write_text("")
-    results, problems = result.load_all(tmp_path)
+    results, problems = resultfiles.load_all(tmp_path)
     assert results == [whole]
     assert [p.path for p in problems] == [tmp_path / "t" / "m" / "b.json"]
     assert "no JSON" in problems[0].reason
 
 
 def test_load_all_of_no_folder_is_empty(tmp_path):
-    assert result.load_all(tmp_path / "none") == ([], [])
+    assert resultfiles.load_all(tmp_path / "none") == ([], [])
 
 
 def test_the_committed_schema_is_the_code_s():
     made = subprocess.run(
-        [sys.executable, "-m", "ebbench.result"], capture_output=True, check=True, text=True, encoding="utf-8"
+        [sys.executable, "-m", "ebbench.record.schema"],
+        capture_output=True,
+        check=True,
+        text=True,
+        encoding="utf-8",
     )
     assert SCHEMA.read_text(encoding="utf-8") == made.stdout
-    assert json.loads(made.stdout) == result.schema()
+    assert json.loads(made.stdout) == schema.schema()
 
 
 def test_importing_results_loads_no_torch():

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import scipy.stats
 
-from ebbench import result, table
+from ebbench.board import table
 from ebbench.contract import Metric, Published
-from ebbench.verification import verified
+from ebbench.record import schema
+from ebbench.submissions.verification import verified
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "table.md"
@@ -45,7 +46,7 @@ def make(model="meg", seed=0, kl=0.05, modes=1000.0, **changes):
         for name in parents:
             place = place[name]
         place[last] = value
-    return result.build(raw)
+    return schema.build(raw)
 
 
 def rows(*results, **more):

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from ebbench import scoring as scoring_module
 from ebbench.contract import DataSpec, Model, score
 from ebbench.errors import ContractError, PluginCrash, Stopped, StorageError
-from ebbench.progress import Reporter
-from ebbench.scoring import Scoring
-from ebbench.signals import StopRequest, stop_on_signals
+from ebbench.running import scoring as scoring_module
+from ebbench.running.progress import Reporter
+from ebbench.running.scoring import Scoring
+from ebbench.running.signals import StopRequest, stop_on_signals
 
 SPEC = DataSpec(name="x", shape=(2,), low=-1.0, high=1.0)
 

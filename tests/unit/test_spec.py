@@ -9,19 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebbench import spec
 from ebbench.data.store import Store
 from ebbench.errors import PluginError, UsageError
+from ebbench.running import spec, words
+from ebbench.running.request import Request
+from ebbench.storage import hashing
 
 
 def resolve(**words) -> spec.Spec:
-    return spec.resolve(spec.Request(**{"task": "dots", "model": "blob", "budget": "smoke", **words}))
+    return spec.resolve(Request(**{"task": "dots", "model": "blob", "budget": "smoke", **words}))
 
 
 def hashes(resolved: spec.Spec, seed: int = 0) -> tuple[str, str]:
     task = resolved.task.cls(resolved.options, resolved.protocol, Store(offline=True))
     keys = resolved.training_key(task, seed), resolved.scoring_key(task, seed)
-    return spec.content_hash(keys[0]), spec.content_hash(keys[1])
+    return hashing.content_hash(keys[0]), hashing.content_hash(keys[1])
 
 
 def test_values_come_from_defaults_then_budget_then_variant_then_set(plugins):
@@ -43,11 +45,11 @@ def test_values_come_from_defaults_then_budget_then_variant_then_set(plugins):
 
 def test_what_each_hash_depends_on(plugins):
     base = hashes(resolve())
-    for words in ({"sampler": "shifted"}, {"protocol": "published"}):
-        training, scoring = hashes(resolve(**words))
+    for asked in ({"sampler": "shifted"}, {"protocol": "published"}):
+        training, scoring = hashes(resolve(**asked))
         assert training == base[0] and scoring != base[1]
-    for words in ({"set": {"lr": 0.5}}, {"set": {"points": 8}}, {"model": "blob:still"}, {"budget": "cpu"}):
-        training, scoring = hashes(resolve(**words))
+    for asked in ({"set": {"lr": 0.5}}, {"set": {"points": 8}}, {"model": "blob:still"}, {"budget": "cpu"}):
+        training, scoring = hashes(resolve(**asked))
         assert training != base[0] and scoring != base[1]
     assert hashes(resolve(), seed=1)[0] != base[0]
     assert hashes(resolve(set={"lr": 0.01})) == base, "a value set to what it is anyway changes nothing"
@@ -59,13 +61,13 @@ def test_the_command_gives_the_same_spec_again(plugins):
     pairs = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
     values = dict(zip(words[2::2], words[3::2], strict=False))
     again = spec.resolve(
-        spec.Request(
+        Request(
             task=values["--task"],
             model=values["--model"],
             budget=values["--budget"],
             protocol=values["--protocol"],
             sampler=values["--sampler"],
-            set=spec.parse_settings(pairs),
+            set=words.parse_settings(pairs),
         )
     )
     assert hashes(again) == hashes(settled)
@@ -73,34 +75,34 @@ def test_the_command_gives_the_same_spec_again(plugins):
 
 def test_a_list_and_a_blank_survive_the_shell(plugins):
     settled = spec.resolve(
-        spec.Request(task="gaussian", model="vae", set={"layers": [256, 128], "covariance": "my own.csv"})
+        Request(task="gaussian", model="vae", set={"layers": [256, 128], "covariance": "my own.csv"})
     )
     words = shlex.split(settled.command(0))
-    settings = spec.parse_settings([words[i + 1] for i, word in enumerate(words) if word == "--set"])
+    settings = words.parse_settings([words[i + 1] for i, word in enumerate(words) if word == "--set"])
     assert settings == {"layers": [256, 128], "covariance": "my own.csv"}
 
 
 def test_a_model_path_may_hold_a_colon(plugins):
-    assert spec._split_variant("C:\\models\\mine") == ("C:\\models\\mine", "", "")
-    assert spec._split_variant("./mine:small") == ("./mine", ":", "small")
+    assert words.split_variant("C:\\models\\mine") == ("C:\\models\\mine", "", "")
+    assert words.split_variant("./mine:small") == ("./mine", ":", "small")
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6))
 def test_seeds_are_read_in_order_without_repeats(numbers):
     text = ",".join(map(str, numbers))
-    assert spec.parse_seeds(text) == list(dict.fromkeys(numbers))
+    assert words.parse_seeds(text) == list(dict.fromkeys(numbers))
 
 
 def test_seed_ranges():
-    assert spec.parse_seeds("0-4") == [0, 1, 2, 3, 4]
-    assert spec.parse_seeds("7, 2-3,2") == [7, 2, 3]
+    assert words.parse_seeds("0-4") == [0, 1, 2, 3, 4]
+    assert words.parse_seeds("7, 2-3,2") == [7, 2, 3]
     for bad in ("", "a", "3-1", "-1", "1-", "0-99999999"):
         with pytest.raises(UsageError):
-            spec.parse_seeds(bad)
+            words.parse_seeds(bad)
 
 
 def test_settings_are_toml_or_bare_words():
-    assert spec.parse_settings(["a=1", "b=0.5", "c=true", "d=mnist", 'e="x y"', "f=[1, 2]", "g=1e-3"]) == {
+    assert words.parse_settings(["a=1", "b=0.5", "c=true", "d=mnist", 'e="x y"', "f=[1, 2]", "g=1e-3"]) == {
         "a": 1,
         "b": 0.5,
         "c": True,

@@ -14,8 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebbench import files, seeds, state
 from ebbench.errors import StorageError
+from ebbench.running import seeds
+from ebbench.storage import files, state
 
 plain = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats() | st.text(max_size=5)
 trees = st.recursive(

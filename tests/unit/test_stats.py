@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebbench import stats
+from ebbench.board import stats
 from ebbench.errors import UsageError
 
 numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))

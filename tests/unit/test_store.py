@@ -18,8 +18,8 @@ from ebbench.cli import data as data_cli
 from ebbench.data import registry
 from ebbench.data import store as store_module
 from ebbench.data.registry import DATASETS, Content, DataFile, Dataset
-from ebbench.data.store import DataMissing, Store, check
-from ebbench.errors import DataError, StorageError, UsageError
+from ebbench.data.store import Store
+from ebbench.errors import DataError, DataMissing, StorageError, UsageError, check
 
 PLAIN = {"first.gz": b"one " * 3000, "second.gz": bytes(range(256)) * 40}
 PACKED = {name: gzip.compress(content, mtime=0) for name, content in PLAIN.items()}

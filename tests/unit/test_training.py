@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ebbench import training
-from ebbench.conformance import NoiseData
+from ebbench.conformance.trials import NoiseData
 from ebbench.contract import DataSpec, Model
 from ebbench.data.pool import Pool
 from ebbench.errors import ContractError, Diverged, Stopped
-from ebbench.progress import Reporter
-from ebbench.signals import StopRequest
-from ebbench.training import Run
+from ebbench.running import training
+from ebbench.running.progress import Reporter
+from ebbench.running.signals import StopRequest
+from ebbench.running.training import TrainingRun
 
 SPEC = DataSpec(name="noise", shape=(2,))
 
@@ -44,12 +44,12 @@ class Recorder(Model):
 
 def start(
     model: Model, folder: Path, stop: StopRequest | None = None, *, device: str = "cpu", **settings
-) -> Run:
+) -> TrainingRun:
     torch.manual_seed(0)
     model.net.to("cpu").reset_parameters()
     model.net.to(device)
     torch.manual_seed(1)
-    run = Run(
+    run = TrainingRun(
         model,
         folder,
         seed=3,

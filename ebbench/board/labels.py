@@ -1,0 +1,143 @@
+"""What a row and its numbers are called in every table."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ebbench.board.row import Row
+from ebbench.contract import Metric
+
+
+def groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """The rows that may be compared with each other, under a title that says what they share."""
+    for _, found in itertools.groupby(rows, key=lambda row: row.group()):
+        group = list(found)
+        first = group[0]
+        parts = [
+            f"{first.task} v{first.task_version}",
+            f"source={first.source}",
+            settings({name: value for name, value in first.options.items() if value != ""}),
+        ]
+        parts += [f"protocol {first.protocol}", f"budget {first.budget}"]
+        yield ", ".join(part for part in parts if part), group
+
+
+def scored(group: Sequence[Row], metrics: Sequence[Metric]) -> list[Metric]:
+    """Those of the metrics that a row of the group has: their names may hang on a task's options."""
+    return [metric for metric in metrics if any(metric.name in row.metrics for row in group)]
+
+
+def has_published(group: Sequence[Row], metric: Metric) -> bool:
+    return any(metric.name in row.published for row in group)
+
+
+def header(group: Sequence[Row], metrics: Sequence[Metric]) -> list[tuple[str, bool]]:
+    """The columns: a name, and whether it holds numbers; "published" only where something was."""
+    columns = [("rank", True), ("model", False), ("sampler", False), ("n", True)]
+    for metric in metrics:
+        unit = "" if metric.unit in ("", metric.name) else f" ({metric.unit})"
+        columns.append((metric.name + unit, True))
+        if has_published(group, metric):
+            columns.append(("published", True))
+    return [*columns, ("tier", False)]
+
+
+def place(row: Row, group: Sequence[Row]) -> str:
+    """The rank as it is shown: "1", or "1=" where it is shared; "" for a row without one."""
+    if row.rank is None:
+        return ""
+    return f"{row.rank}=" if sum(other.rank == row.rank for other in group) > 1 else str(row.rank)
+
+
+def cells(row: Row, group: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
+    """The text of each column of `header` for one row of its group."""
+    config, knobs = changed(row)
+    model = f"{row.model}:{row.variant}" if row.variant else row.model
+    kind = "(control)" if row.kind == "control" else ""
+    cells = [
+        place(row, group),
+        joined(model, config, kind),
+        joined(row.sampler or "", knobs),
+    ]
+    cells.append(str(len(row.seeds)))
+    for metric in metrics:
+        cell, reference = row.metrics.get(metric.name), row.published.get(metric.name)
+        cells.append(spelled(cell.interval.mean, cell.interval.half_width) if cell else "")
+        if has_published(group, metric):
+            cells.append(
+                spelled_published(reference.value, reference.plus_minus, reference.confidence)
+                if reference
+                else ""
+            )
+    return [*cells, row.tier]
+
+
+def changed(row: Row) -> tuple[str, str]:
+    """The settings that a row changed, as text: the model's, and the knobs of its sampler."""
+    # A knob is overridden as "sampler.knob"; beside the sampler its name need not be said again.
+    prefix = f"{row.sampler}."
+    knobs = {k.removeprefix(prefix): v for k, v in row.overrides.items() if k.startswith(prefix)}
+    config = {k: v for k, v in row.overrides.items() if not k.startswith(prefix)}
+    return settings(config), settings(knobs)
+
+
+def joined(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def settings(values: dict[str, Any]) -> str:
+    """`name=value` of each, by name."""
+    shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+    return " ".join(f"{name}={value}" for name, value in sorted(shown.items()))
+
+
+def spelled(mean: float, half_width: float | None) -> str:
+    """The mean, to the second significant digit of the half-width; to four of its own without one."""
+    if not half_width:
+        plain = _fixed(mean, 4, mean)
+        return plain if half_width is None else f"{plain} ± 0"
+    return f"{_fixed(mean, 2, half_width)} ± {_fixed(half_width, 2, half_width)}"
+
+
+def _fixed(value: float, digits: int, scale: float) -> str:
+    """`value` with as many decimals as `scale` needs for `digits` significant ones."""
+    decimals = digits - 1 - math.floor(math.log10(abs(scale))) if scale else 0
+    # Beyond these a row of zeros says less than an exponent.
+    return f"{value:.{max(0, decimals)}f}" if decimals <= 8 and abs(value) < 1e9 else f"{value:.3e}"
+
+
+def spelled_published(value: float, plus_minus: float | None, confidence: str) -> str:
+    """A published number as its source has it, and how sure that is where it was not seen there."""
+    shown = f"{value:g}" if plus_minus is None else f"{value:g} ± {plus_minus:g}"
+    return shown if confidence == "verbatim" else f"{shown} ({confidence})"
+
+
+def footer(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
+    """What the numbers mean: level, method, n; how rows were ranked; what was left out."""
+    if not rows:
+        return []
+    n = sorted({len(row.seeds) for row in rows})
+    seeds = f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
+    lines = [
+        f"mean ± half-width of the {rows[0].level:.0%} interval, Student t over the seeds ({seeds}); "
+        "one seed has no interval."
+    ]
+    deciding = [m for m in metrics if m.primary and m.better != "neither"]
+    by_group = (scored(group, deciding) for _, group in groups(rows))
+    orders = [[f"{m.name} ({m.better} is better)" for m in found] for found in by_group if found]
+    if orders:
+        lines.append(
+            f"rank by {', or by '.join(dict.fromkeys(', then '.join(order) for order in orders))}; "
+            "rows that a paired t-test cannot tell apart (p of 0.05 or more) tie."
+        )
+    sources = {reference.source for row in rows for reference in row.published.values()}
+    if sources:
+        lines.append("published: " + "; ".join(sorted(sources)) + ".")
+    for row in rows:
+        name = joined(f"{row.model}:{row.variant}" if row.variant else row.model, row.sampler or "")
+        lines += [f"{name}, {row.budget}, {row.protocol}: {note}." for note in row.notes]
+    return lines

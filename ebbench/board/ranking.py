@@ -1,0 +1,87 @@
+"""Ranks of the rows of one group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ebbench.board.row import Row, text_of
+from ebbench.board.stats import Better, rank
+from ebbench.contract import Metric
+
+
+def ranked(group: list[Row], metrics: Sequence[Metric]) -> list[Row]:
+    """The rows of one group with their ranks, best first, controls last."""
+    present = {name for row in group for name in row.metrics}
+    deciding = [m for m in metrics if m.primary and m.better != "neither" and m.name in present]
+    group = [_gated(row, metrics) for row in group]
+    able = {i: row for i, row in enumerate(group) if row.kind == "model" and not row.invalid}
+    if deciding:
+        seeds = {
+            i: len(by_seed(row, deciding[0].name))
+            for i, row in able.items()
+            if deciding[0].name in row.metrics
+        }
+        # No test says whether a single value differs: it has no place among means, nor may it part them.
+        for i in [i for i, n in seeds.items() if n == 1 and max(seeds.values()) > 1]:
+            note = f"not ranked: one seed, beside rows of up to {max(seeds.values())}"
+            group[i] = replace(group[i], notes=[*group[i].notes, note])
+            del able[i]
+    places = _places(able, deciding)
+
+    def order(i: int) -> tuple[Any, ...]:
+        row = group[i]
+        means = [_signed_mean(row, metric) for metric in deciding]
+        names = (row.model, row.variant, row.sampler or "", text_of(row.overrides))
+        return (row.kind == "control", row.invalid, places.get(i, len(group) + 1), *means, *names)
+
+    return [replace(group[i], rank=places.get(i)) for i in sorted(range(len(group)), key=order)]
+
+
+def _gated(row: Row, metrics: Sequence[Metric]) -> Row:
+    """The row, marked as invalid where one of its seeds did not pass a gate."""
+    failed = {
+        metric.name: [seed for seed, value in by_seed(row, metric.name).items() if value < 1]
+        for metric in metrics
+        if metric.gate and metric.name in row.metrics
+    }
+    notes = [
+        f"not ranked: {name} is below 1 for seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+        for name, seeds in failed.items()
+        if seeds
+    ]
+    return replace(row, invalid=bool(notes), notes=[*row.notes, *notes])
+
+
+def _places(group: Mapping[int, Row], deciding: Sequence[Metric]) -> dict[int, int]:
+    """The rank of each row by the first metric; where that ties, the next one decides."""
+    if not deciding:
+        return {}
+    metric, others = deciding[0], deciding[1:]
+    able = [i for i, row in group.items() if metric.name in row.metrics]
+    ranks = rank([by_seed(group[i], metric.name) for i in able], _better(metric))
+    places = dict(zip(able, ranks, strict=True))
+    for place in set(ranks) if others else ():
+        tied = {i: group[i] for i in able if places[i] == place}
+        inner = _places(tied, others)
+        for i in tied:
+            places[i] = place + inner.get(i, len(inner) + 1) - 1
+    return places
+
+
+def _better(metric: Metric) -> Better:
+    return "higher" if metric.better == "higher" else "lower"
+
+
+def _signed_mean(row: Row, metric: Metric) -> float:
+    if metric.name not in row.metrics:
+        return 0.0
+    mean = row.metrics[metric.name].interval.mean
+    return -mean if metric.better == "higher" else mean
+
+
+def by_seed(row: Row, metric: str) -> dict[int, float]:
+    """The values of a metric by seed, without those that were not scored."""
+    values = zip(row.seeds, row.metrics[metric].values, strict=True)
+    return {seed: value for seed, value in values if value is not None}

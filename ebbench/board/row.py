@@ -1,0 +1,103 @@
+"""One row of a table: a model under one configuration, over its seeds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ebbench.board.stats import Interval
+from ebbench.record.schema import Tier
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric of a row: the interval over the seeds, and each seed's value (None: not scored)."""
+
+    interval: Interval
+    values: list[float | None]
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys mean, low, high (null where one seed says nothing of spread) and values."""
+        found = self.interval
+        return {"mean": found.mean, "low": found.low, "high": found.high, "values": self.values}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A published number: as printed, with its plus-minus (whatever its source means by it)."""
+
+    value: float
+    plus_minus: float | None
+    source: str
+    confidence: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. `seeds` is sorted, and `runs` (the run ids) and every list of values have its order.
+
+    `rank` is the place among the models of the group by the task's primary metrics, the next one
+    deciding where the one before it ties; None for a control, for an `invalid` row (a seed of which did
+    not pass one of the task's gates), for a row of one seed beside rows of several, and where nothing
+    decides. `notes` say why, and which results were left out because newer ones replace them.
+    """
+
+    task: str
+    task_version: int
+    protocol: str
+    source: str
+    options: dict[str, Any]
+    model: str
+    variant: str
+    overrides: dict[str, Any]
+    kind: Literal["model", "control"]
+    title: str
+    sampler: str | None
+    score: str
+    budget: str
+    seeds: list[int]
+    runs: list[str]
+    metrics: dict[str, Cell]
+    published: dict[str, Reference]
+    tier: Tier
+    level: float
+    rank: int | None = None
+    invalid: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def group(self) -> tuple[int, str, str, str, str]:
+        """What rows must share to be compared: version (newest first), source, options, protocol, budget."""
+        return (-self.task_version, self.source, text_of(self.options), self.protocol, self.budget)
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as JSON values, with the keys of docs/table.md."""
+        return {
+            "task": self.task,
+            "task_version": self.task_version,
+            "protocol": self.protocol,
+            "source": self.source,
+            "options": self.options,
+            "model": self.model,
+            "variant": self.variant,
+            "overrides": self.overrides,
+            "kind": self.kind,
+            "title": self.title,
+            "sampler": self.sampler,
+            "score": self.score,
+            "budget": self.budget,
+            "seeds": self.seeds,
+            "runs": self.runs,
+            "metrics": {name: cell.as_json() for name, cell in self.metrics.items()},
+            "level": self.level,
+            "method": "t",
+            "published": {name: asdict(reference) for name, reference in self.published.items()},
+            "tier": self.tier,
+            "rank": self.rank,
+            "invalid": self.invalid,
+            "notes": self.notes,
+        }
+
+
+def text_of(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

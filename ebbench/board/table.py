@@ -1,0 +1,141 @@
+"""From results to the rows of a table: one a model, configuration, sampler, budget and protocol.
+
+Only results that differ in nothing but their seed share a row. Rows are ranked within a group of
+the same task version, data, options, protocol and budget, and never across. `Row.as_json` is the
+stable form that `ebbench table --format json` prints; docs/table.md says what each key means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ebbench.board.ranking import ranked
+from ebbench.board.row import Cell, Reference, Row, text_of
+from ebbench.board.stats import interval
+from ebbench.contract import Metric, Published
+from ebbench.record.schema import Result, Tier
+
+# From the least to the most that was done to confirm a number.
+TIERS: tuple[Tier, ...] = ("claimed", "recomputed", "reproduced")
+
+
+def rows(
+    results: Iterable[Result],
+    task: str,
+    *,
+    metrics: Sequence[Metric] = (),
+    published: Sequence[Published] = (),
+    level: float = 0.95,
+) -> list[Row]:
+    """The rows of `task`, group after group, the models of a group by rank and its controls last.
+
+    `metrics` and `published` are the task's own; without them rows are neither ranked nor set beside
+    a published number. Intervals are Student's t over the seeds at `level`.
+    """
+    pooled: dict[str, list[Result]] = {}
+    for result in results:
+        if result.task.name == task:
+            pooled.setdefault(result.row_key(), []).append(result)
+    order = [metric.name for metric in metrics]
+    made = [_row(results, order, published, level) for results in pooled.values()]
+    groups: dict[Any, list[Row]] = {}
+    for row in made:
+        groups.setdefault(row.group(), []).append(row)
+    return [row for group in sorted(groups) for row in ranked(groups[group], metrics)]
+
+
+def _row(results: list[Result], order: list[str], published: Sequence[Published], level: float) -> Row:
+    kept, notes = _current(results)
+    first = kept[0]
+    values = {name: [r.metrics.get(name) for r in kept] for name in _names(kept, order)}
+    sampler = first.sampler.name if first.sampler else None
+    return Row(
+        task=first.task.name,
+        task_version=first.task.version,
+        protocol=first.task.protocol,
+        source=first.task.source,
+        options=first.task.row_options,
+        model=first.model.name,
+        variant=first.model.variant,
+        overrides=first.overrides,
+        kind=first.model.kind,
+        title=first.model.title,
+        sampler=sampler,
+        score=first.score,
+        budget=first.budget,
+        seeds=[r.seed for r in kept],
+        runs=[r.run_id for r in kept],
+        metrics={
+            name: Cell(interval([v for v in column if v is not None], level), column)
+            for name, column in values.items()
+        },
+        published=_references(published, first),
+        tier=min((r.tier for r in kept), key=TIERS.index),
+        level=level,
+        notes=notes,
+    )
+
+
+def _current(results: list[Result]) -> tuple[list[Result], list[str]]:
+    """One result a seed, all of the newest version of the model; and what was left out.
+
+    The mean over seeds of which some ran on other code, or on values that a card gave then and does
+    not give now, would be the mean of nothing. What a model builds on is part of its version.
+    """
+    newest_first = sorted(results, key=lambda r: (r.created, r.run_id), reverse=True)
+    version = _version(newest_first[0])
+    current = [r for r in newest_first if _version(r) == version]
+    kept: dict[int, Result] = {}
+    for result in current:
+        kept.setdefault(result.seed, result)
+    notes = []
+    if stale := len(results) - len(current):
+        notes.append(f"left out: {stale} of an older version of the model's code or settings")
+    if repeated := len(current) - len(kept):
+        notes.append(f"left out: {repeated} that a newer result of the same seed replaces")
+    return [kept[seed] for seed in sorted(kept)], notes
+
+
+def _version(result: Result) -> str:
+    knobs = result.sampler.knobs if result.sampler else {}
+    versions: list[Any] = [result.model.code_hash, result.config, knobs]
+    base = result.training.base
+    while base is not None:
+        versions += [base.name, base.code_hash, base.config]
+        base = base.base
+    return text_of(versions)
+
+
+def _names(results: list[Result], order: list[str]) -> list[str]:
+    found = {name for result in results for name in result.metrics}
+    return [name for name in order if name in found] + sorted(found - set(order))
+
+
+def _references(published: Sequence[Published], made: Result) -> dict[str, Reference]:
+    """The published numbers of this model, variant, sampler and protocol under these values, by metric.
+
+    A published row that names no sampler holds for each, unless another names this one.
+    """
+    full = f"{made.model.name}:{made.model.variant}" if made.model.variant else made.model.name
+    sampler = made.sampler.name if made.sampler else None
+    knobs = made.sampler.knobs if made.sampler else {}
+    values = (
+        made.config
+        | {f"{sampler}.{name}": value for name, value in knobs.items()}
+        | made.task.row_options
+        | {"source": made.task.source}
+    )
+    fitting = [
+        row
+        for row in published
+        if row.model == full
+        and row.sampler in ("", sampler)
+        and row.protocol in ("", made.task.protocol)
+        and all(name in values and values[name] == value for name, value in row.options.items())
+    ]
+    found: dict[str, Reference] = {}
+    for row in sorted(fitting, key=lambda row: row.sampler == ""):
+        for name, (value, plus_minus) in row.metrics.items():
+            found.setdefault(name, Reference(value, plus_minus, row.source, row.confidence))
+    return found

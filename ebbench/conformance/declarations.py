@@ -1,0 +1,124 @@
+"""What a plug-in says of itself: its card, its README, its Config, its metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ebbench import contract
+from ebbench.errors import ContractError, unknown
+from ebbench.plugins import configs, introspection, loader
+from ebbench.plugins.budgets import MINUTES
+
+
+def card(plugin: loader.Plugin) -> str:
+    card = plugin.card
+    return f"{card.name}: {card.title}"
+
+
+def imports(plugin: loader.Plugin) -> str:
+    return str(plugin.cls.__name__)
+
+
+def readme(plugin: loader.Plugin) -> str:
+    path = plugin.folder / "README.md"
+    if not path.is_file() or not path.read_text(encoding="utf-8").strip():
+        raise ContractError(
+            "there is no README.md", where=plugin.folder.name, expected="a page for the reader"
+        )
+    return "there"
+
+
+def config(plugin: loader.Plugin) -> str:
+    cls = plugin.cls.Config
+    where = f"{plugin.folder.name}/model.py, {plugin.cls.__name__}.Config"
+    parameters = getattr(cls, "__dataclass_params__", None)
+    if parameters is None or not parameters.frozen:
+        raise ContractError("Config is no frozen dataclass", where=where, expected="@dataclass(frozen=True)")
+    fields = dataclasses.fields(cls)
+    for field in fields:
+        if field.default is dataclasses.MISSING:
+            raise ContractError(
+                f"Config.{field.name} has no default", where=where, expected="a plain default"
+            )
+    missing = [f.name for f in fields if f.name not in introspection.field_docs(cls)]
+    if missing:
+        raise ContractError(
+            "no docstring under Config." + ", Config.".join(missing),
+            where=where,
+            expected="a string under each field: its unit, its paper, where the default comes from",
+        )
+    _budgets(plugin, plugin.card.budgets, "")
+    for name, variant in plugin.card.variants.items():
+        configs.build_config(cls, variant.set, f"[variants.{name}] of card.toml")
+        _budgets(plugin, variant.budgets, f"variants.{name}.")
+    return f"{len(fields)} knobs, each with a default and a docstring"
+
+
+def _budgets(plugin: loader.Plugin, budgets: Mapping[str, Mapping[str, Any]], inside: str) -> None:
+    for budget, tables in budgets.items():
+        for table, values in tables.items():
+            where = f"[{inside}budgets.{budget}.{table}] of card.toml"
+            samplers = introspection.samplers(plugin.cls)
+            for name, knobs in values.items():
+                if isinstance(knobs, dict):
+                    if name not in samplers:
+                        raise unknown("sampler", name, samplers, where=where)
+                    configs.check_knobs(knobs, introspection.knobs(samplers[name]), where)
+            changes = {k: v for k, v in values.items() if k != MINUTES and not isinstance(v, dict)}
+            configs.build_config(plugin.cls.Config, changes, where)
+
+
+def capabilities_check(plugin: loader.Plugin) -> str:
+    able = introspection.capabilities(plugin.cls)
+    if not able:
+        raise ContractError(
+            "the model can do nothing that a task could score",
+            where=f"{plugin.folder.name}/model.py",
+            expected="one of the methods " + ", ".join(contract.CAPABILITIES),
+        )
+    for name in plugin.card.samplers:
+        if name not in introspection.samplers(plugin.cls):
+            raise ContractError(f"the card speaks of a sampler '{name}' that is not there", where="card.toml")
+    known = introspection.scores(plugin.cls)
+    declared = plugin.card.score or "energy"
+    # Nothing but a bound may be meant for the tasks that ask for bounds.
+    if "energy" in able and declared not in known and known.keys() != {contract.BOUND}:
+        raise ContractError(
+            "the card declares no score that the model has",
+            where="card.toml",
+            expected="one of " + ", ".join(sorted(known)),
+            fix='name it there: score = "..."',
+        )
+    named = ["samplers " + "/".join(introspection.samplers(plugin.cls))] if "sample" in able else []
+    return ", ".join([*able, *named])
+
+
+def task_declarations(plugin: loader.Plugin) -> str:
+    task = plugin.cls
+    where = f"{plugin.folder.name}/task.py"
+    for name in ("version", "protocols", "needs", "metrics"):
+        if not hasattr(task, name):
+            raise ContractError(f"the task does not say its '{name}'", where=where)
+    if not any(metric.primary for metric in task.metrics):
+        raise ContractError("no metric is primary", where=where, expected="one metric to rank by, at least")
+    if task.needs not in contract.CAPABILITIES:
+        raise ContractError(
+            f"needs '{task.needs}'", where=where, expected="one of " + ", ".join(contract.CAPABILITIES)
+        )
+    known = {metric.name for metric in task.metrics}
+    for row in task.published:
+        if not set(row.metrics) <= known:
+            raise ContractError(
+                f"published row '{row.label}' has metrics {set(row.metrics) - known}", where=where
+            )
+        if row.protocol and row.protocol not in task.protocols:
+            raise ContractError(
+                f"published row '{row.label}' is of protocol '{row.protocol}'",
+                where=where,
+                expected="one of " + ", ".join(task.protocols),
+            )
+    return (
+        f"{len(task.metrics)} metrics, {len(task.protocols)} protocols, {len(task.published)} published rows"
+    )

@@ -1,0 +1,53 @@
+"""What a card's budgets set for a task."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ebbench.errors import PluginError
+from ebbench.plugins import cards, loader
+
+BUDGETS = ("smoke", "cpu", "paper")
+
+
+# In a budget's table of a card: the wall-clock limit of the training, not a knob of the model.
+MINUTES = "minutes"
+
+
+def budget_values(model: loader.Plugin, budget: str, task: str, variant: str = "") -> dict[str, Any]:
+    """The values of a budget for a task, `minutes` among them, with what a variant lays over them.
+
+    Raises PluginError if the model has no such budget.
+    """
+    merged = _budget(model, budget, task, variant)
+    return {name: value for name, value in merged.items() if not isinstance(value, dict)}
+
+
+def budget_knobs(
+    model: loader.Plugin, budget: str, task: str, variant: str = ""
+) -> dict[str, dict[str, Any]]:
+    """The knobs that a budget sets for a task, by sampler; as `budget_values`."""
+    merged = _budget(model, budget, task, variant)
+    return {name: value for name, value in merged.items() if isinstance(value, dict)}
+
+
+def _budget(model: loader.Plugin, budget: str, task: str, variant: str) -> dict[str, Any]:
+    card: cards.ModelCard = model.card
+    tables = card.budgets.get(budget, {})
+    if "default" not in tables and task not in tables and dataclasses.fields(model.cls.Config):
+        raise _no_budget(model, budget, task)
+    values = tables.get("default", {}) | tables.get(task, {})
+    if variant:
+        own = card.variants[variant].budgets.get(budget, {})
+        values = values | card.variants[variant].set | own.get("default", {}) | own.get(task, {})
+    return values
+
+
+def _no_budget(model: loader.Plugin, budget: str, task: str) -> PluginError:
+    return PluginError(
+        f"model '{model.name}' has no budget '{budget}' for task '{task}'",
+        where=f"{model.folder.name}/card.toml",
+        expected=f"a table [budgets.{budget}.{task}] or [budgets.{budget}.default]",
+        fix="add it (it may be empty: the Config's defaults then hold), or choose another --budget",
+    )

@@ -1,0 +1,21 @@
+"""Which line of a plug-in raised."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from ebbench.errors import (
+    shown,
+)
+
+
+def fault(error: BaseException, folder: Path) -> str:
+    """`file:line` of the innermost frame of `error` inside `folder`, relative to its parent."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{shown(Path(error.filename))}:{error.lineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(folder):
+            return f"{folder.name}/{path.relative_to(folder).as_posix()}:{frame.lineno}"
+    return folder.name

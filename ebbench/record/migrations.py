@@ -1,0 +1,56 @@
+"""From an older schema of a result to the present one."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Mapping
+
+from ebbench.errors import ResultError
+from ebbench.record.schema import SCHEMA_VERSION, Raw
+
+
+def _from_1(raw: Raw) -> Raw:
+    """Version 2 has parts, a declared score and evaluations along training: of each none before."""
+    return {**raw, "score": "", "parts": []}
+
+
+# From a version to the next: a function that takes and gives the parsed JSON object.
+MIGRATIONS: dict[int, Callable[[Raw], Raw]] = {1: _from_1}
+
+
+def migrate(
+    raw: Raw,
+    table: Mapping[int, Callable[[Raw], Raw]] | None = None,
+    *,
+    current: int = SCHEMA_VERSION,
+    where: str = "",
+) -> Raw:
+    """`raw` brought to schema version `current`, one migration of `table` after another.
+
+    `table` maps a version to the function that leads to the next one (default: `MIGRATIONS`). A
+    version that is missing, newer than `current`, or without a way up is a ResultError.
+    """
+    table = MIGRATIONS if table is None else table
+    expected = f"schema_version {current} or an older one"
+    version = raw.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        # What is no number may be anything, and long.
+        found = "no schema_version" if version is None else f"schema_version {reprlib.repr(version)}"
+        raise ResultError(f"a result with {found}", where=where, expected=expected)
+    if version > current:
+        raise ResultError(
+            f"a result with schema_version {version}, which this ebbench does not know",
+            where=where,
+            expected=expected,
+            fix="upgrade ebbench",
+        )
+    while version < current:
+        if version not in table:
+            raise ResultError(
+                f"a result with schema_version {version}, from which no migration leads on",
+                where=where,
+                expected=expected,
+            )
+        version += 1
+        raw = {**table[version - 1](dict(raw)), "schema_version": version}
+    return raw

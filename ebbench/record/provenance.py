@@ -1,0 +1,144 @@
+"""Where a number comes from: code, packages, hardware, data, command.
+
+A result is published, so nothing here may tell who ran it or where: no path outside the working
+directory, no user name and no host name. What is collected avoids them; `scrub` takes them out of
+the one text that the user wrote, the command.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ebbench
+from ebbench.record.schema import Cpu, Flags, Git, Gpu, Provenance
+
+if TYPE_CHECKING:
+    import torch
+from ebbench.device import cpu_model, output_of, physical_cores, shared_gpu
+from ebbench.record.scrub import scrub, scrub_command
+
+# The distributions whose version can move a score or a training.
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "torch-fidelity",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "pillow",
+    "safetensors",
+    "pydantic",
+)
+
+
+# What else differs from the commit (results, documents, tests) does not make the code another.
+_CODE = ("ebbench", "tasks", "baselines", "pyproject.toml")
+
+
+def collect(
+    device: str | torch.device, data_hashes: Mapping[str, str], code_hash: str, command: str | Sequence[str]
+) -> Provenance:
+    """The provenance of what runs in this process on `device`.
+
+    `data_hashes` are SHA-256 by file name, `code_hash` is the plug-in folder's, `command` is the
+    command line, as one text or as the words of `sys.argv`. Peak GPU memory is what torch held since
+    the process began or `torch.cuda.reset_peak_memory_stats` was called.
+    """
+    import torch
+
+    device = torch.device(device)
+    return Provenance(
+        ebbench=ebbench.__version__,
+        git=running_code(),
+        packages=packages(),
+        python=platform.python_version(),
+        platform=scrub(f"{platform.system()} {platform.release()} {platform.machine()}"),
+        device=device.type,
+        cpu=Cpu(
+            model=cpu_model(),
+            physical_cores=physical_cores(),
+            logical_cores=os.cpu_count(),
+            threads=torch.get_num_threads(),
+        ),
+        gpu=_gpu(device),
+        flags=Flags(
+            # Not `allow_tf32`: torch refuses to read it once the precision was set the newer way.
+            tf32_matmul=torch.backends.cuda.matmul.fp32_precision == "tf32",
+            tf32_cudnn=torch.backends.cudnn.conv.fp32_precision == "tf32",  # type: ignore[attr-defined]
+            deterministic_algorithms=torch.are_deterministic_algorithms_enabled(),
+            cudnn_deterministic=torch.backends.cudnn.deterministic,
+            cudnn_benchmark=torch.backends.cudnn.benchmark,
+        ),
+        data_hashes={Path(name).name: value for name, value in data_hashes.items()},
+        code_hash=code_hash,
+        command=scrub_command(command),
+    )
+
+
+@functools.cache
+def running_code() -> Git | None:
+    """What `git` said when it was first asked: HEAD may move on while a process trains with older code."""
+    return git()
+
+
+def git(root: Path | None = None) -> Git | None:
+    """The commit of the project's checkout, or None if this ebbench does not run from one.
+
+    `root` is the folder that would be the checkout (default: the one that holds the package). An
+    installed copy inside somebody else's repository is no checkout: the repository must be rooted
+    at `root` and `root` must hold this project's `pyproject.toml`.
+    """
+    root = Path(__file__).resolve().parents[2] if root is None else root
+    try:
+        project = (root / "pyproject.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    if not re.search(r'^name\s*=\s*"ebbench"', project, re.MULTILINE):
+        return None
+    top = _git(root, "rev-parse", "--show-toplevel")
+    commit = _git(root, "rev-parse", "--verify", "HEAD")
+    if not top or not commit or not os.path.samefile(top, root):
+        return None
+    changed = _git(root, "status", "--porcelain", "--", *_CODE)
+    # A status that could not be had must not pass for a clean tree.
+    return Git(commit=commit, dirty=changed is None or changed != "")
+
+
+def _git(root: Path, *words: str) -> str | None:
+    # GIT_DIR and its kin, set when a hook runs us, would point at another repository.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return output_of(["git", "--no-optional-locks", "-C", str(root), *words], clean)
+
+
+def packages(names: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """The versions of the distributions that are installed, by name; imports none of them."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _gpu(device: torch.device) -> Gpu | None:
+    import torch
+
+    if device.type != "cuda":
+        return None
+    driver = output_of(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
+    return Gpu(
+        name=torch.cuda.get_device_name(device),
+        driver=driver.splitlines()[0].strip() if driver else None,
+        cuda=torch.version.cuda,
+        peak_memory=torch.cuda.max_memory_allocated(device),
+        shared=shared_gpu(device),
+    )

@@ -1,0 +1,134 @@
+"""Result files: reading, writing, finding."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ebbench.errors import ResultError, StorageError, unknown
+from ebbench.record.migrations import migrate
+from ebbench.record.schema import SCHEMA_VERSION, Raw, Result, build, canonical
+from ebbench.storage.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file among the results that is none, and why."""
+
+    path: Path
+    reason: str
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> Raw:
+    # Of two values of one key a parser takes either: what was checked need not be what is shown.
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"key '{twice}' stands twice")
+    return made
+
+
+def read(path: str | os.PathLike[str]) -> Result:
+    """The result in the file `path`, migrated to the present schema.
+
+    StorageError if the file cannot be read, ResultError if it holds no result.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise StorageError(
+            f"the result cannot be read: {error.strerror or error}",
+            where=str(path),
+            expected="a readable JSON file",
+        ) from error
+    return parse(text, where=str(path))
+
+
+def parse(text: bytes, *, where: str) -> Result:
+    """The result that `text` holds, migrated to the present schema. Raises ResultError."""
+    try:
+        raw = json.loads(text.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_without_doubles)
+        if b"\\u" in text:
+            # Half of a surrogate pair can be escaped in JSON, and cannot be written: a UnicodeEncodeError.
+            json.dumps(raw, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise ResultError(
+            f"the result is no JSON: {error}", where=where, expected="one JSON object in UTF-8"
+        ) from error
+    if not isinstance(raw, dict):
+        raise ResultError(f"the result is a JSON {type(raw).__name__}", where=where, expected="a JSON object")
+    try:
+        return build(migrate(raw, where=where), where=where)
+    except RecursionError as error:
+        raise ResultError(
+            "the result is nested too deeply", where=where, expected=f"schema version {SCHEMA_VERSION}"
+        ) from error
+
+
+def write(result: Result, path: str | os.PathLike[str]) -> None:
+    """Write `result` to `path`, whole or not at all; the folder is made if need be.
+
+    StorageError if the folder cannot be written or the disk is full: what was there before stays.
+    """
+    path = Path(path)
+    data = (canonical(result.model_dump(mode="json")) + "\n").encode("utf-8")
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise StorageError(
+            f"the result cannot be written: {error.strerror or error}",
+            where=str(path),
+            expected="a folder that can be written, on a disk with space",
+            fix="free some space or choose another folder with --results; then repeat the command",
+        ) from error
+
+
+def result_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The files under `folder` that ought to be results, sorted; none where there is no such folder.
+
+    Hidden files and folders are passed over.
+    """
+    folder = Path(folder)
+    return [
+        path
+        for path in sorted(folder.rglob("*.json"))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
+def load_all(folder: str | os.PathLike[str]) -> tuple[list[Result], list[Problem]]:
+    """Every result under `folder`, in the order of the paths, and every JSON file that is none."""
+    files, problems = load_files(folder)
+    return list(files.values()), problems
+
+
+def load_files(folder: str | os.PathLike[str]) -> tuple[dict[Path, Result], list[Problem]]:
+    """As `load_all`, by file."""
+    results: dict[Path, Result] = {}
+    problems: list[Problem] = []
+    for path in result_files(folder):
+        try:
+            results[path] = read(path)
+        except (ResultError, StorageError) as error:
+            problems.append(Problem(path, error.what))
+    return results, problems
+
+
+def find(name: str, folder: str | os.PathLike[str]) -> Result:
+    """The result of a file or of a run id among the results in `folder`. Raises UsageError for neither."""
+    if name.endswith(".json"):
+        return read(name)
+    found, _ = load_all(folder)
+    for result in found:
+        if result.run_id == name:
+            return result
+    raise unknown("result", name, [result.run_id for result in found], where=f"--results {folder}")

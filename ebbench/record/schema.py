@@ -1,0 +1,398 @@
+"""The Result schema: what one scored run is, and how it is written, read and migrated.
+
+A result is one JSON file. It is canonical (sorted keys, UTF-8, shortest float notation, no NaN, a
+newline at the end), so equal results are equal files; it is written atomically, so a reader never
+sees half of one. Its JSON Schema is in `result.schema.json` beside this module, as
+`python -m ebbench.record.schema` prints it.
+
+A change of the schema raises `SCHEMA_VERSION` and adds one function to `MIGRATIONS`; the golden
+files of every released version must load for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from ebbench.errors import ResultError
+
+SCHEMA_VERSION = 2
+
+
+# The budget of what was trained elsewhere: what that cost is not known here.
+EXTERNAL = "external"
+
+
+Tier = Literal["claimed", "recomputed", "reproduced"]
+
+
+Raw = dict[str, Any]
+
+
+def _plain(value: Any, where: tuple[Any, ...] = ()) -> Any:
+    """`value` as JSON holds it: tuples become lists; what JSON cannot hold is refused.
+
+    `config` and `details` come from plug-ins, so this is where their NaN and their arrays stop. `where`
+    is the place around `value` with a key or an index: spelled for an error alone, as results are long.
+    """
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{_spelled(where) or 'value'} is {value}; numbers must be finite")
+        return float(value)
+    if isinstance(value, str):
+        value.encode("utf-8")  # a lone surrogate cannot be written; UnicodeEncodeError is a ValueError
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item, (where, i)) for i, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"key {key!r} of {_spelled(where) or 'the object'} is no string")
+            key.encode("utf-8")
+        return {key: _plain(item, (where, key)) for key, item in value.items()}
+    raise ValueError(f"{_spelled(where) or 'value'} is a {type(value).__name__}, which JSON cannot hold")
+
+
+def _spelled(where: tuple[Any, ...]) -> str:
+    if not where:
+        return ""
+    outer, key = _spelled(where[0]), where[1]
+    if isinstance(key, int):
+        return f"{outer}[{key}]"
+    return f"{outer}.{key}" if outer else key
+
+
+def _utc(text: str) -> str:
+    datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
+    return text
+
+
+def _beside(name: str) -> str:
+    # A result may come from a stranger, and a page shows the files that it names.
+    if name in ("", ".", "..") or any(character in name for character in "/\\:\0"):
+        raise ValueError(f"'{name}' is no plain file name")
+    return name
+
+
+# Any: `_plain` has looked at every value, and pydantic's JsonValue would do so again.
+Json = Annotated[dict[str, Any], BeforeValidator(_plain)]
+
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+Count = Annotated[int, Field(ge=0)]
+
+
+Seconds = Annotated[float, Field(ge=0)]
+
+
+Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_utc)]
+
+
+FileName = Annotated[str, AfterValidator(_beside)]
+
+
+class _Part(BaseModel):
+    # strict: a number stored as a string is an error, not a number.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class TaskPart(_Part):
+    """The question: which task, in which version, under which protocol, on which data."""
+
+    name: Name
+    version: Annotated[int, Field(ge=1)]
+    protocol: Name
+    source: Annotated[str, Field(min_length=1, description="the data that was found: mnist, digits")]
+    options: Json = Field(default_factory=dict, description="every option of the task, as resolved")
+
+    @property
+    def row_options(self) -> dict[str, Any]:
+        """The options that make a row: an option "source" (auto, mnist) only led to `source`."""
+        return {name: value for name, value in self.options.items() if name != "source"}
+
+
+class ModelPart(_Part):
+    """Who answered it."""
+
+    name: Name
+    variant: Annotated[str, Field(description="a named configuration of the model's card; '' is none")] = ""
+    kind: Literal["model", "control"] = "model"
+    title: str = ""
+    code_hash: Annotated[str, Field(description="the hash of the plug-in's folder")]
+
+
+class SamplerPart(_Part):
+    """The sampler that was scored, with every knob as resolved."""
+
+    name: Name
+    knobs: Json = Field(default_factory=dict)
+
+
+class Curves(_Part):
+    """What training logged: entry i of each series belongs to `step[i]` and `seconds[i]`.
+
+    A series holds null where nothing was logged at that step.
+    """
+
+    step: list[Count] = Field(default_factory=list)
+    seconds: list[Seconds] = Field(default_factory=list)
+    series: dict[str, list[float | None]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Curves:
+        lengths = {"seconds": len(self.seconds)} | {name: len(v) for name, v in self.series.items()}
+        for name, length in lengths.items():
+            if length != len(self.step):
+                raise ValueError(f"{name} has {length} entries, step has {len(self.step)}")
+        return self
+
+
+class Git(_Part):
+    """The project's checkout; `dirty` when its code differs from the commit."""
+
+    commit: Name
+    dirty: bool
+
+
+class Cpu(_Part):
+    """The processor; `threads` is what torch was allowed to use."""
+
+    model: str
+    physical_cores: Annotated[int, Field(ge=1)] | None = None
+    logical_cores: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1)]
+
+
+class Gpu(_Part):
+    """The graphics card; `peak_memory` is what this process held at most, in bytes."""
+
+    name: str
+    driver: str | None = None
+    cuda: str | None = None
+    peak_memory: Count
+    shared: Annotated[
+        bool, Field(description="other runs used it at the same time: no seconds here are a timing")
+    ] = False
+
+
+class Flags(_Part):
+    """The switches of torch that can move a number."""
+
+    tf32_matmul: bool
+    tf32_cudnn: bool
+    deterministic_algorithms: bool
+    cudnn_deterministic: bool
+    cudnn_benchmark: bool
+
+
+class Provenance(_Part):
+    """Code, packages, hardware and data behind a result, without any path, user or host name."""
+
+    ebbench: Name
+    git: Git | None
+    packages: dict[str, str]
+    python: Name
+    platform: Name
+    device: Name
+    cpu: Cpu
+    gpu: Gpu | None
+    flags: Flags
+    data_hashes: Annotated[dict[str, str], Field(description="SHA-256 by file name")]
+    code_hash: Annotated[str, Field(description="the hash of the model's folder")]
+    command: str
+
+
+class BasePart(_Part):
+    """The trained model that a training built on, and what that had cost by itself."""
+
+    name: Name
+    variant: str = ""
+    code_hash: Annotated[str, Field(description="the hash of the plug-in's folder")]
+    config: Json = Field(default_factory=dict)
+    hash: Annotated[str, Field(description="the hash of its training")]
+    steps: Count
+    seconds: Seconds
+    base: BasePart | None = None
+
+
+class Training(_Part):
+    """The training that the scored state came from; it may be older than the scoring."""
+
+    hash: Annotated[str, Field(description="the hash of all that determined the trained state")]
+    steps: Count
+    seconds: Seconds
+    steps_per_second: Annotated[float, Field(ge=0)] | None = None
+    stopped_by: Literal["steps", "time", "none"]
+    parameters: Annotated[int, Field(ge=0, description="the number of trainable parameters")]
+    base: Annotated[
+        BasePart | None, Field(description="what it built on; of several parts the first one's")
+    ] = None
+    curves: Curves = Field(default_factory=Curves)
+    evaluations: Annotated[
+        Curves, Field(description="what the task measured on the untrained model and after each epoch")
+    ] = Field(default_factory=Curves)
+    provenance: Annotated[
+        Provenance | None, Field(description="where it was trained, if that is known; else as the result's")
+    ] = None
+
+
+class ScoringPart(_Part):
+    """The scoring: its own hash, and what it cost."""
+
+    hash: Annotated[str, Field(description="the hash of all that determined the metrics")]
+    seconds: Seconds
+    samples_per_second: Annotated[float, Field(ge=0)] | None = None
+    samples: Count | None = None
+    diagnostics: Annotated[
+        dict[str, float], Field(description="means of what the sampler said of its draws, such as acceptance")
+    ] = Field(default_factory=dict)
+
+
+class PartOfResult(_Part):
+    """One of several trainings that a task makes one score of: a held-out digit, a dimension."""
+
+    name: Name
+    metrics: dict[str, float]
+    details: Json = Field(default_factory=dict)
+    training: Training
+    scoring: ScoringPart
+
+
+class Verification(_Part):
+    """How far the maintainers confirmed the numbers, when, and what they found.
+
+    `details["digest"]` is the SHA-256 of all else in the result: what was edited since is not verified.
+    """
+
+    tier: Tier
+    checked: Time | None = None
+    details: Json = Field(default_factory=dict)
+
+
+class Result(_Part):
+    """One scored run: one model, one task, one sampler, one seed."""
+
+    schema_version: Literal[2] = 2
+    run_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=,@-]*$")]
+    created: Annotated[Time, Field(description="UTC, in whole seconds")]
+    task: TaskPart
+    model: ModelPart
+    sampler: SamplerPart | None = None
+    score: Annotated[str, Field(description="the model's declared score, where the task asks for one")] = ""
+    budget: Name
+    config: Json = Field(default_factory=dict, description="every knob of the model, as resolved")
+    overrides: Json = Field(default_factory=dict, description="the knobs that --set changed")
+    seed: int
+    metrics: dict[str, float]
+    details: Json = Field(default_factory=dict)
+    training: Annotated[Training, Field(description="of all parts together where there are several")]
+    scoring: ScoringPart
+    parts: list[PartOfResult] = Field(default_factory=list)
+    pictures: Annotated[dict[str, FileName], Field(description="name to file beside this one")] = Field(
+        default_factory=dict
+    )
+    provenance: Provenance
+    verification: Verification | None = None
+
+    @property
+    def tier(self) -> Tier:
+        """How the numbers were confirmed; "claimed" when nobody has looked, or not at what stands here."""
+        found = self.verification
+        if found is None or found.tier == "claimed":
+            return "claimed"
+        return found.tier if found.details.get("digest") == self.digest() else "claimed"
+
+    @property
+    def trainings(self) -> frozenset[str]:
+        """The hashes of the trainings that it scores: its own, or its parts'."""
+        return frozenset(part.training.hash for part in self.parts) or frozenset({self.training.hash})
+
+    def digest(self) -> str:
+        """The SHA-256 of all but the verification, which is bound to it."""
+        # Without defaults: an optional field that a later version adds must not unbind what was verified.
+        rest = self.model_dump(mode="json", exclude={"verification"}, exclude_defaults=True)
+        return hashlib.sha256(canonical(rest).encode()).hexdigest()
+
+    def row_key(self) -> str:
+        """What makes one row of a table: results that differ only in their seed share it.
+
+        Canonical JSON of the task (name, version, options, protocol, source), the model (name,
+        variant), the overrides (of the model's and the sampler's knobs), the sampler, the declared
+        score and the budget.
+        """
+        return canonical(
+            {
+                "task": {**self.task.model_dump(), "options": self.task.row_options},
+                "model": [self.model.name, self.model.variant],
+                "overrides": self.overrides,
+                "sampler": self.sampler.name if self.sampler else None,
+                "score": self.score,
+                "budget": self.budget,
+            }
+        )
+
+
+def now() -> str:
+    """The time as results hold it: UTC, ISO 8601, whole seconds, "2026-01-31T09:00:00Z"."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def canonical(value: Any) -> str:
+    """`value` as JSON with sorted keys, two spaces of indent and no NaN (ValueError)."""
+    return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def build(raw: Mapping[str, Any], *, where: str = "") -> Result:
+    """The result that `raw` describes; ResultError names each field that does not fit."""
+    try:
+        return Result.model_validate(dict(raw))
+    except ValidationError as error:
+        raise ResultError(
+            f"a result does not fit schema version {SCHEMA_VERSION}: {_explain(error)}",
+            where=where,
+            expected="the fields of ebbench/result.schema.json",
+        ) from error
+
+
+def _explain(error: ValidationError, most: int = 5) -> str:
+    found = error.errors(include_url=False, include_context=False)
+    lines = []
+    for item in found[:most]:
+        field = ".".join(str(part) for part in item["loc"]) or "result"
+        value = repr(item["input"])
+        # A missing field's "input" is the whole object around it: no help to anyone.
+        shown = "" if item["type"] == "missing" or len(value) > 60 else f" (found {value})"
+        lines.append(f"{field}: {item['msg']}{shown}")
+    if len(found) > most:
+        lines.append(f"and {len(found) - most} more")
+    return "; ".join(lines)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a result, as committed in `result.schema.json`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Result.model_json_schema(mode="validation"),
+    }
+
+
+if __name__ == "__main__":
+    print(canonical(schema()))

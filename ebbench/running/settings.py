@@ -1,0 +1,42 @@
+"""Where and how to run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ebbench.data.store import Store
+from ebbench.record import schema
+from ebbench.running.progress import Reporter
+from ebbench.running.training import CHECKPOINT_SECONDS
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A result, where it is, and whether it was there before."""
+
+    result: schema.Result
+    path: Path
+    existed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where and how to run; nothing here may move a score.
+
+    With `trainings`, hashes, none but these is scored and nothing is trained; all else is an error.
+    """
+
+    device: torch.device
+    results: Path
+    store: Store
+    force: bool = False
+    trainings: frozenset[str] | None = None
+    # Where to keep what the task is given, by name (artefacts.py).
+    record: dict[str, np.ndarray] | None = None
+    reporter: Reporter = dataclasses.field(default_factory=Reporter)
+    checkpoint_seconds: float = CHECKPOINT_SECONDS

@@ -1,0 +1,258 @@
+"""What exactly is run: the resolved values of a run, and the hashes that identify it.
+
+Two identities. The *training* hash covers all that determined the trained state: the data (files,
+source, the task's data key), the model's code, the configuration, the budget, the seed. The *scoring*
+hash adds the task's version and options, the protocol, the sampler and its knobs. So a new sampler,
+protocol or task version scores a stored training again and never repeats it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ebbench import contract
+from ebbench.errors import ContractError, PluginError, UsageError, unknown
+from ebbench.plugins import cards, introspection, loader
+from ebbench.plugins.budgets import BUDGETS, MINUTES, budget_knobs, budget_values
+from ebbench.plugins.configs import _build, check_knobs
+from ebbench.running.request import Request
+from ebbench.running.words import as_toml, split_variant
+from ebbench.storage.hashing import content_hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A request resolved against the plug-ins: every value that a run of it uses, but for the seed.
+
+    `overrides` are the values that `--set` changed, by key, and part of a row's identity. `base` is the
+    training that the model builds on. `sampler` is "" for a model without one, `knobs` the sampler's values
+    under this protocol. `score` is the declared score where the task asks for one, else "".
+    """
+
+    task: loader.Plugin
+    options: Any
+    protocol: str
+    model: loader.Plugin
+    variant: str
+    control: bool
+    config: Any
+    budget: str
+    minutes: float | None
+    sampler: str
+    knobs: Mapping[str, Any]
+    score: str
+    overrides: Mapping[str, Any]
+    base: Spec | None = None
+
+    def training_key(self, task: contract.Task, seed: int) -> dict[str, Any]:
+        """All that determines the trained state, as JSON values."""
+        key: dict[str, Any] = {
+            "data": {"source": task.source, "files": dict(task.data_hashes), "key": task.data_key()},
+            "model": self.model.name,
+            "code": self.model.code_hash,
+            "config": dataclasses.asdict(self.config),
+            "budget": self.budget,
+            "minutes": self.minutes,
+            "seed": seed,
+        }
+        if self.base is not None:
+            key["base"] = self.base.training_key(task, seed)
+        if evaluates(task):
+            # What is taken along a training cannot be taken again from its end.
+            taken = {"task": self.task.name, "version": task.version, "protocol": self.protocol}
+            key["evaluations"] = taken | {"options": dataclasses.asdict(task.options)}
+        return key
+
+    def scoring_key(self, task: contract.Task, seed: int) -> dict[str, Any]:
+        """All that determines the score, as JSON values."""
+        key = {
+            "training": content_hash(self.training_key(task, seed)),
+            "task": self.task.name,
+            "version": task.version,
+            # As the task settled them: what "auto" stood for, not that it was asked for.
+            "options": dataclasses.asdict(task.options),
+            "protocol": self.protocol,
+            "sampler": self.sampler,
+            "knobs": dict(self.knobs),
+        }
+        return key | ({"score": self.score} if self.score else {})
+
+    def changed_options(self) -> dict[str, Any]:
+        """The task's options that differ from their defaults."""
+        defaults = dataclasses.asdict(type(self.options)())
+        return {k: v for k, v in dataclasses.asdict(self.options).items() if v != defaults[k]}
+
+    def run_id(self, task: contract.Task, seed: int) -> str:
+        """A file name that a person can read and that differs wherever the run does."""
+        digest = content_hash(self.scoring_key(task, seed))[:10]
+        # As the task settled them, such as stacks=4 -> stacks4; a file that was given is named by the task.
+        # What may be "auto" is not said: the name must be the same whether it was asked for or came so.
+        defaults = dataclasses.asdict(type(self.options)())
+        said = [
+            f"{k}{as_toml(v)}"
+            for k, v in sorted(dataclasses.asdict(task.options).items())
+            if defaults[k] not in ("auto", v)
+        ]
+        parts = [self.variant, self.budget, self.protocol, self.sampler or self.score, task.source, *said]
+        name = "-".join(part for part in [*parts, f"s{seed}", digest] if part)
+        return re.sub(r"[^A-Za-z0-9._+=,@-]", "_", name)
+
+    def command(self, seed: int) -> str:
+        """The command that repeats this run, without what belongs to one machine."""
+        model = f"{self.model.name}:{self.variant}" if self.variant else self.model.name
+        words = ["ebbench run", f"--task {self.task.name}", f"--model {model}", f"--budget {self.budget}"]
+        words += [f"--protocol {self.protocol}", f"--sampler {self.sampler}" if self.sampler else ""]
+        set_values = self.changed_options() | dict(self.overrides)
+        settings = [f"{key}={as_toml(value)}" for key, value in sorted(set_values.items())]
+        words += [f"--set {shlex.quote(setting)}" for setting in settings]
+        return " ".join(word for word in [*words, f"--seeds {seed}"] if word)
+
+
+def evaluates(task: contract.Task) -> bool:
+    """Whether the task takes numbers along training."""
+    return type(task).evaluate is not contract.Task.evaluate
+
+
+def resolve(request: Request) -> Spec:
+    """Load the plug-ins and settle every value. Raises UsageError or PluginError, each with a cure."""
+    task = loader.load("task", request.task)
+    model_name, _, variant = split_variant(request.model)
+    model = loader.load("model", model_name)
+    protocols = task.cls.protocols
+    protocol = request.protocol or next(iter(protocols))
+    if protocol not in protocols:
+        raise unknown("protocol", protocol, protocols, where=f"task '{task.name}'")
+    if request.budget not in BUDGETS:
+        raise unknown("budget", request.budget, BUDGETS)
+    card: cards.ModelCard = model.card
+    if variant and variant not in card.variants:
+        raise unknown("variant", variant, card.variants, where=f"model '{model.name}'")
+    if task.cls.needs not in introspection.capabilities(model.cls):
+        raise ContractError(
+            f"model '{model.name}' cannot do task '{task.name}'",
+            where=f"class {model.cls.__name__} in {model.folder.name}/model.py",
+            expected=f"the capability '{task.cls.needs}'",
+            fix=f"define the method '{task.cls.needs}', or choose a task that the model can do: "
+            "`ebbench list` shows which",
+        )
+    sampler = _choose_sampler(task, model, request.sampler)
+    score = _declared_score(task, model, variant, protocol)
+    defaults = introspection.knobs(introspection.samplers(model.cls)[sampler]) if sampler else {}
+    chosen = _sort_settings(request.set, task, model, sampler, defaults)
+
+    values = budget_values(model, request.budget, task.name, variant)
+    minutes = values.pop(MINUTES, None)
+    where = f"card.toml of '{model.name}'"
+    config = _build(model.cls.Config, {}, values, where)
+    config = _build(model.cls.Config, dataclasses.asdict(config), chosen["config"], "--set")
+    knobs = dict(defaults) | check_knobs(card.samplers.get(sampler, {}).get(protocol, {}), defaults, where)
+    knobs |= check_knobs(
+        budget_knobs(model, request.budget, task.name, variant).get(sampler, {}), defaults, where
+    )
+    knobs |= check_knobs(chosen["knobs"], defaults, "--set")
+    overrides = {key: getattr(config, key) for key in chosen["config"]}
+    overrides |= {f"{sampler}.{key}": knobs[key] for key in chosen["knobs"]}
+    return Spec(
+        task=task,
+        options=_build(task.cls.Options, {}, chosen["options"], "--set"),
+        protocol=protocol,
+        model=model,
+        variant=variant,
+        control=card.kind == "control" or bool(variant and card.variants[variant].control),
+        config=config,
+        budget=request.budget,
+        minutes=None if minutes is None else float(minutes),
+        sampler=sampler,
+        knobs=knobs,
+        score=score,
+        overrides=overrides,
+        base=_base(request, model, config),
+    )
+
+
+def _base(request: Request, model: loader.Plugin, config: Any) -> Spec | None:
+    """The model that this one builds on, at the same task, protocol and budget, with its own settings."""
+    if not model.cls.builds_on:
+        return None
+    name = getattr(config, model.cls.builds_on)
+    # Its own settings and not the request's: they are the options of the task alone.
+    task = loader.load("task", request.task)
+    options = {f.name for f in dataclasses.fields(task.cls.Options)}
+    settings = {key: value for key, value in request.set.items() if key in options}
+    base = loader.load("model", split_variant(name)[0])
+    missing = [need for need in model.cls.base_needs if not hasattr(base.cls, need)]
+    if missing:
+        raise UsageError(
+            f"'{name}' cannot be what '{model.name}' builds on: it has no {' and no '.join(missing)}",
+            where=f"--set {model.cls.builds_on}={name}",
+            expected="a model with " + ", ".join(model.cls.base_needs),
+            fix="choose another, such as " + str(getattr(model.cls.Config(), model.cls.builds_on)),
+        )
+    return resolve(dataclasses.replace(request, model=name, sampler="", set=settings))
+
+
+def _choose_sampler(task: loader.Plugin, model: loader.Plugin, asked: str) -> str:
+    known = introspection.samplers(model.cls)
+    if asked and asked not in known:
+        raise unknown("sampler", asked, known, where=f"model '{model.name}'")
+    if asked or task.cls.needs != "sample":
+        return asked
+    # The one that the method `sample` is, under whatever name.
+    plain = getattr(model.cls, "sample", None)
+    return next((name for name, method in known.items() if method is plain), next(iter(known)))
+
+
+def _declared_score(task: loader.Plugin, model: loader.Plugin, variant: str, protocol: str) -> str:
+    """The score that the card declares: the variant's, the protocol's, the model's, else the energy."""
+    if task.cls.needs != "energy":
+        return ""
+    card: cards.ModelCard = model.card
+    known = introspection.scores(model.cls)
+    chosen = card.variants[variant].score if variant else ""
+    chosen = chosen or card.scores.get(task.name, {}).get(protocol, "") or card.score
+    if (chosen or "energy") not in known:
+        raise ContractError(
+            f"the declared score '{chosen}' is none that the model has"
+            if chosen
+            else "the model has no 'energy' and its card declares no other score",
+            where=f"card.toml of '{model.name}'",
+            expected="one of " + ", ".join(sorted(known)),
+            fix='name it there: score = "..."',
+        )
+    return chosen or "energy"
+
+
+def _sort_settings(
+    settings: Mapping[str, Any],
+    task: loader.Plugin,
+    model: loader.Plugin,
+    sampler: str,
+    knobs: Mapping[str, Any],
+) -> dict[str, dict[str, Any]]:
+    """Which setting is whose: a task option, a config field, or a knob (`sampler.knob`)."""
+    options = {f.name for f in dataclasses.fields(task.cls.Options)}
+    config = {f.name for f in dataclasses.fields(model.cls.Config)}
+    dotted = {f"{sampler}.{name}": name for name in knobs}
+    sorted_: dict[str, dict[str, Any]] = {"options": {}, "config": {}, "knobs": {}}
+    for key, value in settings.items():
+        if key in options & config:
+            raise PluginError(
+                f"'{key}' is both an option of task '{task.name}' and a knob of model '{model.name}'",
+                where=f"{model.folder.name}/model.py",
+                fix=f"rename '{key}' in the model's Config",
+            )
+        if key in options:
+            sorted_["options"][key] = value
+        elif key in config:
+            sorted_["config"][key] = value
+        elif key in dotted:
+            sorted_["knobs"][dotted[key]] = value
+        else:
+            where = f"--set, for task '{task.name}' and model '{model.name}'"
+            raise unknown("key", key, options | config | set(dotted), where=where)
+    return sorted_

@@ -1,0 +1,254 @@
+"""Run: what a method sees of the engine while it trains.
+
+The loop belongs to the method; inside `run.batches` the engine keeps it alive: it draws the batches,
+shows progress, gathers the curves, saves a checkpoint every so often and on SIGTERM, goes on from it
+after any interruption, and ends the training when its wall-clock limit is reached.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ebbench.device import shared_gpu
+from ebbench.errors import ContractError, Diverged
+from ebbench.running import seeds
+from ebbench.running.progress import Reporter
+from ebbench.running.signals import StopRequest
+from ebbench.storage import state
+from ebbench.storage.hashing import derive_seed
+
+if TYPE_CHECKING:
+    from ebbench.contract import Data, Model
+from ebbench.running.curves import Curves
+
+CHECKPOINT_SECONDS = 60.0
+
+
+# A curve has at most this many points a training loop.
+CURVE_POINTS = 200
+
+
+class TrainingRun:
+    """One training in progress. Methods use `batches`, `log`, `device`, `progress`, `epoch_ends`; no more.
+
+    `most_steps` cuts every loop short: the contract suite wants a training that is real but brief.
+    `evaluate(step)` is called on the untrained model, after each epoch and at the end; it must leave
+    no trace in the model, and its time and random numbers are none of the training's.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        folder: Path,
+        *,
+        seed: int,
+        device: torch.device,
+        stop: StopRequest,
+        reporter: Reporter,
+        minutes: float | None = None,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        most_steps: int | None = None,
+        curve_points: int = CURVE_POINTS,
+        evaluate: Callable[[int], Mapping[str, float]] | None = None,
+    ) -> None:
+        self.device = device
+        self.curves = Curves()
+        self.evaluations = Curves()
+        self.steps = 0  # over all loops
+        self.stopped_by = "none"
+        self.examples = 0
+        self.shared = shared_gpu(device)  # at any time of the training
+        self._model, self._seed = model, seed
+        self._stop, self._reporter = stop, reporter
+        self._limit = math.inf if minutes is None else 60.0 * minutes
+        self._checkpoint = folder / "checkpoint.json"
+        self._checkpoint_seconds = checkpoint_seconds
+        self._most_steps = most_steps
+        self._curve_points = curve_points
+        self._evaluate = evaluate
+        self._loop = 0
+        self._position = 0
+        self._total = 0
+        self._per_epoch = 1
+        self._window: dict[str, list[Tensor | float]] = {}
+        self._seconds_before = 0.0
+        self._began = time.perf_counter()
+        self._saved: dict[str, Any] | None = None
+        if self._checkpoint.exists():
+            self._saved = state.load(self._checkpoint, device)
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of training, over all interruptions."""
+        return self._seconds_before + time.perf_counter() - self._began
+
+    @property
+    def progress(self) -> float:
+        """How much of the present loop is done, from 0 to 1: for schedules."""
+        return self._position / self._total if self._total else 0.0
+
+    @property
+    def epoch_ends(self) -> bool:
+        """Whether the present step is the last of a pass over the data or of its loop."""
+        return (self._position + 1) % self._per_epoch == 0 or self._position + 1 == self._total
+
+    def batches(
+        self, data: Data, *, size: int, steps: int | None = None, epochs: int | None = None
+    ) -> Iterator[Tensor]:
+        """Batches of real examples, (size, *data.spec.shape), one a step, that survive interruptions.
+
+        With `steps`, each batch is drawn with replacement. With `epochs`, the data are shuffled anew
+        for each epoch and the incomplete last batch is left out. What has to survive an interruption
+        must be on the model, with a `state_dict`, when the loop begins. Several loops may follow one
+        another; those that were finished before an interruption are passed over.
+        """
+        per_epoch = len(data) // size
+        if (steps is None) == (epochs is None) or size < 1 or (epochs is not None and per_epoch < 1):
+            raise ContractError(
+                f"run.batches(size={size}, steps={steps}, epochs={epochs}) on {len(data)} examples",
+                expected="steps or epochs, one of them, and a batch no larger than the data set",
+                fix="change the call in the model's train()",
+            )
+        loop, self._loop = self._loop, self._loop + 1
+        self._per_epoch = max(1, per_epoch)
+        self._total = steps if steps is not None else (epochs or 0) * per_epoch
+        if self._most_steps is not None:
+            self._total = min(self._total, self._most_steps)
+        self._position = 0
+        out_of_time = False
+        if self._saved is not None:
+            if not self._resume(loop):
+                return
+            # It may have been saved at the limit, and stopped in the evaluation after it.
+            out_of_time = self.seconds > self._limit
+        window = max(1, self._total // self._curve_points)
+        last_save = time.perf_counter()
+        pause = self._checkpoint_seconds
+        generator = torch.Generator(device=data.device)
+        order: Tensor | None = None
+        self._reporter.begin("training", self._total, self._position)
+        self._stop.safe_points = True
+        try:
+            while self._position < self._total and not out_of_time:
+                # The indices of a step depend on its number alone, so they need no saved state.
+                if steps is not None:
+                    generator.manual_seed(derive_seed(self._seed, "batch", loop, self._position))
+                    index = torch.randint(len(data), (size,), generator=generator, device=data.device)
+                else:
+                    epoch, within = divmod(self._position, per_epoch)
+                    if order is None or within == 0:
+                        generator.manual_seed(derive_seed(self._seed, "epoch", loop, epoch))
+                        order = torch.randperm(len(data), generator=generator, device=data.device)
+                    index = order[within * size : (within + 1) * size]
+                if self._position % self._per_epoch == 0:
+                    self._take_evaluation()
+                yield data[index]
+                self._position += 1
+                self.steps += 1
+                self.examples += size
+                if self._position % window == 0 or self._position == self._total:
+                    self._close_window()
+                now = time.perf_counter()
+                out_of_time = self.seconds > self._limit
+                if self._stop.signal is not None or out_of_time or now - last_save > pause:
+                    self._save(loop)
+                    # Saving may take a hundredth of the time, no more.
+                    last_save = time.perf_counter()
+                    pause = max(self._checkpoint_seconds, 100.0 * (last_save - now))
+                if self._stop.signal is not None:
+                    raise self._stop.stopped(f"training saved at step {self._position} of {self._total}")
+            self.stopped_by = "steps" if self._position == self._total else "time"
+            self._take_evaluation()
+        finally:
+            self._stop.safe_points = False
+            self._reporter.end()
+
+    def log(self, **scalars: Tensor | float) -> None:
+        """Give this step's scalars to the curves and the progress line. Tensors are not waited for."""
+        for name, value in scalars.items():
+            kept = value.detach() if isinstance(value, Tensor) else float(value)
+            self._window.setdefault(name, []).append(kept)
+
+    def finish(self) -> None:
+        """The engine's last word: the trained model is evaluated too, whatever trained it."""
+        self._take_evaluation()
+
+    def _take_evaluation(self) -> None:
+        if self._evaluate is None or self.evaluations.step[-1:] == [self.steps]:
+            return
+        seconds, random = self.seconds, seeds.capture()
+        values = self._evaluate(self.steps)
+        seeds.restore(random)
+        self._seconds_before, self._began = seconds, time.perf_counter()
+        self.evaluations.add(self.steps, seconds, values)
+
+    def _close_window(self) -> None:
+        means = {name: _mean(values) for name, values in self._window.items()}
+        for name, mean in means.items():
+            if not math.isfinite(mean):
+                raise Diverged(
+                    f"training diverged: '{name}' is {mean} at or before step {self._position}",
+                    where=f"model '{type(self._model).__name__}', step {self._position} of {self._total}",
+                    expected="finite losses",
+                    fix="lower the learning rate or raise the penalty (--set key=value)",
+                )
+        self._window = {}
+        self.curves.add(self.steps, self.seconds, means)
+        self._reporter.update(self._position, means)
+
+    def _save(self, loop: int) -> None:
+        # Half-gathered window values become numbers; a mean of float64 does not care.
+        window = {name: [float(v) for v in values] for name, values in self._window.items()}
+        state.save(
+            {
+                "model": self._model.state_dict(),
+                "random": seeds.capture(),
+                "loop": loop,
+                "position": self._position,
+                "steps": self.steps,
+                "examples": self.examples,
+                "seconds": self.seconds,
+                "shared": self.shared,
+                "curves": vars(self.curves),
+                "evaluations": vars(self.evaluations),
+                "window": window,
+            },
+            self._checkpoint,
+        )
+
+    def _resume(self, loop: int) -> bool:
+        """Go back to the checkpoint; False if it lies in a later loop than this one."""
+        saved = self._saved
+        assert saved is not None
+        if loop < saved["loop"]:
+            # What exists already gets its state now: the code up to the next loop may use it.
+            present = self._model.state_dict().keys()
+            self._model.load_state_dict({k: v for k, v in saved["model"].items() if k in present})
+            return False
+        self._model.load_state_dict(saved["model"])
+        self._position, self.steps, self.examples = saved["position"], saved["steps"], saved["examples"]
+        self._seconds_before, self._began = saved["seconds"], time.perf_counter()
+        self.shared = self.shared or saved.get("shared", False)
+        self.curves = Curves(**saved["curves"])
+        self.evaluations = Curves(**saved.get("evaluations", {}))
+        self._window = {name: list(values) for name, values in saved["window"].items()}
+        seeds.restore(saved["random"])
+        self._saved = None
+        self._reporter.note(f"going on from the checkpoint at step {self._position} of {self._total}")
+        return True
+
+
+def _mean(values: list[Tensor | float]) -> float:
+    # Summed in float64 in the order they came, whether or not some were saved and read back.
+    tensors = [v for v in values if isinstance(v, Tensor)]
+    if tensors:
+        fetched = iter(torch.stack([t.reshape(()) for t in tensors]).double().cpu().tolist())
+        values = [next(fetched) if isinstance(v, Tensor) else v for v in values]
+    return math.fsum(float(v) for v in values) / len(values)

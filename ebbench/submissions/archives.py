@@ -1,0 +1,216 @@
+"""A zip file with a manifest: how files travel between machines and people, and are checked on arrival.
+
+`manifest.json` holds a format and the SHA-256 of every other entry. Nothing of an archive is trusted before
+it is checked: names are of the forms that its kind allows and no others, sizes are bounded before anything
+is unpacked, every entry is the one that the manifest names, and nothing is extracted to a path that the
+archive chooses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import lzma
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ebbench.errors import BundleError, StorageError
+from ebbench.storage.files import write_atomically
+
+MANIFEST = "manifest.json"
+
+
+MOST_MANIFEST = 32 << 20
+
+
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+# What zipfile raises for entries that are encrypted, of an unknown kind, broken, or before the file's begin.
+BROKEN = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    EOFError,
+    OSError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What an archive is called, who makes it, and what may be in it.
+
+    `names` are the entries' names; `required` must be there; `most` gives the bytes that one may unpack to.
+    `most_entries` and `most_all` bound their number and their bytes together, `most_kept` the bytes of those
+    that are kept in memory.
+    """
+
+    what: str
+    maker: str
+    format: int
+    names: re.Pattern[str]
+    required: Collection[str]
+    most: Callable[[str], int]
+    most_entries: int
+    most_all: int
+    most_kept: int
+
+    def refused(self, where: Path | str, found: str, expected: str = "") -> BundleError:
+        """The error that says why; what a stranger wrote, names among it, may be as long as he likes."""
+        name = where.name if isinstance(where, Path) else where
+        return BundleError(
+            f"the {self.what} is refused: {found[:500]}",
+            where=name,
+            expected=expected or f"a {self.what} of `{self.maker}`",
+        )
+
+
+def write(path: Path, kind: Kind, entries: Mapping[str, bytes]) -> None:
+    """Pack `entries`; the same content is the same file. Raises StorageError."""
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(entries.items())}
+    manifest = json.dumps({"format": kind.format, "files": files}, indent=2).encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in [(MANIFEST, manifest), *sorted(entries.items())]:
+            packed.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        raise StorageError(
+            f"the {kind.what} cannot be written: {error.strerror or error}", where=str(path)
+        ) from error
+
+
+def read(path: Path, kind: Kind, keep: Callable[[str], bool]) -> tuple[str, dict[str, str], dict[str, bytes]]:
+    """Check a whole archive: its own SHA-256, those of its entries, and the content of what `keep` names.
+
+    Raises BundleError for anything out of order, StorageError if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(
+            f"the {kind.what} cannot be read: {error.strerror or error}",
+            where=str(path),
+            expected=f"a {kind.what} of `{kind.maker}`",
+        ) from error
+    try:
+        if (count := _count(path)) > kind.most_entries:
+            raise kind.refused(path, f"{count:,} entries", f"at most {kind.most_entries:,}")
+        with zipfile.ZipFile(path) as packed:
+            return (digest, *_entries(packed, path, kind, keep))
+    except BROKEN as error:
+        raise kind.refused(path, f"it is no good zip file: {error}") from error
+
+
+def _count(path: Path) -> int:
+    """How many entries the end of a zip file says that it has; zipfile would read them all to count."""
+    with path.open("rb") as file:
+        end = file.seek(0, io.SEEK_END)
+        file.seek(max(0, end - 65_557))
+        tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    return int.from_bytes(tail[at + 10 : at + 12], "little") if at >= 0 else 0
+
+
+def entry(path: Path, kind: Kind, name: str) -> bytes:
+    """One entry of an archive that was checked."""
+    try:
+        with zipfile.ZipFile(path) as packed, packed.open(name) as file:
+            return limited(file, name, path, kind)
+    except BROKEN as error:
+        raise kind.refused(path, f"it is no good zip file: {error}") from error
+
+
+def limited(file: Any, name: str, path: Path, kind: Kind) -> bytes:
+    """All of an entry, however much its header says, up to what its kind allows."""
+    most = MOST_MANIFEST if name == MANIFEST else kind.most(name)
+    content: bytes = file.read(most + 1)
+    if len(content) > most:
+        raise kind.refused(path, f"{name} unpacks to more than it says", f"at most {most:,} bytes")
+    return content
+
+
+def _entries(
+    packed: zipfile.ZipFile, path: Path, kind: Kind, keep: Callable[[str], bool]
+) -> tuple[dict[str, str], dict[str, bytes]]:
+    """The manifest, which must name every entry, and the entries that are kept; all must fit it."""
+    infos = packed.infolist()
+    if len(infos) > kind.most_entries:
+        raise kind.refused(path, f"{len(infos):,} entries", f"at most {kind.most_entries:,}")
+    if odd_ones := [info for info in infos if info.compress_type not in METHODS]:
+        raise kind.refused(
+            path, f"{odd_ones[0].filename[:80]!r} is packed in an odd way", "deflated or stored"
+        )
+    names = [info.filename for info in infos]
+    for info in infos:
+        if info.filename != MANIFEST and not kind.names.fullmatch(info.filename):
+            raise kind.refused(
+                path, f"an entry called {info.filename[:80]!r}", f"the entries of a {kind.what}, no others"
+            )
+        mode = stat.S_IFMT(info.external_attr >> 16)
+        if mode not in (0, stat.S_IFREG):
+            raise kind.refused(path, f"{info.filename} is no plain file", "plain files, no links")
+        most = MOST_MANIFEST if info.filename == MANIFEST else kind.most(info.filename)
+        if info.file_size > most:
+            raise kind.refused(path, f"{info.filename} holds {info.file_size:,} bytes", f"at most {most:,}")
+    if len(set(names)) < len(names):
+        (twice, _), *_ = Counter(names).most_common(1)
+        raise kind.refused(path, f"{twice} stands twice", "each entry once")
+    if sum(info.file_size for info in infos) > kind.most_all:
+        raise kind.refused(path, "it unpacks to too much", f"at most {kind.most_all:,} bytes")
+    if sum(info.file_size for info in infos if keep(info.filename)) > kind.most_kept:
+        raise kind.refused(path, "its texts are too large", f"at most {kind.most_kept:,} bytes together")
+    for needed in (MANIFEST, *kind.required):
+        if needed not in names:
+            raise kind.refused(path, f"there is no {needed}")
+    manifest = _manifest(packed, path, kind)
+    if set(manifest) != set(names) - {MANIFEST}:
+        odd = sorted(set(manifest) ^ (set(names) - {MANIFEST}))
+        raise kind.refused(
+            path, f"the manifest and the entries differ in {', '.join(odd[:3])}", "all of them in both"
+        )
+    kept = {}
+    for name in manifest:
+        with packed.open(name) as file:
+            content = limited(file, name, path, kind)
+        found = hashlib.sha256(content).hexdigest()
+        if found != manifest[name]:
+            raise kind.refused(
+                path, f"{name} has the SHA-256 {found}", f"{manifest[name]}, as the manifest says"
+            )
+        if keep(name):
+            kept[name] = content
+    return manifest, kept
+
+
+def _manifest(packed: zipfile.ZipFile, path: Path, kind: Kind) -> dict[str, str]:
+    with packed.open(MANIFEST) as file:
+        content = limited(file, MANIFEST, path, kind)
+    expected = f'{{"format": {kind.format}, "files": {{name: SHA-256}}}}'
+    try:
+        raw: Any = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise kind.refused(path, f"manifest.json is no JSON: {error}", expected) from error
+    files = raw.get("files") if isinstance(raw, dict) else None
+    if not isinstance(files, dict) or raw.get("format") != kind.format:
+        raise kind.refused(path, "manifest.json is not understood", expected)
+    if not all(isinstance(v, str) and re.fullmatch(r"[0-9a-f]{64}", v) for v in files.values()):
+        raise kind.refused(path, "manifest.json has a value that is no SHA-256", expected)
+    return files

@@ -1,0 +1,229 @@
+"""A submission as one file: results, the arrays that their metrics come from, the card, the code as text.
+
+A bundle is a zip file:
+
+    manifest.json              format, and the SHA-256 of every other entry
+    card.toml, README.md       of the model
+    model/<file>               its code, which nobody runs unless asked to
+    results/<run id>.json      what is claimed
+    artefacts/<run id>.npz     what the metrics are computed from (artefacts.py)
+
+It comes from a stranger. Nothing in it is trusted before it is checked: names are of these forms and no
+others, sizes are bounded before anything is unpacked, arrays are read without pickle, and nothing is ever
+extracted to a path that the bundle names.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+import tomllib
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ebbench.errors import BundleError
+from ebbench.plugins import cards
+from ebbench.record import resultfiles, schema
+from ebbench.submissions import archives
+
+# With what comes before and after it, a file name is no longer than file systems take.
+RUN = r"[A-Za-z0-9][A-Za-z0-9._+=,@-]{0,149}"
+
+
+ARRAY = re.compile(
+    r"(?:[a-z0-9 -]{1,40}/)?(?:samples\.[\w-]{1,40}|scores\.\d{1,4}\.[\w-]{1,40})\.npy", re.ASCII
+)
+
+
+BARE = re.compile(r"(?:[a-z0-9 -]{1,40}/)?samples\.npy")
+
+
+# Entries, bytes of a text by where it lies, of an archive of arrays, and of all together when unpacked.
+MOST_ENTRIES, MOST_ARRAYS, MOST_ALL, MOST_TEXTS = 1000, 2 << 30, 8 << 30, 256 << 20
+
+
+MOST_TEXT = {"card.toml": 16 << 10, "README.md": 1 << 20, "model": 1 << 20, "results": 8 << 20}
+
+
+MOST_HEADER = 4096
+
+
+KIND = archives.Kind(
+    what="bundle",
+    maker="ebbench submit",
+    format=1,
+    names=re.compile(
+        rf"card\.toml|README\.md|model/[A-Za-z0-9_][A-Za-z0-9_.-]{{0,100}}"
+        rf"|results/{RUN}\.json|artefacts/{RUN}\.npz"
+    ),
+    required=("card.toml",),
+    most=lambda name: MOST_TEXT.get(name.partition("/")[0], MOST_ARRAYS),
+    most_entries=MOST_ENTRIES,
+    most_all=MOST_ALL,
+    most_kept=MOST_TEXTS,
+)
+
+
+# What numpy raises for a header of an array that is none: it tokenizes and evaluates a literal.
+HEADER_ERRORS = (
+    ValueError,
+    SyntaxError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    tokenize.TokenError,
+)
+
+
+KINDS = (np.dtype(np.uint8), np.dtype(np.float32))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was checked: its card, the SHA-256 and the text of its entries, its results by run id."""
+
+    path: Path
+    sha256: str
+    card: cards.ModelCard
+    digests: Mapping[str, str]
+    texts: Mapping[str, bytes]
+    results: Mapping[str, schema.Result]
+
+    def arrays(self, run_id: str) -> dict[str, np.ndarray]:
+        """The arrays of one result. Raises BundleError for what is no plain array."""
+        name = f"artefacts/{run_id}.npz"
+        return read_arrays(io.BytesIO(archives.entry(self.path, KIND, name)), name)
+
+
+def write(
+    path: Path,
+    *,
+    folder: Path | None,
+    card: bytes,
+    results: Mapping[str, schema.Result],
+    arrays: Mapping[str, Mapping[str, np.ndarray]],
+) -> None:
+    """Pack a bundle; `folder` is the model's, whose code goes along, `card` the text of its card."""
+    entries: dict[str, bytes] = {"card.toml": card}
+    if folder is not None:
+        for file in sorted(folder.iterdir()):
+            if (
+                file.is_file()
+                and not file.name.startswith(".")
+                and file.name not in ("card.toml", "README.md")
+            ):
+                entries[f"model/{file.name}"] = file.read_bytes()
+            elif file.is_dir() and not file.name.startswith((".", "__pycache__")):
+                raise BundleError(
+                    f"'{file.name}' cannot go into a bundle",
+                    where=str(folder),
+                    expected="a folder of files, without folders",
+                    fix="move its files up",
+                )
+        if (folder / "README.md").is_file():
+            entries["README.md"] = (folder / "README.md").read_bytes()
+    for run_id, made in results.items():
+        text = schema.canonical(made.model_dump(mode="json")) + "\n"
+        entries[f"results/{run_id}.json"] = text.encode()
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **dict(arrays[run_id]))  # type: ignore[arg-type]
+        entries[f"artefacts/{run_id}.npz"] = buffer.getvalue()
+    for name in entries:
+        if not KIND.names.fullmatch(name):
+            raise BundleError(
+                f"'{name}' cannot go into a bundle",
+                where=str(folder or path),
+                expected="files directly in the model's folder, named in letters, digits, '_', '.' and '-'",
+                fix="move or rename the file",
+            )
+    archives.write(path, KIND, entries)
+
+
+def read(path: Path) -> Bundle:
+    """Check a bundle and read all of it but the arrays. Raises BundleError for anything out of order."""
+    digest, digests, texts = archives.read(path, KIND, lambda name: not name.startswith("artefacts/"))
+    results = {}
+    for name, text in texts.items():
+        if name.startswith("results/"):
+            made = resultfiles.parse(text, where=f"{path.name}: {name}")
+            if name != f"results/{made.run_id}.json":
+                raise KIND.refused(path, f"{name} holds the run id '{made.run_id}'", "the run id as its name")
+            results[made.run_id] = made
+            if f"artefacts/{made.run_id}.npz" not in digests:
+                raise KIND.refused(path, f"{name} has no artefacts", f"artefacts/{made.run_id}.npz")
+    if not results:
+        raise KIND.refused(path, "it holds no results", "at least one results/<run id>.json")
+    return Bundle(path, digest, read_card(texts["card.toml"], path), digests, texts, results)
+
+
+def read_arrays(file: BinaryIO, where: str, *, plain: bool = False) -> dict[str, np.ndarray]:
+    """The arrays of an npz file: uint8 or float32, in C order, none of them pickled. Raises BundleError.
+
+    With `plain` an array may be called just "samples".
+    """
+    made = {}
+    try:
+        with zipfile.ZipFile(file) as packed:
+            infos = packed.infolist()
+            names = [info.filename for info in infos]
+            if len(infos) > MOST_ENTRIES or len(set(names)) < len(names):
+                raise KIND.refused(where, f"{len(infos):,} arrays", f"at most {MOST_ENTRIES:,}, each once")
+            if sum(info.file_size for info in infos) > MOST_ARRAYS:
+                raise KIND.refused(where, "the arrays are too large", f"at most {MOST_ARRAYS:,} bytes")
+            for info in infos:
+                if not (plain and BARE.fullmatch(info.filename)) and not ARRAY.fullmatch(info.filename):
+                    names_known = f"{'samples, ' if plain else ''}samples.NAME, scores.N.NAME"
+                    raise KIND.refused(where, f"an array called {info.filename[:80]!r}", names_known)
+                with packed.open(info) as entry:
+                    made[info.filename.removesuffix(".npy")] = _array(entry, info, where)
+    except archives.BROKEN as error:
+        raise KIND.refused(
+            where,
+            f"it is no good npz file: {error}",
+            "a file by numpy.savez(path, samples=x)" if plain else "arrays written by `ebbench submit`",
+        ) from error
+    return made
+
+
+def _array(entry: Any, info: zipfile.ZipInfo, where: str) -> np.ndarray:
+    expected = "uint8 or float32 in C order, without pickle"
+    try:
+        version = np.lib.format.read_magic(entry)
+        reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in reader:
+            raise ValueError(f"npy version {version}")
+        shape, fortran, kind = reader[version](entry, max_header_size=MOST_HEADER)
+    except HEADER_ERRORS as error:
+        raise KIND.refused(where, f"{info.filename} is no array: {str(error)[:200]}", expected) from error
+    if kind not in KINDS or fortran or any(type(n) is not int or n < 0 for n in shape):
+        raise KIND.refused(where, f"{info.filename} is {kind} {shape}", expected)
+    # By Python's integers: the product must not wrap around.
+    size = kind.itemsize
+    for n in shape:
+        size *= n
+    if size > info.file_size:
+        raise KIND.refused(
+            where, f"{info.filename} says {shape} and holds {info.file_size:,} bytes", f"{size:,} bytes"
+        )
+    content = entry.read(size + 1)
+    if len(content) != size:
+        raise KIND.refused(where, f"{info.filename} holds other than {size:,} bytes of values", expected)
+    return np.frombuffer(content, kind).reshape(shape)
+
+
+def read_card(text: bytes, where: Path | str) -> cards.ModelCard:
+    """A model's card out of its text. Raises BundleError."""
+    try:
+        return cards.ModelCard.model_validate(tomllib.loads(text.decode("utf-8")))
+    except (ValueError, RecursionError) as error:
+        raise KIND.refused(
+            where, f"card.toml is no model's card: {str(error)[:300]}", "name, title, ..."
+        ) from error

@@ -1,0 +1,52 @@
+"""One thing that was looked at in a submission."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ebbench.errors import BundleError
+
+# Sums of another order, on another processor; anything more is another number. The board shows ours.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at: in which file, which field, what was there and what should be."""
+
+    file: str
+    field: str
+    found: str
+    expected: str
+    fix: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether what was found is what was expected."""
+        return self.found == self.expected
+
+    def __str__(self) -> str:
+        file, field, found = (shown(text) for text in (self.file, self.field, self.found))
+        if self.good:
+            return f"ok: {file}: {field} is {found}"
+        cure = f"; {self.fix}" if self.fix else ""
+        return f"NOT ok: {file}: {field} is {found}, expected {shown(self.expected)}{cure}"
+
+
+def shown(text: str) -> str:
+    """A stranger's text on one line of a terminal, and no longer than that."""
+    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:300])
+    return plain + ("..." if len(text) > 300 else "")
+
+
+def first_bad(checks: Iterable[Check]) -> None:
+    """Raise BundleError if a check is not good."""
+    bad = [check for check in checks if not check.good]
+    if bad:
+        raise BundleError(
+            f"{len(bad)} of the checks are not good: {shown(bad[0].field)} is {shown(bad[0].found)}",
+            where=bad[0].file,
+            expected=shown(bad[0].expected),
+            fix=bad[0].fix,
+        )

@@ -1,0 +1,135 @@
+"""A bundle's runs made again here, by its own code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from ebbench.board import stats
+from ebbench.data.store import Store
+from ebbench.errors import BundleError
+from ebbench.plugins import loader
+from ebbench.record import resultfiles, schema
+from ebbench.running import words
+from ebbench.running.request import request_of
+from ebbench.storage.files import write_atomically
+from ebbench.submissions.bundles import Bundle
+from ebbench.submissions.checking import TOLERANCE, Check
+
+
+def rerun(
+    bundle: Bundle, store: Store, data_dir: Path | None, folder: Path, seconds: float | None = None
+) -> tuple[list[Check], dict[str, dict[str, float]]]:
+    """Train and score every run of the bundle here, by its own code, each row in a process of its own.
+
+    THIS RUNS THE CODE OF THE BUNDLE, which may do whatever its user may. The model and its runs go to
+    `folder`. Gives the checks and the metrics by run id. All of it may take `seconds`. A run must be the
+    run that was submitted (the same hashes of training and scoring); and by each primary metric the mean of
+    the seeds here must lie where the submitted seeds predict it, and theirs where ours do, so that a wide
+    spread is no licence. Raises BundleError where there is no code, or it does not run, or not in time.
+    """
+    end = None if seconds is None else time.monotonic() + seconds
+    model = unpacked(bundle, folder)
+    rows: dict[str, list[schema.Result]] = {}
+    for claimed in bundle.results.values():
+        rows.setdefault(claimed.row_key(), []).append(claimed)
+    checks: list[Check] = []
+    found: dict[str, dict[str, float]] = {}
+    for row in rows.values():
+        seeds = ",".join(str(claimed.seed) for claimed in row)
+        command = words.run_command(request_of(row[0], model=str(model)), seeds)
+        command += ["--quiet", "--results", str(folder / "results")]
+        command += ["--data-dir", str(data_dir)] if data_dir else []
+        # A run store of its own, but the data that are here.
+        environment = os.environ | {"EBBENCH_HOME": str(folder / "home")}
+        if store.cache.is_dir():
+            environment.setdefault("EBBENCH_DATA", str(store.cache))
+        left = None if end is None else max(0.0, end - time.monotonic())
+        try:
+            ended = subprocess.run(
+                command, capture_output=True, text=True, env=environment, check=False, timeout=left
+            )
+        except subprocess.TimeoutExpired as error:
+            raise BundleError(
+                "its runs had not ended by the time limit",
+                where=f"results/{row[0].run_id}.json",
+                expected=f"all runs within {seconds:g} s",
+                fix="give a longer --time-limit, or verify without --rerun; nothing was added",
+            ) from error
+        if ended.returncode != 0:
+            raise BundleError(
+                f"a run ended with exit code {ended.returncode}: {ended.stderr.strip()[-500:]}",
+                where=f"results/{row[0].run_id}.json",
+                expected="a run that ends",
+                fix="ask its author",
+            )
+        made = {one.run_id: one for one in resultfiles.load_all(folder / "results")[0]}
+        for claimed in row:
+            file = f"results/{claimed.run_id}.json"
+            again = made.get(claimed.run_id)
+            checks.append(
+                Check(file, "run_id, run again", claimed.run_id if again else "none", claimed.run_id)
+            )
+            if again is not None:
+                for field in ("training", "scoring"):
+                    ours, theirs = getattr(again, field).hash, getattr(claimed, field).hash
+                    checks.append(Check(file, f"{field}.hash", theirs, ours, "submit the runs of this code"))
+                found[claimed.run_id] = again.metrics
+        if not all(claimed.run_id in found for claimed in row):
+            continue
+        cls = loader.load("task", row[0].task.name).cls
+        for metric in cls.metrics:
+            if metric.primary and metric.name in row[0].metrics:
+                theirs_ = [claimed.metrics[metric.name] for claimed in row]
+                ours_ = [found[claimed.run_id][metric.name] for claimed in row]
+                file = f"results/{row[0].run_id}.json"
+                checks.append(_repeated(file, f"{metric.name}, run again", ours_, theirs_))
+                checks.append(_repeated(file, f"{metric.name}, as submitted", theirs_, ours_))
+    return checks, found
+
+
+def unpacked(bundle: Bundle, folder: Path) -> Path:
+    """The model's folder, written below `folder`; the names in a bundle are plain ones."""
+    code = code_of(bundle)
+    if not code:
+        raise BundleError(
+            "there is no code in the bundle",
+            where=bundle.path.name,
+            expected="a model's folder, as `ebbench submit FOLDER` packs it",
+            fix="leave out --rerun: samples that were made elsewhere can be recomputed, not reproduced",
+        )
+    model = folder / bundle.card.name
+    for name, text in (code | {"card.toml": bundle.texts["card.toml"]}).items():
+        write_atomically(model / name, text)
+    return model
+
+
+def code_of(bundle: Bundle) -> dict[str, bytes]:
+    return {
+        name.removeprefix("model/"): text for name, text in bundle.texts.items() if name.startswith("model/")
+    }
+
+
+def code_hash(bundle: Bundle) -> str:
+    """The hash of the bundle's code, of which nothing is run; "" where there is none."""
+    if not code_of(bundle):
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        return loader.Plugin("model", unpacked(bundle, Path(folder))).code_hash
+
+
+def _repeated(file: str, field: str, values: list[float], expected: list[float]) -> Check:
+    """Whether the mean of `values` lies where `expected` predict it."""
+    where = stats.prediction(expected, len(values))
+    mean = sum(values) / len(values)
+    close = TOLERANCE * max(1.0, abs(mean), abs(where.mean))
+    low = where.mean if where.low is None else where.low
+    high = where.mean if where.high is None else where.high
+    shown = f"{mean:.6g}"
+    wanted = f"in [{low:.6g}, {high:.6g}], where the other {len(expected)} runs predict it"
+    inside = low - close <= mean <= high + close
+    cure = "submit more seeds" if where.low is None else "ask its author for the hardware and versions"
+    return Check(file, field, shown, shown if inside else wanted, cure)

@@ -1,0 +1,273 @@
+"""A bundle -> what its numbers are worth: every metric computed again here, from arrays, without its code.
+
+What arrays do not decide stays the author's word: what the training cost, its curves, its configuration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ebbench import contract
+from ebbench.data.store import Store
+from ebbench.device import pinned
+from ebbench.errors import BundleError, EbbenchError, unknown
+from ebbench.plugins import loader
+from ebbench.plugins.budgets import BUDGETS
+from ebbench.plugins.configs import build_config
+from ebbench.record import schema
+from ebbench.running.artefacts import Replay, digest, replay
+from ebbench.running.progress import Reporter
+from ebbench.submissions.bundles import Bundle
+from ebbench.submissions.checking import TOLERANCE, Check
+from ebbench.submissions.rerun import code_hash
+
+# Of an option in a bundle: nothing that could be the path of a file.
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,60}")
+
+
+def recompute(
+    bundle: Bundle,
+    board: Sequence[schema.Result],
+    store: Store,
+    reporter: Reporter,
+    *,
+    same_author: bool = False,
+) -> tuple[list[Check], dict[str, tuple[schema.Result, Mapping[str, np.ndarray], str]]]:
+    """Check a bundle against itself and the board, and score it again from its artefacts.
+
+    Gives every check, and for each run id the result as it was computed here, its pictures and the digest
+    of its arrays. Nothing of the bundle is executed. A name that is on the board already is another's,
+    unless somebody who knows says that it is the `same_author`.
+    """
+    # What this very bundle put there does not stand against it.
+    others = [made for made in board if _origin(made) != bundle.sha256]
+    code = code_hash(bundle)
+    checks = list(_name(bundle, others, code, same_author))
+    made = {}
+    seen = {made.verification.details.get("arrays"): made.run_id for made in others if made.verification}
+    for run_id, claimed in bundle.results.items():
+        checks += _claims(claimed, bundle, code, others)
+        arrays = bundle.arrays(run_id)
+        own = digest(arrays)
+        twin = seen.setdefault(own, run_id)
+        file = f"artefacts/{run_id}.npz"
+        expected = own if twin == run_id else "arrays of its own"
+        checks.append(Check(file, "content", own if twin == run_id else f"that of {twin}", expected))
+        replayed = replayed_claim(claimed, arrays, store, checks, reporter)
+        if replayed is None:
+            continue
+        checks += [Check(file, "array", name, "one that the task asks for") for name in replayed.unused]
+        checks += _metrics(claimed, replayed.score.metrics)
+        made[run_id] = (rescored(claimed, replayed), replayed.pictures, own)
+    return checks, made
+
+
+def rescored(claimed: schema.Result, replayed: Replay) -> schema.Result:
+    """The result with all that arrays decide as they decide it, parts included, and nothing verified."""
+    names = [part.name for part in claimed.parts]
+    if names != [name for name in replayed.parts if name]:
+        raise BundleError(
+            f"its parts are {', '.join(names)[:300] or 'none'}",
+            where=f"results/{claimed.run_id}.json",
+            expected=", ".join(name for name in replayed.parts if name) or "none",
+            fix="submit what `ebbench submit` computes",
+        )
+    parts = [
+        part.model_copy(
+            update={
+                "metrics": dict(replayed.parts[part.name].metrics),
+                "details": dict(replayed.parts[part.name].details),
+            }
+        )
+        for part in claimed.parts
+    ]
+    update = {"metrics": dict(replayed.score.metrics), "details": dict(replayed.score.details)}
+    whole = claimed.model_copy(update={**update, "parts": parts, "pictures": {}, "verification": None})
+    # Through the schema again: details come from a task and must be JSON.
+    return schema.build(whole.model_dump(mode="json"), where=f"results/{claimed.run_id}.json")
+
+
+def verified(checked: schema.Result, tier: schema.Tier, details: Mapping[str, Any]) -> schema.Result:
+    """The result with its tier, which is bound to all else that it says."""
+    plain = checked.model_copy(update={"verification": None})
+    bound = dict(details) | {"digest": plain.digest()}
+    verification = schema.Verification(tier=tier, checked=schema.now(), details=bound)
+    return plain.model_copy(update={"verification": verification})
+
+
+def _origin(made: schema.Result) -> Any:
+    return made.verification.details.get("bundle") if made.verification else None
+
+
+def _name(bundle: Bundle, others: Sequence[schema.Result], code: str, same_author: bool) -> Iterable[Check]:
+    """Whether the bundle may have its name."""
+    name = bundle.card.name
+    known = loader.load("model", name) if name in loader.names("model") else None
+    taken = known is not None or any(made.model.name == name for made in others)
+    yield Check(
+        "card.toml",
+        "name",
+        name,
+        "one that is free" if taken and not same_author else name,
+        f"'{name}' is here already: choose another, or, where it is the same author's, give --same-author",
+    )
+    if known is not None:
+        cure = f"'{name}' is a model of this project with other code: choose another name"
+        yield Check("model", "code", code or "none", known.code_hash, cure)
+
+
+def _claims(
+    claimed: schema.Result, bundle: Bundle, code: str, others: Sequence[schema.Result]
+) -> Iterable[Check]:
+    """What a result says of itself, against the card, the code and the board."""
+    file, card, model = f"results/{claimed.run_id}.json", bundle.card, claimed.model
+
+    def check(field: str, found: object, expected: object, fix: str = "") -> Check:
+        return Check(file, field, str(found), str(expected), fix)
+
+    yield check("model.name", model.name, card.name, "name the card's model")
+    yield check("model.title", model.title, card.title, "give the card's title")
+    if model.variant:
+        yield check(
+            "model.variant", model.variant, model.variant if model.variant in card.variants else "none"
+        )
+    variant = card.variants.get(model.variant)
+    control = card.kind == "control" or (variant is not None and variant.control)
+    yield check("model.kind", model.kind, "control" if control else "model", "as the card has it")
+    if claimed.score:
+        declared = variant.score if variant else ""
+        declared = declared or card.scores.get(claimed.task.name, {}).get(claimed.task.protocol, "")
+        declared = declared or card.score or "energy"
+        yield check("score", claimed.score, declared, "declare it in the card")
+    if code:
+        yield check("model.code_hash", model.code_hash, code, "submit the code that was run")
+        known = " or ".join(BUDGETS)
+        yield check("budget", claimed.budget, claimed.budget if claimed.budget in BUDGETS else known)
+    else:
+        # Nobody here knows what it cost, or how it was set.
+        yield check("budget", claimed.budget, schema.EXTERNAL, "there is no code in the bundle")
+        yield check("config", claimed.config, {})
+        yield check("overrides", claimed.overrides, {})
+        training = claimed.training
+        said = [training.steps, training.seconds, training.parameters, training.curves.step]
+        yield check("training", said, [0, 0.0, 0, []])
+    yield check("seed", claimed.seed, min(max(claimed.seed, 0), 2**32 - 1), "between 0 and 2^32 - 1")
+    yield check("created", claimed.created, min(claimed.created, schema.now()), "no time that is to come")
+    command = claimed.provenance.command
+    yield check("provenance.command", command, command if command.startswith("ebbench ") else "ebbench ...")
+    for other in others:
+        if claimed.run_id == other.run_id:
+            yield check("run_id", claimed.run_id, "one that is not on the board", "run it again")
+        if claimed.scoring.hash == other.scoring.hash:
+            yield check(
+                "scoring.hash", f"that of {other.run_id}, {other.model.name}", "one of its own", "run it"
+            )
+    for twin in bundle.results.values():
+        if twin is claimed:
+            break
+        if claimed.scoring.hash == twin.scoring.hash:
+            yield check(
+                "scoring.hash", f"that of {twin.run_id} too", "one of its own", "submit each run once"
+            )
+
+
+def _metrics(claimed: schema.Result, ours: Mapping[str, float]) -> Iterable[Check]:
+    """Each metric as claimed against what the artefacts give."""
+    for name in sorted({*ours, *claimed.metrics}):
+        here, theirs = ours.get(name), claimed.metrics.get(name)
+        same = (
+            here is not None
+            and theirs is not None
+            and abs(here - theirs) <= TOLERANCE * max(1.0, abs(here), abs(theirs))
+        )
+        shown = "missing" if theirs is None else f"{theirs:.8g}"
+        expected = shown if same else "not there" if here is None else f"{here:.8g}, from the artefacts"
+        cure = "submit what `ebbench submit` computes"
+        yield Check(f"results/{claimed.run_id}.json", f"metrics.{name}", shown, expected, cure)
+
+
+def replayed_claim(
+    claimed: schema.Result,
+    arrays: Mapping[str, np.ndarray],
+    store: Store,
+    checks: list[Check],
+    reporter: Reporter,
+) -> Replay | None:
+    """What the task that is here makes of the artefacts; None, and a check that says so, for another task.
+
+    Raises BundleError where the task cannot score them.
+    """
+    file = f"results/{claimed.run_id}.json"
+    # By name alone: a path would be a stranger's code.
+    if claimed.task.name not in (known := loader.names("task")):
+        raise unknown("task", claimed.task.name[:100], known, where=file)
+    cls = loader.load("task", claimed.task.name).cls
+    before = len(checks)
+    again = "run it with this version of ebbench"
+    for field in dataclasses.fields(cls.Options):
+        value = claimed.task.options.get(field.name, field.default)
+        # An option of a closed list is checked with the others; in a free one a stranger could name any file.
+        if value != field.default and isinstance(value, str) and _free_text(cls.Options, field.name):
+            plain = WORD.fullmatch(value) and not Path(value).exists()
+            expected = value if plain else "a plain word"
+            checks.append(Check(file, f"task.options.{field.name}", value, expected, "no file of one's own"))
+    protocol = claimed.task.protocol
+    known_one = protocol if protocol in cls.protocols else " or ".join(cls.protocols)
+    checks.append(Check(file, "task.protocol", protocol, known_one, again))
+    if not all(check.good for check in checks[before:]):
+        return None
+    options = build_config(cls.Options, claimed.task.options, f"{file}, task.options")
+    with _task_code(file):
+        task: contract.Task = cls(options, protocol, store)
+    settled, said = (_compact(o) for o in (dataclasses.asdict(task.options), claimed.task.options))
+    checks.append(Check(file, "task.version", str(claimed.task.version), str(task.version), again))
+    checks.append(Check(file, "task.source", claimed.task.source, task.source, "use the same data"))
+    checks.append(Check(file, "task.options", said, settled, "give every option as the task settles it"))
+    hashes, data = (_compact(h) for h in (claimed.provenance.data_hashes, task.data_hashes))
+    checks.append(Check(file, "provenance.data_hashes", hashes, data, again))
+    if not all(check.good for check in checks[before:]):
+        return None
+    with pinned(), _task_code(file):
+        return replay(
+            task,
+            arrays,
+            seed=claimed.seed,
+            where=file,
+            reporter=reporter,
+            sampler=claimed.sampler.name if claimed.sampler else "",
+            declared=claimed.score,
+        )
+
+
+def _free_text(options: type, name: str) -> bool:
+    kind = typing.get_type_hints(options)[name]
+    return str in (kind, *typing.get_args(kind))
+
+
+def _compact(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), sort_keys=True)
+
+
+@contextmanager
+def _task_code(file: str) -> Iterator[None]:
+    """Whatever a task makes of a stranger's values is a refusal, and no traceback."""
+    try:
+        yield
+    except EbbenchError:
+        raise
+    except Exception as error:
+        raise BundleError(
+            f"the task cannot score it: {type(error).__name__}: {str(error)[:300]}",
+            where=file,
+            expected="arrays and options that the task can take",
+            fix="submit what `ebbench submit` packs",
+        ) from error
