@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+# The engine's own version: it rises with any change of the engine that can move a number.
+ENGINE = 1
+
 # The capabilities by which a task can score a model.
 BOUND = "log_likelihood_bound"
 
