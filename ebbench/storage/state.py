@@ -15,31 +15,40 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ebbench.errors import StorageError
 from ebbench.storage.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
+# Format 1 named a tensor by its keys, joined by full stops, so that two could have one name.
+READABLE = (1, FORMAT)
 
 
 def save(tree: Mapping[str, Any], sidecar: Path) -> None:
     """Write `tree` to `sidecar` (JSON) and a safetensors file beside it, replacing what was there.
 
-    The tree is made of dicts (string or integer keys), lists, tuples, tensors, NumPy arrays, strings,
-    numbers, booleans and None. Raises StorageError, with the old state kept, if the disk refuses.
+    The tree is made of dicts (string or integer keys), lists, tuples, tensors, NumPy arrays of numbers,
+    strings, numbers, booleans and None. Raises StorageError for anything else and where the disk refuses;
+    the old state is kept.
     """
     tensors: dict[str, torch.Tensor] = {}
-    plain = _flatten(tree, tensors, "")
-    # Contiguous copies: safetensors refuses tensors that share memory (tied weights, views).
-    blob = save_tensors({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()})
-    digest = hashlib.sha256(blob).hexdigest()
-    tensor_file = sidecar.with_name(f"{sidecar.stem}-{digest[:16]}.safetensors")
-    document = {"format": FORMAT, "tensors": tensor_file.name, "sha256": digest, "tree": plain}
+    try:
+        plain = _flatten(tree, tensors, "")
+        blob = save_tensors(tensors)
+        digest = hashlib.sha256(blob).hexdigest()
+        tensor_file = sidecar.with_name(f"{sidecar.stem}-{digest[:16]}.safetensors")
+        document = {"format": FORMAT, "tensors": tensor_file.name, "sha256": digest, "tree": plain}
+        text = json.dumps(document).encode()
+    except RecursionError as error:
+        raise _not_storable("", "a tree that is nested too deep, or holds itself,") from error
+    except ValueError as error:
+        raise _not_storable("", f"a value that JSON cannot hold ({error}),") from error
     try:
         write_atomically(tensor_file, blob)
-        write_atomically(sidecar, json.dumps(document).encode())
+        write_atomically(sidecar, text)
         for old in sidecar.parent.glob(f"{sidecar.stem}-*.safetensors"):
             if old != tensor_file:
                 old.unlink()
@@ -54,39 +63,67 @@ def save(tree: Mapping[str, Any], sidecar: Path) -> None:
 
 
 def load(sidecar: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read what `save` wrote. Raises StorageError if the pair is not whole."""
+    """Read what `save` wrote, in any format so far. Raises StorageError if the pair is not whole."""
     try:
         document = json.loads(sidecar.read_bytes())
-        blob = (sidecar.parent / document["tensors"]).read_bytes()
-    except (OSError, ValueError, KeyError) as error:
-        raise StorageError(
-            "a stored state cannot be read",
-            where=str(sidecar),
-            expected="a JSON sidecar and the safetensors file that it names",
-            fix="delete the folder that it lies in and give the same command again: it trains anew",
+        name = document["tensors"]
+        # A state may have come in a pack from another machine: it reads nothing but its own folder.
+        if Path(name).name != name:
+            raise ValueError(f"{name} is no file beside it")
+        blob = (sidecar.parent / name).read_bytes()
+        whole = hashlib.sha256(blob).hexdigest() == document["sha256"]
+        version, plain = document["format"], document["tree"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(
+            sidecar, "cannot be read", "a JSON sidecar and the safetensors file that it names"
         ) from error
-    if document.get("format") != FORMAT or hashlib.sha256(blob).hexdigest() != document["sha256"]:
-        raise StorageError(
-            "a stored state is damaged or of another version",
-            where=str(sidecar),
-            expected=f"format {FORMAT} and the SHA-256 that the sidecar gives",
-            fix="delete the folder that it lies in and give the same command again: it trains anew",
+    if not whole or version not in READABLE:
+        raise _unreadable(
+            sidecar,
+            "is damaged or of another version",
+            f"format {FORMAT} and the SHA-256 that the sidecar gives",
         )
-    tensors = {name: t.to(device) for name, t in load_tensors(blob).items()}
-    tree = _restore(document["tree"], tensors)
-    assert isinstance(tree, dict)
+    try:
+        tree = _restore(plain, {name: t.to(device) for name, t in load_tensors(blob).items()})
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(sidecar, "is damaged", "a tree as `save` writes it") from error
+    if not isinstance(tree, dict):
+        raise _unreadable(sidecar, "is damaged", "a tree as `save` writes it")
     return tree
 
 
+def _unreadable(sidecar: Path, what: str, expected: str) -> StorageError:
+    return StorageError(
+        f"a stored state {what}",
+        where=str(sidecar),
+        expected=expected,
+        fix="delete the folder that it lies in and give the same command again: it trains anew",
+    )
+
+
+def _not_storable(name: str, what: str) -> StorageError:
+    return StorageError(
+        f"a state holds {what} which cannot be stored",
+        where=name,
+        expected="tensors, NumPy arrays of numbers, dicts with strings or integers for keys, lists, tuples, "
+        "strings, numbers, booleans, None",
+        fix="override state_dict and load_state_dict in the model",
+    )
+
+
 # Types that JSON has no word for stand as {"$": tag, ...}; a dict's own keys are kept in "$": "dict".
+# A tensor's name is its number: its place in the tree is the sidecar's to say. `name` is for the messages.
 def _flatten(value: Any, tensors: dict[str, torch.Tensor], name: str) -> Any:
     if isinstance(value, torch.Tensor | np.ndarray):
-        key = name or "value"
-        tensors[key] = torch.as_tensor(value)
+        key = str(len(tensors))
+        tensors[key] = _stored(value, name)
         if isinstance(value, torch.Tensor) and _is_channels_last(value):
             return {"$": "channels_last", "key": key}
         return {"$": "array" if isinstance(value, np.ndarray) else "tensor", "key": key}
     if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str | int):
+                raise _not_storable(name, f"a key of type {type(key).__name__}, {key!r},")
         items = [[k, _flatten(v, tensors, f"{name}.{k}" if name else str(k))] for k, v in value.items()]
         if all(isinstance(k, str) and k != "$" for k, _ in items):
             return dict(items)
@@ -95,17 +132,27 @@ def _flatten(value: Any, tensors: dict[str, torch.Tensor], name: str) -> Any:
         items = [_flatten(v, tensors, f"{name}.{i}") for i, v in enumerate(value)]
         return items if isinstance(value, list) else {"$": "tuple", "items": items}
     if isinstance(value, float) and not math.isfinite(value):
-        return {"$": "float", "text": repr(value)}
+        return {"$": "float", "text": repr(float(value))}
     if isinstance(value, np.generic):
         return _flatten(value.item(), tensors, name)
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    raise StorageError(
-        f"a state holds a value of type {type(value).__name__}, which cannot be stored",
-        where=name,
-        expected="tensors, NumPy arrays, dicts, lists, tuples, strings, numbers, booleans, None",
-        fix="override state_dict and load_state_dict in the model",
-    )
+    raise _not_storable(name, f"a value of type {type(value).__name__},")
+
+
+def _stored(value: torch.Tensor | np.ndarray, name: str) -> torch.Tensor:
+    """A contiguous copy on the CPU: safetensors refuses tensors that share memory (tied weights, views)."""
+    try:
+        if isinstance(value, np.ndarray):
+            # In the machine's own byte order, which is all that torch takes.
+            return torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
+        made = value.detach().cpu().contiguous().clone()
+        # What safetensors has no word for (sparse, quantised) is found here, where its name is known.
+        save_tensors({"tried": made[:0] if made.dim() else made})
+    except (TypeError, ValueError, KeyError, RuntimeError, NotImplementedError, SafetensorError) as error:
+        kind = f"{type(value).__name__} of {value.dtype}"
+        raise _not_storable(name, f"a {kind} ({str(error).splitlines()[0]}),") from error
+    return made
 
 
 def _is_channels_last(tensor: torch.Tensor) -> bool:
@@ -138,4 +185,4 @@ def _restore(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
         case "float":
             return float(value["text"])
         case tag:
-            raise StorageError(f"a stored state has an unknown tag '{tag}'")
+            raise ValueError(f"an unknown tag '{tag}'")
