@@ -169,7 +169,7 @@ class Scoring(Protocol):
     def images(
         self, n: int, reduce: Reduce, *, name: str = "samples", chunk: int = 1000
     ) -> dict[str, np.ndarray]:
-        """As `samples`, of images rounded to bytes, uint8 (k, *spec.shape); they come back as "images" too."""
+        """As `samples`, of images rounded to bytes, uint8 (k, *spec.shape); they too come back, as "images"."""
         ...
 
     def scored_by(self, name: str) -> bool:
@@ -358,6 +358,19 @@ class Published:
     sampler: str = ""
     protocol: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def row(
+        cls,
+        label: str,
+        metrics: Mapping[str, float | tuple[float, float | None]],
+        source: str,
+        confidence: Literal["verbatim", "quoted", "recalled"] = "verbatim",
+        **rest: Any,
+    ) -> Published:
+        """A row with its numbers as they are printed: a value alone has no plus-minus."""
+        pairs = {k: value if isinstance(value, tuple) else (value, None) for k, value in metrics.items()}
+        return cls(label=label, metrics=pairs, source=source, confidence=confidence, **rest)
 
 
 @dataclass(frozen=True)

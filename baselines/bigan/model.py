@@ -126,7 +126,8 @@ class BiGAN(Model):
         """A(x) = (1 - w) ||x - G(E(x))||_1 - w log D(x, E(x)): Zenati's with the cross-entropy."""
         code = self.E(x)
         w = self.config.discriminator_weight
-        return (1 - w) * self._error(x, code) + w * softplus(-self.D(x, code))
+        energies: Tensor = (1 - w) * self._error(x, code) + w * softplus(-self.D(x, code))
+        return energies
 
     @score("reconstruction")
     @torch.no_grad()
@@ -135,4 +136,5 @@ class BiGAN(Model):
         return self._error(x, self.E(x))
 
     def _error(self, x: Tensor, code: Tensor) -> Tensor:
-        return (x - self.G(code)).flatten(1).abs().sum(1)
+        errors: Tensor = (x - self.G(code)).flatten(1).abs().sum(1)
+        return errors

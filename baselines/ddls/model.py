@@ -148,8 +148,8 @@ class DDLS(Model):
 
         optimiser.step(loss)
         with torch.no_grad():
-            self.calibration.scale /= std
-            self.calibration.shift -= self.calibration.scale * mean
+            self.calibration.scale.div_(std)
+            self.calibration.shift.sub_(self.calibration.scale * mean)
 
     @sampler("ddls")
     def sample(

@@ -28,7 +28,8 @@ class Energy(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The energies, (n,)."""
         flat = x.flatten(1)
-        return (flat - self.centre).square().sum(1) / 2 - self.h(flat).sum(1)
+        energies: Tensor = (flat - self.centre).square().sum(1) / 2 - self.h(flat).sum(1)
+        return energies
 
 
 class DSEBM(Model):

@@ -306,11 +306,13 @@ class EntropicGAN(Model):
         else:
             jacobian = _jacobian(self.G, x)
         with torch.no_grad():
-            if c.cost == "squared":
-                return eye + jacobian.mT @ jacobian / c.regularisation
-            difference = y - self.G(x).flatten(1)
-            curvature = 1 / (difference.square() + c.regularisation**2).sqrt()
-            return eye + jacobian.mT @ (curvature[:, :, None] * jacobian) / c.regularisation
+            curved = jacobian
+            if c.cost != "squared":
+                difference = y - self.G(x).flatten(1)
+                curvature = 1 / (difference.square() + c.regularisation**2).sqrt()
+                curved = curvature[:, :, None] * jacobian
+            precision: Tensor = eye + jacobian.mT @ curved / c.regularisation
+            return precision
 
 
 def _costs(y: Tensor, samples: Tensor, cost: str) -> Tensor:

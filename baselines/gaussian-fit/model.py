@@ -56,7 +56,9 @@ class GaussianFit(Model):
         centred = (x.flatten(1).double().cpu() - self.mean).T
         whitened = torch.linalg.solve_triangular(self.root, centred, upper=False)
         log_determinant = 2 * self.root.diagonal().log().sum()
-        values = -(whitened.square().sum(0) + log_determinant + len(self.mean) * math.log(2 * math.pi)) / 2
+        values: Tensor = (
+            -(whitened.square().sum(0) + log_determinant + len(self.mean) * math.log(2 * math.pi)) / 2
+        )
         return values.to(x.device)
 
     def energy(self, x: Tensor) -> Tensor:

@@ -13,9 +13,10 @@ class MeanDistance(Model):
 
     def train(self, data: Data, run: Run) -> None:
         parts = torch.arange(len(data), device=data.device).split(8192)
-        total = sum(data[part].double().sum(0) for part in parts)
-        self.mean = total / len(data)
+        nothing = torch.zeros((), dtype=torch.float64, device=data.device)
+        self.mean = sum((data[part].double().sum(0) for part in parts), nothing) / len(data)
 
     def energy(self, x: Tensor) -> Tensor:
         """||x - mean||."""
-        return (x.double() - self.mean).flatten(1).norm(dim=1)
+        distances: Tensor = (x.double() - self.mean).flatten(1).norm(dim=1)
+        return distances

@@ -64,6 +64,8 @@ class SNGAN(Model):
         super().__init__(data, config)
         c = config
         self.z_dim = c.z_dim
+        features: nn.Module
+        made: nn.Module
         if c.nets == "residual":
             features, made = residual_nets(
                 data, c.z_dim, width=c.width, generator_width=c.generator_width, pool="sum"

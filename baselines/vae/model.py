@@ -82,7 +82,8 @@ class VAE(Model):
         """log p(x | z), (n,), nats."""
         variance = self.variance()
         squares = (x - self.decoder(z)).flatten(1).square()
-        return -(squares / variance + variance.log() + math.log(2 * math.pi)).sum(1) / 2
+        values: Tensor = -(squares / variance + variance.log() + math.log(2 * math.pi)).sum(1) / 2
+        return values
 
     @sampler("generator")
     @torch.no_grad()
@@ -111,7 +112,8 @@ class VAE(Model):
     def reconstruction(self, x: Tensor) -> Tensor:
         """The squared error of decoding the posterior's mean."""
         mean, _ = self._posterior(x)
-        return (x - self.decoder(mean)).flatten(1).square().sum(1)
+        errors: Tensor = (x - self.decoder(mean)).flatten(1).square().sum(1)
+        return errors
 
 
 class Variance(nn.Module):

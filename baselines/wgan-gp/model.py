@@ -72,6 +72,8 @@ class WGANGP(Model):
         super().__init__(data, config)
         c = config
         self.z_dim = c.z_dim
+        features: nn.Module
+        made: nn.Module
         if c.nets == "residual":
             features, made = residual_nets(data, c.z_dim, width=c.width, generator_width=c.width, pool="mean")
             n = features.features

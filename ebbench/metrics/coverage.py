@@ -47,7 +47,9 @@ def kl_to_uniform(counts: NDArray[np.integer], modes: int) -> float:
     return max(0.0, float(np.sum(met / n * np.log(met * (modes / n)))))
 
 
-def kl_to_product(ids: NDArray[np.int64], counts: NDArray[np.integer], frequencies: Sequence[float]) -> float:
+def kl_to_product(
+    ids: NDArray[np.int64], counts: NDArray[np.integer], frequencies: Sequence[Sequence[float]]
+) -> float:
     """KL(samples || independent channels with the given digit frequencies), in nats.
 
     `ids` and `counts` are the modes met and how often; `frequencies` (n, 10) holds for each channel

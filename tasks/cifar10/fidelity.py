@@ -13,7 +13,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from .resnet import WEIGHTS, load
 
 
-class CifarResNetExtractor(FeatureExtractorBase):
+class CifarResNetExtractor(FeatureExtractorBase):  # type: ignore[misc]
     """The classifier behind torch-fidelity's interface; `register_feature_extractor` takes this class."""
 
     def __init__(

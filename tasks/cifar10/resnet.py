@@ -27,7 +27,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, width, h, w) -> the same."""
-        return x + self.convolutions(x)
+        made: Tensor = x + self.convolutions(x)
+        return made
 
 
 class CifarResNet(nn.Module):

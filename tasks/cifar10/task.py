@@ -35,7 +35,7 @@ SHOWN, NEAREST = 10, 5
 COUNTS = (50_000, 10_000, 5_000, 1_000)
 INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 # The published rows are Inception's, of 50,000 samples.
-PUBLISHED_OPTIONS = {"features": "inception", "samples": 50_000, "source": "cifar10"}
+EXACT: dict[str, Any] = {"features": "inception", "samples": 50_000, "source": "cifar10"}
 
 EN_GAN = "Kumar et al., EnGAN (ICLR 2019 submission, first version of MEG), CIFAR-10 table"
 MEG = "Kumar et al., MEG (2019), Table 2"
@@ -92,31 +92,6 @@ def _metrics(extractor: str, samples: int) -> tuple[Metric, ...]:
     )
 
 
-def _published(
-    label: str,
-    score: tuple[float, float | None] | None,
-    fid: tuple[float, float | None] | None,
-    source: str,
-    confidence: Literal["verbatim", "quoted", "recalled"] = "verbatim",
-    *,
-    model: str = "",
-    sampler: str = "",
-    protocol: str = "",
-    **options: Any,
-) -> Published:
-    given = {"is": score, "fid": fid}
-    return Published(
-        label=label,
-        metrics={name: value for name, value in given.items() if value is not None},
-        source=source,
-        confidence=confidence,
-        model=model,
-        sampler=sampler,
-        protocol=protocol,
-        options=PUBLISHED_OPTIONS | options,
-    )
-
-
 class Cifar10(Task):
     """IS, FID and their kin of samples, against the training or the test images."""
 
@@ -139,69 +114,91 @@ class Cifar10(Task):
         metric for name in ("inception", resnet.NAME) for n in COUNTS for metric in _metrics(name, n)
     )
     published: ClassVar[tuple[Published, ...]] = (
-        _published(
+        Published.row(
             "Real data (in MEG's table)",
-            (11.24, 0.12),
-            (7.8, None),
+            {"is": (11.24, 0.12), "fid": 7.8},
             EN_GAN,
             model="real-data",
             protocol="train-reference",
+            options=EXACT,
         ),
-        _published("WGAN-GP (run by MEG's authors, first version)", (6.52, 0.08), (35.85, None), EN_GAN),
-        _published("EnGAN generator (first version of MEG)", (6.31, 0.06), (39.01, None), EN_GAN),
-        _published("WGAN-GP (run by MEG's authors)", (6.81, 0.08), (30.95, None), MEG, "recalled"),
+        Published.row(
+            "WGAN-GP (run by MEG's authors, first version)",
+            {"is": (6.52, 0.08), "fid": 35.85},
+            EN_GAN,
+            options=EXACT,
+        ),
+        Published.row(
+            "EnGAN generator (first version of MEG)",
+            {"is": (6.31, 0.06), "fid": 39.01},
+            EN_GAN,
+            options=EXACT,
+        ),
+        Published.row(
+            "WGAN-GP (run by MEG's authors)",
+            {"is": (6.81, 0.08), "fid": 30.95},
+            MEG,
+            "recalled",
+            options=EXACT,
+        ),
         # Their script compares with the training images, and their chains have neither prior nor exact ratio.
-        _published(
+        Published.row(
             "MEG",
-            (6.49, 0.05),
-            (35.02, None),
+            {"is": (6.49, 0.05), "fid": 35.02},
             MEG,
             "recalled",
             model="meg",
             sampler="generator",
             protocol="train-reference",
+            options=EXACT,
         ),
-        _published(
+        Published.row(
             "MEG, latent MCMC",
-            (6.94, 0.03),
-            (33.85, None),
+            {"is": (6.94, 0.03), "fid": 33.85},
             MEG,
             "recalled",
             model="meg",
             sampler="mala",
             protocol="train-reference",
-            **{"mala.prior": False, "mala.exact": False},
+            options=EXACT | {"mala.prior": False, "mala.exact": False},
         ),
-        _published("WGAN-GP, ResNet", (7.86, 0.07), None, WGAN_GP, model="wgan-gp:resnet"),
-        _published("WGAN-GP, ResNet (mimicry)", (7.33, 0.02), (22.29, 0.06), MIMICRY),
-        _published("DCGAN", (6.16, 0.07), None, WGAN_GP),
-        _published("Improved GAN", (6.86, 0.06), None, WGAN_GP),
-        _published("ALI", (5.34, 0.05), None, WGAN_GP),
-        _published("DFM", (7.72, 0.13), None, WGAN_GP),
+        Published.row(
+            "WGAN-GP, ResNet", {"is": (7.86, 0.07)}, WGAN_GP, model="wgan-gp:resnet", options=EXACT
+        ),
+        Published.row(
+            "WGAN-GP, ResNet (mimicry)", {"is": (7.33, 0.02), "fid": (22.29, 0.06)}, MIMICRY, options=EXACT
+        ),
+        Published.row("DCGAN", {"is": (6.16, 0.07)}, WGAN_GP, options=EXACT),
+        Published.row("Improved GAN", {"is": (6.86, 0.06)}, WGAN_GP, options=EXACT),
+        Published.row("ALI", {"is": (5.34, 0.05)}, WGAN_GP, options=EXACT),
+        Published.row("DFM", {"is": (7.72, 0.13)}, WGAN_GP, options=EXACT),
         # The settings that the paper budget has, against the training images.
-        _published(
+        Published.row(
             "SN-GAN (mimicry)",
-            (7.97, 0.06),
-            (16.77, 0.04),
+            {"is": (7.97, 0.06), "fid": (16.77, 0.04)},
             MIMICRY,
             model="sngan",
             protocol="train-reference",
+            options=EXACT,
         ),
-        _published("SN-GAN", (8.22, 0.05), None, DDPM, "quoted", model="sngan"),
-        _published("SN-GAN + DDLS", (9.09, 0.10), None, DDPM, "quoted", model="ddls", **CALIBRATED),
-        _published(
+        Published.row("SN-GAN", {"is": (8.22, 0.05)}, DDPM, "quoted", model="sngan", options=EXACT),
+        Published.row(
+            "SN-GAN + DDLS", {"is": (9.09, 0.10)}, DDPM, "quoted", model="ddls", options=EXACT | CALIBRATED
+        ),
+        Published.row(
             "SN-GAN + DDLS, not calibrated",
-            (9.05, 0.11),
-            None,
+            {"is": (9.05, 0.11)},
             DDLS,
             "recalled",
             model="ddls",
-            **(CALIBRATED | {"ddls.calibrated": False}),
+            options=EXACT | CALIBRATED | {"ddls.calibrated": False},
         ),
         # Which images these are compared with no source at hand says: they stand beside no row of ours.
-        _published("SN-GAN, its FID", None, (21.7, None), DDPM, "quoted"),
-        _published("SN-GAN + DDLS, its FID", None, (15.42, None), DDPM, "quoted"),
-        _published("SN-GAN + DDLS, not calibrated, its FID", None, (15.76, None), DDLS, "recalled"),
+        Published.row("SN-GAN, its FID", {"fid": 21.7}, DDPM, "quoted", options=EXACT),
+        Published.row("SN-GAN + DDLS, its FID", {"fid": 15.42}, DDPM, "quoted", options=EXACT),
+        Published.row(
+            "SN-GAN + DDLS, not calibrated, its FID", {"fid": 15.76}, DDLS, "recalled", options=EXACT
+        ),
     )
 
     def __init__(self, options: Options, protocol: str, store: Store) -> None:
@@ -209,11 +206,11 @@ class Cifar10(Task):
         source: Any = options.source
         if source == "auto":
             source = cifar10.source_here(store) or "cifar10"
-        extractor = options.features
+        extractor: Literal["auto", "inception", "cifar-resnet"] = options.features
         if extractor == "auto":
             (weights,) = store.survey("inception")
-            extractor = resnet.NAME if weights.state == "missing" else "inception"
-            if extractor == resnet.NAME:
+            extractor = "cifar-resnet" if weights.state == "missing" else "inception"
+            if extractor == "cifar-resnet":
                 brought = "`ebbench data fetch inception`"
                 if store.data_dir is not None:
                     brought = f"{INCEPTION_WEIGHTS} in the folder of --data-dir"

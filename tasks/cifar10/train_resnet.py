@@ -17,13 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from resnet import NAME, CifarResNet
+from resnet import NAME, CifarResNet  # type: ignore[import-not-found]
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from ebbench import Store
 from ebbench.data import cifar10
+from ebbench.data.store import Store
 
 BATCH = 128
 MARGIN = 4

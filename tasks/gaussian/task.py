@@ -71,7 +71,7 @@ class Gaussian:
 
     @cached_property
     def _root(self) -> NDArray[np.float64]:
-        return np.linalg.cholesky(self.covariance)
+        return np.asarray(np.linalg.cholesky(self.covariance), np.float64)
 
     def draw(self, n: int, seed: int) -> NDArray[np.float32]:
         """`n` independent examples, float32 (n, d)."""

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -34,20 +34,6 @@ COLUMNS = 121
 
 EN_GAN = "Kumar et al., EnGAN (ICLR 2019 submission, first version of MEG), KDD99 table"
 DAGMM = "Zong et al., DAGMM (ICLR 2018), Table 2"
-
-
-def _published(
-    label: str,
-    precision: float,
-    recall: float,
-    f1: float,
-    source: str,
-    confidence: Literal["verbatim", "quoted", "recalled"] = "verbatim",
-    *,
-    model: str = "",
-) -> Published:
-    metrics = {"precision": (precision, None), "recall": (recall, None), "f1": (f1, None)}
-    return Published(label=label, metrics=metrics, source=source, confidence=confidence, model=model)
 
 
 @dataclass(frozen=True)
@@ -119,26 +105,46 @@ class Kdd99(Task):
             confidence="verbatim",
             model="meg",
         ),
-        _published("DAGMM, 20 runs", 0.9297, 0.9442, 0.9369, f"{DAGMM}, and {EN_GAN}", model="dagmm"),
-        _published("DSEBM-e", 0.8619, 0.6446, 0.7399, f"{DAGMM}, and {EN_GAN}", model="dsebm"),
-        _published("DSEBM-r", 0.8521, 0.6472, 0.7328, DAGMM, model="dsebm:reconstruction"),
-        _published("OC-SVM", 0.7457, 0.8523, 0.7954, f"{DAGMM}, and {EN_GAN}", model="oc-svm"),
-        _published("Kernel PCA", 0.8627, 0.6319, 0.7352, EN_GAN, model="kernel-pca"),
-        _published(
+        Published.row(
+            "DAGMM, 20 runs",
+            {"precision": 0.9297, "recall": 0.9442, "f1": 0.9369},
+            f"{DAGMM}, and {EN_GAN}",
+            model="dagmm",
+        ),
+        Published.row(
+            "DSEBM-e",
+            {"precision": 0.8619, "recall": 0.6446, "f1": 0.7399},
+            f"{DAGMM}, and {EN_GAN}",
+            model="dsebm",
+        ),
+        Published.row(
+            "DSEBM-r",
+            {"precision": 0.8521, "recall": 0.6472, "f1": 0.7328},
+            DAGMM,
+            model="dsebm:reconstruction",
+        ),
+        Published.row(
+            "OC-SVM",
+            {"precision": 0.7457, "recall": 0.8523, "f1": 0.7954},
+            f"{DAGMM}, and {EN_GAN}",
+            model="oc-svm",
+        ),
+        Published.row(
+            "Kernel PCA", {"precision": 0.8627, "recall": 0.6319, "f1": 0.7352}, EN_GAN, model="kernel-pca"
+        ),
+        Published.row(
             "BiGAN (Zenati et al.)",
-            0.9200,
-            0.9582,
-            0.9372,
+            {"precision": 0.9200, "recall": 0.9582, "f1": 0.9372},
             "Zenati et al., Efficient GAN-Based Anomaly Detection (2018), as quoted in its issue 7",
             "quoted",
             model="bigan",
         ),
-        _published("DCN", 0.7696, 0.7829, 0.7762, DAGMM),
-        _published("GMM-EN", 0.1932, 0.1967, 0.1949, DAGMM),
-        _published("PAE", 0.7276, 0.7397, 0.7336, DAGMM),
-        _published("E2E-AE", 0.0024, 0.0025, 0.0024, DAGMM),
-        _published("PAE-GMM", 0.7251, 0.7384, 0.7317, DAGMM),
-        _published("DAGMM-p", 0.7579, 0.7710, 0.7644, DAGMM),
+        Published.row("DCN", {"precision": 0.7696, "recall": 0.7829, "f1": 0.7762}, DAGMM),
+        Published.row("GMM-EN", {"precision": 0.1932, "recall": 0.1967, "f1": 0.1949}, DAGMM),
+        Published.row("PAE", {"precision": 0.7276, "recall": 0.7397, "f1": 0.7336}, DAGMM),
+        Published.row("E2E-AE", {"precision": 0.0024, "recall": 0.0025, "f1": 0.0024}, DAGMM),
+        Published.row("PAE-GMM", {"precision": 0.7251, "recall": 0.7384, "f1": 0.7317}, DAGMM),
+        Published.row("DAGMM-p", {"precision": 0.7579, "recall": 0.7710, "f1": 0.7644}, DAGMM),
     )
 
     def __init__(self, options: Any, protocol: str, store: Store) -> None:

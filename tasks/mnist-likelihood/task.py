@@ -156,7 +156,7 @@ def _histograms(bounds: Mapping[str, NDArray[np.float64]], digit: int) -> NDArra
     edges = np.linspace(np.quantile(together, 0.01), together.max(), 60)
     names = {"digit": f"digit {digit}", "others": "other digits", "dissimilar": "CIFAR-10, grey"}
     for kind, values in bounds.items():
-        axes.hist(values, edges, histtype="step", label=names[kind])
+        axes.hist(values, edges.tolist(), histtype="step", label=names[kind])
     axes.set_xlabel("bound of the log-likelihood, nats")
     axes.set_ylabel("test images")
     axes.legend(frameon=False)

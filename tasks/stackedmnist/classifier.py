@@ -55,11 +55,13 @@ class ModeClassifier(nn.Module):
         x = F.relu_(self.norm1(self.conv1(x)))
         x = F.relu_(self.norm2(self.conv2(x)))
         x = F.relu_(self.norm3(self.conv3(x)))
-        return self.norm4(self.embed(x.flatten(1)))
+        hidden: Tensor = self.norm4(self.embed(x.flatten(1)))
+        return hidden
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits, (n, 10)."""
-        return self.out(F.relu(self.features(x)))
+        logits: Tensor = self.out(F.relu(self.features(x)))
+        return logits
 
     def measure(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of each image: its digit, the confidence in it, and the squared distance to its class.
@@ -140,7 +142,8 @@ class PublishedClassifier(nn.Module):
         x = F.relu(F.max_pool2d(self.conv1(x), 2))
         x = F.relu(F.max_pool2d(self.conv2(x) * maps, 2))
         x = F.relu(self.fc1(x.flatten(1))) * units
-        return self.fc2(x)
+        logits: Tensor = self.fc2(x)
+        return logits
 
     def digits(self, x: Tensor, seed: int) -> Tensor:
         """The digits, int64 (n,), with dropout: the same for the same images and seed.

@@ -53,34 +53,20 @@ SHEET = 10
 EN_GAN = "Kumar et al., EnGAN (ICLR 2019 submission, first version of MEG), Table 1"
 VEEGAN = "Srivastava et al., VEEGAN (2017), Table 2"
 PACGAN = "Lin et al., PacGAN (2018)"
-
-
-def _published(
-    label: str,
-    modes: tuple[float, float | None] | None,
-    kl: tuple[float, float | None],
-    source: str,
-    confidence: Literal["verbatim", "quoted", "recalled"] = "verbatim",
-    *,
-    stacks: int = 3,
-    model: str = "",
-) -> Published:
-    metrics = {"kl": kl} if modes is None else {"modes": modes, "kl": kl}
-    return Published(
-        label=label,
-        metrics=metrics,
-        source=source,
-        confidence=confidence,
-        model=model,
-        sampler="generator" if model else "",
-        options={"stacks": stacks, "source": "mnist"},
-    )
+# What a published row holds for.
+THREE: dict[str, Any] = {"stacks": 3, "source": "mnist"}
+FOUR: dict[str, Any] = {"stacks": 4, "source": "mnist"}
 
 
 def _unrolled(
     label: str, share: str, modes: tuple[float, float | None], kl: tuple[float, float | None]
 ) -> Published:
-    return _published(f"{label} (Unrolled setup, D = {share} G)", modes, kl, f"{PACGAN}, Table 3")
+    return Published.row(
+        f"{label} (Unrolled setup, D = {share} G)",
+        {"modes": modes, "kl": kl},
+        f"{PACGAN}, Table 3",
+        options=THREE,
+    )
 
 
 class StackedMnist(Task):
@@ -143,30 +129,59 @@ class StackedMnist(Task):
         ),
     )
     published: ClassVar[tuple[Published, ...]] = (
-        _published("MEG", (1000.0, None), (0.0313, None), EN_GAN, model="meg"),
-        _published(
+        Published.row(
+            "MEG", {"modes": 1000.0, "kl": 0.0313}, EN_GAN, model="meg", sampler="generator", options=THREE
+        ),
+        Published.row(
             "MEG (arXiv version)",
-            (1000.0, 0.0),
-            (0.0313, 1e-3),
+            {"modes": (1000.0, 0.0), "kl": (0.0313, 1e-3)},
             "Kumar et al., MEG (2019), Table 1",
             "recalled",
+            options=THREE,
         ),
-        _published(
+        Published.row(
             "WGAN-GP (run by MEG's authors)",
-            (959.0, None),
-            (0.7276, None),
+            {"modes": 959.0, "kl": 0.7276},
             EN_GAN,
             model="wgan-gp:meg-authors",
+            sampler="generator",
+            options=THREE,
         ),
-        _published("PacGAN (in MEG's table)", (1000.0, 0.0), (0.06, 1e-2), f"{EN_GAN}, from MINE", "quoted"),
-        _published("PacDCGAN2", None, (0.06, 0.003), f"{PACGAN}, VEEGAN setup, 10 trials, standard error"),
-        _published("PacDCGAN3", None, (0.06, 0.003), f"{PACGAN}, VEEGAN setup, 10 trials, standard error"),
-        _published("PacDCGAN4", None, (0.07, 0.005), f"{PACGAN}, VEEGAN setup, 10 trials, standard error"),
-        _published("DCGAN (run by PacGAN's authors)", (78.9, 6.46), (4.50, 0.127), f"{PACGAN}, VEEGAN setup"),
-        _published("VEEGAN (VEEGAN setup)", (150.0, None), (2.95, None), VEEGAN),
-        _published("Unrolled GAN (VEEGAN setup)", (48.7, None), (4.32, None), VEEGAN),
-        _published("ALI (VEEGAN setup)", (16.0, None), (5.40, None), VEEGAN),
-        _published("DCGAN (VEEGAN setup)", (99.0, None), (3.40, None), VEEGAN),
+        Published.row(
+            "PacGAN (in MEG's table)",
+            {"modes": (1000.0, 0.0), "kl": (0.06, 1e-2)},
+            f"{EN_GAN}, from MINE",
+            "quoted",
+            options=THREE,
+        ),
+        Published.row(
+            "PacDCGAN2",
+            {"kl": (0.06, 0.003)},
+            f"{PACGAN}, VEEGAN setup, 10 trials, standard error",
+            options=THREE,
+        ),
+        Published.row(
+            "PacDCGAN3",
+            {"kl": (0.06, 0.003)},
+            f"{PACGAN}, VEEGAN setup, 10 trials, standard error",
+            options=THREE,
+        ),
+        Published.row(
+            "PacDCGAN4",
+            {"kl": (0.07, 0.005)},
+            f"{PACGAN}, VEEGAN setup, 10 trials, standard error",
+            options=THREE,
+        ),
+        Published.row(
+            "DCGAN (run by PacGAN's authors)",
+            {"modes": (78.9, 6.46), "kl": (4.50, 0.127)},
+            f"{PACGAN}, VEEGAN setup",
+            options=THREE,
+        ),
+        Published.row("VEEGAN (VEEGAN setup)", {"modes": 150.0, "kl": 2.95}, VEEGAN, options=THREE),
+        Published.row("Unrolled GAN (VEEGAN setup)", {"modes": 48.7, "kl": 4.32}, VEEGAN, options=THREE),
+        Published.row("ALI (VEEGAN setup)", {"modes": 16.0, "kl": 5.40}, VEEGAN, options=THREE),
+        Published.row("DCGAN (VEEGAN setup)", {"modes": 99.0, "kl": 3.40}, VEEGAN, options=THREE),
         _unrolled("DCGAN", "1/4", (30.6, 20.73), (5.99, 0.42)),
         _unrolled("DCGAN", "1/2", (628.0, 140.9), (2.58, 0.75)),
         _unrolled("Unrolled GAN, 1 step", "1/4", (65.4, None), (5.91, None)),
@@ -177,22 +192,23 @@ class StackedMnist(Task):
         _unrolled("Unrolled GAN, 10 steps", "1/2", (817.4, None), (1.43, None)),
         _unrolled("PacDCGAN4", "1/4", (667.4, 29.0), (1.81, 0.15)),
         _unrolled("PacDCGAN4", "1/2", (820.2, 25.5), (1.15, 0.14)),
-        _published("MEG", (10000.0, None), (0.0480, None), EN_GAN, stacks=4, model="meg"),
-        _published(
+        Published.row(
+            "MEG", {"modes": 10000.0, "kl": 0.0480}, EN_GAN, model="meg", sampler="generator", options=FOUR
+        ),
+        Published.row(
             "MEG (arXiv version)",
-            (10000.0, 0.0),
-            (0.0480, 1e-3),
+            {"modes": (10000.0, 0.0), "kl": (0.0480, 1e-3)},
             "Kumar et al., MEG (2019), Table 1",
             "recalled",
-            stacks=4,
+            options=FOUR,
         ),
-        _published(
+        Published.row(
             "WGAN-GP (run by MEG's authors)",
-            (9538.0, None),
-            (0.9144, None),
+            {"modes": 9538.0, "kl": 0.9144},
             EN_GAN,
-            stacks=4,
             model="wgan-gp:meg-authors",
+            sampler="generator",
+            options=FOUR,
         ),
     )
 
@@ -205,8 +221,9 @@ class StackedMnist(Task):
                 where="option 'stacks' of task stackedmnist",
                 expected=f"a whole number of 1 to {MOST_STACKS} (the papers report 3 and 4)",
             )
-        self.source = _source(options.source, protocol, store)
-        self.options = replace(options, source=self.source)
+        source = _source(options.source, protocol, store)
+        self.source = source
+        self.options = replace(options, source=source)
         if self.source == "mnist":
             hashes = store.hashes("mnist")
             self.data_hashes = {file: hashes[file] for file in mnist.FILES["train"]}
@@ -300,7 +317,7 @@ class StackedMnist(Task):
     @cached_property
     def _frequencies(self) -> list[float]:
         _, labels = self._digits
-        return (np.bincount(labels, minlength=10) / len(labels)).tolist()
+        return [float(share) for share in np.bincount(labels, minlength=10) / len(labels)]
 
 
 class Stacks:
@@ -374,7 +391,7 @@ def tiles(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.repeat(side_by_side[..., None], 3, axis=3)
 
 
-def _source(wanted: str, protocol: str, store: Store) -> str:
+def _source(wanted: str, protocol: str, store: Store) -> Literal["mnist", "digits"]:
     """Which digits to use; MNIST is looked for, and downloaded if need be, unless it is not wanted."""
     reason = ""
     if wanted != "digits":

@@ -17,14 +17,19 @@ import time
 from pathlib import Path
 
 import torch
-from classifier import BATCH, WEIGHTS, ModeClassifier, PublishedClassifier
+from classifier import (  # type: ignore[import-not-found]
+    BATCH,
+    WEIGHTS,
+    ModeClassifier,
+    PublishedClassifier,
+)
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ebbench import Store
 from ebbench.data import digits, mnist
+from ebbench.data.store import Store
 
 EPOCHS = {"mnist": 25, "published": 10, "digits": 200}
 SEEDS = {"mnist": 0, "published": 1, "digits": 0}

@@ -108,34 +108,6 @@ class LawPool(Pool):
         return self._law.log_density(x)
 
 
-def _published(
-    label: str,
-    law: str,
-    modes: tuple[float, float | None],
-    quality: tuple[float, float | None],
-    source: str,
-    *,
-    std: int = 3,
-    confidence: Literal["verbatim", "quoted", "recalled"] = "verbatim",
-    model: str = "",
-    **options: Any,
-) -> Published:
-    return Published(
-        label=label,
-        metrics={f"modes_{law}": modes, f"high_quality_{std}_{law}": quality},
-        source=source,
-        confidence=confidence,
-        model=model,
-        options=options,
-    )
-
-
-def _recalled(label: str, quality: tuple[float, float | None], **held: Any) -> Published:
-    """A row of the DRS and DDLS table: all have the same modes."""
-    modes = (24.8, 0.2)
-    return _published(label, "25gaussians", modes, quality, DDLS, std=4, confidence="recalled", **held)
-
-
 # Name, unit, direction, what it is; each law has its own, and the plain name is the mean over the laws.
 _METRICS: tuple[tuple[str, str, Literal["higher", "lower", "neither"], str], ...] = (
     (
@@ -208,21 +180,54 @@ class Toy2d(Task):
         ),
     )
     published = (
-        _published("GAN (VEEGAN's)", "8gaussians", (1, None), (0.993, None), VEEGAN),
-        _published("ALI (VEEGAN's)", "8gaussians", (2.8, None), (0.0013, None), VEEGAN),
-        _published("Unrolled GAN (VEEGAN's)", "8gaussians", (7.6, None), (0.356, None), VEEGAN),
-        _published("VEEGAN", "8gaussians", (8, None), (0.529, None), VEEGAN),
-        _published("GAN (VEEGAN's)", "25gaussians", (3.3, None), (0.005, None), VEEGAN),
-        _published("ALI (VEEGAN's)", "25gaussians", (15.8, None), (0.016, None), VEEGAN),
-        _published("Unrolled GAN (VEEGAN's)", "25gaussians", (23.6, None), (0.16, None), VEEGAN),
-        _published("VEEGAN", "25gaussians", (24.6, None), (0.40, None), VEEGAN),
-        _published("GAN (PacGAN's)", "8gaussians", (6.3, 0.5), (0.982, None), PACGAN),
-        _published("PacGAN4", "8gaussians", (7.8, None), (0.959, None), PACGAN),
-        _published("GAN (PacGAN's)", "25gaussians", (17.3, 0.8), (0.948, None), PACGAN),
-        _published("PacGAN4", "25gaussians", (24.8, 0.2), (0.936, None), PACGAN),
-        _recalled("GAN (DDLS's)", (0.70, 0.09)),
-        _recalled("DRS", (0.90, 0.02)),
-        _recalled("DDLS", (0.98, 0.02), model="ddls", base="gan", **{"ddls.calibrated": True}),
+        Published.row("GAN (VEEGAN's)", {"modes_8gaussians": 1, "high_quality_3_8gaussians": 0.993}, VEEGAN),
+        Published.row(
+            "ALI (VEEGAN's)", {"modes_8gaussians": 2.8, "high_quality_3_8gaussians": 0.0013}, VEEGAN
+        ),
+        Published.row(
+            "Unrolled GAN (VEEGAN's)", {"modes_8gaussians": 7.6, "high_quality_3_8gaussians": 0.356}, VEEGAN
+        ),
+        Published.row("VEEGAN", {"modes_8gaussians": 8, "high_quality_3_8gaussians": 0.529}, VEEGAN),
+        Published.row(
+            "GAN (VEEGAN's)", {"modes_25gaussians": 3.3, "high_quality_3_25gaussians": 0.005}, VEEGAN
+        ),
+        Published.row(
+            "ALI (VEEGAN's)", {"modes_25gaussians": 15.8, "high_quality_3_25gaussians": 0.016}, VEEGAN
+        ),
+        Published.row(
+            "Unrolled GAN (VEEGAN's)", {"modes_25gaussians": 23.6, "high_quality_3_25gaussians": 0.16}, VEEGAN
+        ),
+        Published.row("VEEGAN", {"modes_25gaussians": 24.6, "high_quality_3_25gaussians": 0.40}, VEEGAN),
+        Published.row(
+            "GAN (PacGAN's)", {"modes_8gaussians": (6.3, 0.5), "high_quality_3_8gaussians": 0.982}, PACGAN
+        ),
+        Published.row("PacGAN4", {"modes_8gaussians": 7.8, "high_quality_3_8gaussians": 0.959}, PACGAN),
+        Published.row(
+            "GAN (PacGAN's)", {"modes_25gaussians": (17.3, 0.8), "high_quality_3_25gaussians": 0.948}, PACGAN
+        ),
+        Published.row(
+            "PacGAN4", {"modes_25gaussians": (24.8, 0.2), "high_quality_3_25gaussians": 0.936}, PACGAN
+        ),
+        Published.row(
+            "GAN (DDLS's)",
+            {"modes_25gaussians": (24.8, 0.2), "high_quality_4_25gaussians": (0.70, 0.09)},
+            DDLS,
+            "recalled",
+        ),
+        Published.row(
+            "DRS",
+            {"modes_25gaussians": (24.8, 0.2), "high_quality_4_25gaussians": (0.90, 0.02)},
+            DDLS,
+            "recalled",
+        ),
+        Published.row(
+            "DDLS",
+            {"modes_25gaussians": (24.8, 0.2), "high_quality_4_25gaussians": (0.98, 0.02)},
+            DDLS,
+            "recalled",
+            model="ddls",
+            options={"base": "gan", "ddls.calibrated": True},
+        ),
     )
 
     def __init__(self, options: Options, protocol: str, store: Store) -> None:
