@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from ebbench import contract
+from ebbench.plugins.configs import plain, plain_value
 from ebbench.record import schema
 from ebbench.running import curves
+from ebbench.running.identity import Identity
 from ebbench.running.spec import Spec
 from ebbench.storage.hashing import content_hash
 
@@ -32,12 +33,13 @@ def assemble(
     spec: Spec,
     task: contract.Task,
     seed: int,
+    identity: Identity,
     score: contract.Score,
     parts: Mapping[str, Part],
     scored_on: schema.Provenance,
 ) -> tuple[schema.Result, dict[str, np.ndarray]]:
     """The result of `score`, and its pictures (height, width, 3) by file name."""
-    run_id = spec.run_id(task, seed)
+    run_id = identity.run_id
     pictures = {
         f"{part}-{name}".strip("-").replace(" ", "-"): pixels
         for part, made in parts.items()
@@ -45,7 +47,7 @@ def assemble(
     }
     alone = len(parts) == 1
     first = next(iter(parts.values()))
-    if alone and first.training["curves"]["step"]:
+    if alone and first.training["curves"]["series"]:
         pictures["curves"] = curves.draw(first.training["curves"], f"{spec.model.name}, seed {seed}")
     names = {name: f"{run_id}.{name}.png" for name in pictures}
     whole = schema.build(
@@ -58,7 +60,7 @@ def assemble(
                 "version": task.version,
                 "protocol": spec.protocol,
                 "source": task.source,
-                "options": dataclasses.asdict(task.options),
+                "options": plain(task.options),
             },
             "model": {
                 "name": spec.model.name,
@@ -67,16 +69,18 @@ def assemble(
                 "title": spec.model.card.title,
                 "code_hash": spec.model.code_hash,
             },
-            "sampler": {"name": spec.sampler, "knobs": dict(spec.knobs)} if spec.sampler else None,
+            "sampler": {"name": spec.sampler, "knobs": {k: plain_value(v) for k, v in spec.knobs.items()}}
+            if spec.sampler
+            else None,
             "score": spec.score,
             "budget": spec.budget,
-            "config": dataclasses.asdict(spec.config),
-            "overrides": dict(spec.overrides),
+            "config": plain(spec.config),
+            "overrides": {k: plain_value(v) for k, v in spec.overrides.items()},
             "seed": seed,
             "metrics": {name: float(value) for name, value in score.metrics.items()},
             "details": dict(score.details),
             "training": first.training if alone else _total_training(parts),
-            "scoring": first.scoring if alone else _total_scoring(spec, task, seed, parts),
+            "scoring": first.scoring if alone else _total_scoring(identity, parts),
             "parts": []
             if alone
             else [
@@ -102,7 +106,6 @@ def _total_training(parts: Mapping[str, Part]) -> dict[str, Any]:
     """What the trainings of all parts cost together; each part keeps its own record."""
     records = [part.training for part in parts.values()]
     steps, seconds = sum(r["steps"] for r in records), sum(r["seconds"] for r in records)
-    stopped = {r["stopped_by"] for r in records}
     machines = [r["provenance"] for r in records]
     return {
         "hash": content_hash({name: part.training["hash"] for name, part in parts.items()}),
@@ -112,8 +115,7 @@ def _total_training(parts: Mapping[str, Part]) -> dict[str, Any]:
         "steps_per_second": (
             round(steps / seconds, 4) if all(r["steps_per_second"] for r in records) else None
         ),
-        # One part that ran out of time is what a reader has to know.
-        "stopped_by": "time" if "time" in stopped else records[0]["stopped_by"],
+        "stopped_by": records[0]["stopped_by"],
         "parameters": max(r["parameters"] for r in records),
         "base": records[0].get("base"),
         # One part beside others on the GPU makes the sum of the seconds no timing.
@@ -121,10 +123,10 @@ def _total_training(parts: Mapping[str, Part]) -> dict[str, Any]:
     }
 
 
-def _total_scoring(spec: Spec, task: contract.Task, seed: int, parts: Mapping[str, Part]) -> dict[str, Any]:
+def _total_scoring(identity: Identity, parts: Mapping[str, Part]) -> dict[str, Any]:
     records = [part.scoring for part in parts.values()]
     return {
-        "hash": content_hash(spec.scoring_key(task, seed)),
+        "hash": identity.scoring,
         "seconds": round(sum(r["seconds"] for r in records), 3),
         "samples": sum(r["samples"] or 0 for r in records) or None,
     }

@@ -1,6 +1,6 @@
 """A spec -> a training (made, or taken from the store) -> a score -> a result.
 
-The run store, under `ebbench.files.home()`, has one folder a training:
+The run store, under `ebbench.storage.files.home()`, has one folder a training:
 
     runs/<training hash>/lock              one process at a time
     runs/<training hash>/key.json          what the hash stands for
@@ -14,7 +14,6 @@ The run store, under `ebbench.files.home()`, has one folder a training:
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -27,27 +26,29 @@ import torch
 
 from ebbench import contract
 from ebbench.device import pinned
-from ebbench.errors import (
-    ContractError,
-    UsageError,
-)
+from ebbench.errors import ContractError, ResultError, UsageError
 from ebbench.pictures import png
 from ebbench.plugins import introspection, loader
+from ebbench.plugins.configs import plain
 from ebbench.plugins.guard import plugin_code
-from ebbench.record import provenance, resultfiles
+from ebbench.record import provenance, resultfiles, schema
 from ebbench.running.assembly import Part, assemble
+from ebbench.running.context import Context
+from ebbench.running.identity import Identity, identify
 from ebbench.running.scorer import score_part
 from ebbench.running.settings import Outcome, Settings
 from ebbench.running.signals import StopRequest, stop_on_signals
 from ebbench.running.spec import Spec
-from ebbench.running.trainer import provenance_of, train_part
-from ebbench.storage.files import home
-from ebbench.storage.hashing import content_hash
+from ebbench.running.trainer import train_part
 from ebbench.storage.runstore import FORCED, check_writable, forget, locked, write
 
 
 def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcome]:
-    """Train, score and write each seed in turn; what is done already is only pointed at."""
+    """Train, score and write each seed in turn; what is done already is only pointed at.
+
+    Raises UsageError where a result is there that today's code would not make again, Stopped where a
+    signal or the time limit ended the work at a safe point, and what the plug-ins' mistakes are.
+    """
     provenance.running_code()
     with plugin_code(spec.task, None, "__init__"):
         task: contract.Task = spec.task.cls(spec.options, spec.protocol, settings.store)
@@ -56,7 +57,7 @@ def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcom
     # Denormal activations make a convolution on a CPU many times slower, and carry no information.
     torch.set_flush_denormal(True)
     try:
-        with stop_on_signals() as stop:
+        with stop_on_signals(settings.time_limit) as stop:
             for seed in run_seeds:
                 yield _run_seed(spec, task, seed, folder, settings, stop)
     finally:
@@ -66,86 +67,149 @@ def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcom
 def _run_seed(
     spec: Spec, task: contract.Task, seed: int, folder: Path, settings: Settings, stop: StopRequest
 ) -> Outcome:
-    with plugin_code(spec.task, None, "data_key"):
-        path = folder / f"{spec.run_id(task, seed)}.json"
-    if path.exists() and not settings.force:
-        return Outcome(resultfiles.read(path), path, existed=True)
+    whole = identify(spec, task, seed)
+    path = folder / f"{whole.run_id}.json"
+    if done := _done(path, whole, spec, settings):
+        return done
     with plugin_code(spec.task, None, "parts"):
-        tasks = dict(task.parts(seed))
+        parts = dict(task.parts(seed))
     made: dict[str, Part] = {}
     # Every part stays locked until the result is there: who waited for one must find it.
     with ExitStack() as locks:
-        for name, part in tasks.items():
+        for name, part in parts.items():
             if name:
-                settings.reporter.note(f"part {len(made) + 1} of {len(tasks)}: {name}")
-            with plugin_code(spec.task, None, "data_key"):
-                key = spec.training_key(part, seed)
-            digest = content_hash(key)
-            if settings.trainings is not None and digest not in settings.trainings:
-                raise UsageError(
-                    f"today's {spec.model.name}, seed {seed}, is another training than the result's",
-                    where=f"training {digest[:10]}",
-                    expected=" or ".join(sorted(known[:10] for known in settings.trainings)),
-                    fix="a setting of its card, its base, an option or the data is another: score it at the "
-                    f"commit that it names, or train anew: `{spec.command(seed)}`",
-                )
-            place = home() / "runs" / digest
-            locks.enter_context(locked(place, settings.reporter.note))
+                settings.reporter.note(f"part {len(made) + 1} of {len(parts)}: {name}")
+            context = Context(
+                spec=spec,
+                task=part,
+                seed=seed,
+                identity=whole if part is task else identify(spec, part, seed),
+                settings=settings,
+                stop=stop,
+                name=name,
+                parts=len(parts),
+            )
+            _check_asked_for(context)
+            locks.enter_context(locked(context.place, settings.reporter.note))
             # Another process may have finished while this one waited.
-            if path.exists() and not settings.force:
-                return Outcome(resultfiles.read(path), path, existed=True)
-            # A forced run that was stopped goes on: what it began is not forgotten again.
-            if settings.force and not (place / FORCED).exists():
-                forget(place)
-                write(place / FORCED, b"")
-            # Left by a process that was killed while it wrote; nobody else writes here now.
-            for half in [*place.rglob(".*.tmp"), *folder.glob(f".{path.stem}.*.tmp")]:
-                half.unlink()
-            write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
-            base = _base(spec, part, seed, settings, stop, len(tasks))
-            model, training = train_part(spec, part, seed, place, settings, stop, len(tasks), base)
-            training["hash"] = digest
-            made[name] = score_part(spec, part, seed, place, model, training, settings, stop, name)
+            if done := _done(path, whole, spec, settings):
+                return done
+            _clear(context, path)
+            model, training = _trained(context)
+            made[name] = score_part(context, model, training)
         with plugin_code(spec.task, None, "combine"):
             score = task.combine({name: scored.score for name, scored in made.items()})
         _check_metrics(score.metrics, task, spec.task)
         with pinned():
-            scored_on = provenance_of(spec, task, seed, settings)
-        whole, pictures = assemble(spec, task, seed, score, made, scored_on)
+            scored_on = context.provenance()
+        result, pictures = assemble(spec, task, seed, whole, score, made, scored_on)
         for name, pixels in pictures.items():
             write(folder / name, png(pixels))
-        resultfiles.write(whole, path)
+        resultfiles.write(result, path)
         for scored in made.values():
             (scored.chunks.parents[1] / FORCED).unlink(missing_ok=True)
             shutil.rmtree(scored.chunks, ignore_errors=True)
-    return Outcome(whole, path, existed=False)
+    return Outcome(result, path, existed=False)
 
 
-def _base(
-    spec: Spec, task: contract.Task, seed: int, settings: Settings, stop: StopRequest, parts: int
-) -> tuple[contract.Model, dict[str, Any]] | None:
-    """The trained model that this one builds on, ready to be called, and what the result says of it.
+def _done(path: Path, identity: Identity, spec: Spec, settings: Settings) -> Outcome | None:
+    """The result that is there already; None where there is none, or where it is to be made again."""
+    result = None if settings.force else finished(path, identity, spec)
+    return None if result is None else Outcome(result, path, existed=True)
+
+
+def finished(path: Path, identity: Identity, spec: Spec) -> schema.Result | None:
+    """The result of this run in the file `path`; None where there is no such file.
+
+    Raises UsageError where the file is no result of this run, or is of other code of the task, and
+    StorageError where it cannot be read.
+    """
+    if not path.exists():
+        return None
+    again = "give the command again with --force, which trains and scores anew"
+    try:
+        found = resultfiles.read(path)
+    except ResultError as error:
+        raise UsageError(
+            f"the file of this run is no result: {error.what}", where=str(path), fix=f"remove it, or {again}"
+        ) from error
+    if (found.run_id, found.scoring.hash) != (identity.run_id, identity.scoring):
+        raise UsageError(
+            "the file of this run holds another run's result",
+            where=str(path),
+            expected=f"run {identity.run_id}, scoring {identity.scoring[:10]}",
+            fix=f"move it away, or {again}",
+        )
+    was = (found.task.code_hash, found.task.data_code_hash)
+    if was != (spec.task.code_hash, spec.task.data_code_hash):
+        raise UsageError(
+            f"task '{spec.task.name}' has changed since this result was made, and its version has not",
+            where=f"{spec.task.folder.name}/task.py, version {found.task.version}; the result is {path}",
+            expected="a new version for every change that can move a score",
+            fix="raise `version` in task.py, then the same command scores the stored training again; or, "
+            f"where the change cannot move a score, {again}",
+        )
+    return found
+
+
+def _check_asked_for(context: Context) -> None:
+    """Raise UsageError where a certain training is to be scored, and this is another."""
+    allowed, spec, seed = context.settings.trainings, context.spec, context.seed
+    if allowed is not None and context.identity.training not in allowed:
+        raise UsageError(
+            f"today's {spec.model.name}, seed {seed}, is another training than the result's",
+            where=f"training {context.identity.training[:10]}",
+            expected=" or ".join(sorted(known[:10] for known in allowed)),
+            fix="a setting of its card, its base, an option or the data is another: score it at the "
+            f"commit that it names, or train anew: `{spec.command(seed)}`",
+        )
+
+
+def _clear(context: Context, path: Path) -> None:
+    """Make a training's folder ready, which this process has locked."""
+    place = context.place
+    # A forced run that was stopped goes on: what it began is not forgotten again.
+    if context.settings.force and not (place / FORCED).exists():
+        forget(place)
+        write(place / FORCED, b"")
+    # Left by a process that was killed while it wrote; nobody else writes here now.
+    for half in [*place.rglob(".*.tmp"), *path.parent.glob(f".{path.stem}.*.tmp")]:
+        half.unlink()
+    _name(context)
+
+
+def _name(context: Context) -> None:
+    key = json.dumps(context.identity.training_key, indent=2, sort_keys=True)
+    write(context.place / "key.json", key.encode())
+
+
+def _trained(context: Context) -> tuple[contract.Model, dict[str, Any]]:
+    """The trained model of a context and the record of its training, with what both are built on."""
+    base = _base(context)
+    model, training = train_part(context, base)
+    return model, training | {"hash": context.identity.training}
+
+
+def _base(context: Context) -> tuple[contract.Model, dict[str, Any]] | None:
+    """The trained model that this one is built on, ready to be called, and what the result says of it.
 
     Where the store has none, it is made.
     """
-    if spec.base is None:
+    if context.spec.base is None:
         return None
-    settings.reporter.note(f"{spec.model.name} builds on {spec.base.model.name}:")
-    with plugin_code(spec.task, None, "data_key"):
-        key = spec.base.training_key(task, seed)
-    place = home() / "runs" / content_hash(key)
-    with locked(place, settings.reporter.note):
-        write(place / "key.json", json.dumps(key, indent=2, sort_keys=True).encode())
-        base = _base(spec.base, task, seed, settings, stop, parts)
-        model, training = train_part(spec.base, task, seed, place, settings, stop, parts, base)
+    below = context.below()
+    context.reporter.note(f"{context.spec.model.name} builds on {below.spec.model.name}:")
+    with locked(below.place, context.reporter.note):
+        _name(below)
+        model, training = _trained(below)
     for module in introspection.nets(model).values():
         module.eval()
     return model, {
-        "name": spec.base.model.name,
-        "variant": spec.base.variant,
-        "code_hash": spec.base.model.code_hash,
-        "config": dataclasses.asdict(spec.base.config),
-        "hash": content_hash(key),
+        "name": below.spec.model.name,
+        "variant": below.spec.variant,
+        "code_hash": below.spec.model.code_hash,
+        "config": plain(below.spec.config),
+        "hash": below.identity.training,
         "steps": training["steps"],
         "seconds": training["seconds"],
         "base": training.get("base"),

@@ -13,51 +13,41 @@ from typing import Any
 from ebbench import contract
 from ebbench.device import pinned
 from ebbench.plugins import introspection
+from ebbench.plugins.configs import plain_value
 from ebbench.plugins.guard import plugin_code
 from ebbench.running.artefacts import Recorded
 from ebbench.running.assembly import Part
+from ebbench.running.context import Context
 from ebbench.running.curves import Curves
 from ebbench.running.scoring import Scoring
-from ebbench.running.settings import Settings
-from ebbench.running.signals import StopRequest
-from ebbench.running.spec import Spec
 from ebbench.storage.hashing import content_hash
 
 
-def score_part(
-    spec: Spec,
-    task: contract.Task,
-    seed: int,
-    place: Path,
-    model: contract.Model,
-    training: dict[str, Any],
-    settings: Settings,
-    stop: StopRequest,
-    name: str,
-) -> Part:
+def score_part(context: Context, model: contract.Model, training: dict[str, Any]) -> Part:
     """Score the model; its chunks stay where they are until the result is written."""
-    scoring_hash = content_hash(spec.scoring_key(task, seed))
+    spec, settings, place = context.spec, context.settings, context.place
     for module in introspection.nets(model).values():
         module.eval()
     # Neither the task's options nor its protocol move a draw.
-    drawn = content_hash({"sampler": spec.sampler, "knobs": dict(spec.knobs)})[:16]
-    folder = place / "scores" / scoring_hash
+    knobs = {name: plain_value(value) for name, value in spec.knobs.items()}
+    drawn = content_hash({"sampler": spec.sampler, "knobs": knobs})[:16]
+    folder = place / "scores" / context.identity.scoring
     make: Callable[..., Scoring] = Scoring
     if settings.record is not None:
         # A chunk that was kept before it was recorded is in no record: this scoring begins anew.
-        folder = folder.with_name(f"{scoring_hash}-recorded")
+        folder = folder.with_name(f"{folder.name}-recorded")
         shutil.rmtree(folder, ignore_errors=True)
-        make = partial(Recorded, part=name, arrays=settings.record)
-    scoring = open_scoring(spec, task, seed, model, folder, settings, stop, place / "samples" / drawn, make)
+        make = partial(Recorded, part=context.name, arrays=settings.record)
+    scoring = open_scoring(context, model, folder, place / "samples" / drawn, make)
     scoring.evaluations = Curves(**training["evaluations"])
     began = time.perf_counter()
     with pinned(), plugin_code(spec.task, place, "score"):
-        score = task.score(model, scoring)
+        score = context.task.score(model, scoring)
     return Part(
         score=score,
         training=training,
         scoring={
-            "hash": scoring_hash,
+            "hash": context.identity.scoring,
             "seconds": round(time.perf_counter() - began, 3),
             "samples_per_second": (
                 round(scoring.drawn / scoring.drawing_seconds, 1)
@@ -73,30 +63,28 @@ def score_part(
 
 
 def open_scoring(
-    spec: Spec,
-    task: contract.Task,
-    seed: int,
+    context: Context,
     model: contract.Model,
     folder: Path,
-    settings: Settings,
-    stop: StopRequest,
     samples: Path | None = None,
     make: Callable[..., Scoring] = Scoring,
 ) -> Scoring:
+    """A scoring of the trained `model` that keeps its chunks in `folder` and its images at `samples`."""
+    spec, settings = context.spec, context.settings
     draw = None
     if spec.sampler:
         draw = partial(introspection.samplers(spec.model.cls)[spec.sampler], model, **spec.knobs)
     return make(
         model,
-        task.spec(),
+        context.task.spec(),
         folder,
-        seed=seed,
+        seed=context.seed,
         device=settings.device,
         sampler=spec.sampler,
         samples=samples,
         draw=draw,
         declared=spec.score,
         plugin_folder=spec.model.folder,
-        stop=stop,
+        stop=context.stop,
         reporter=settings.reporter,
     )

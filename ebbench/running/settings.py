@@ -40,3 +40,5 @@ class Settings:
     record: dict[str, np.ndarray] | None = None
     reporter: Reporter = dataclasses.field(default_factory=Reporter)
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    # Seconds after which the work stops at its next safe point and stays undone.
+    time_limit: float | None = None

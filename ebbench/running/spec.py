@@ -1,28 +1,19 @@
-"""What exactly is run: the resolved values of a run, and the hashes that identify it.
-
-Two identities. The *training* hash covers all that determined the trained state: the data (files,
-source, the task's data key), the model's code, the configuration, the budget, the seed. The *scoring*
-hash adds the task's version and options, the protocol, the sampler and its knobs. So a new sampler,
-protocol or task version scores a stored training again and never repeats it.
-"""
+"""A request -> what exactly is run: the plug-ins, and every value that a run uses, but for the seed."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ebbench import contract
 from ebbench.errors import ContractError, PluginError, UsageError, unknown
 from ebbench.plugins import cards, introspection, loader
 from ebbench.plugins.budgets import BUDGETS, MINUTES, budget_knobs, budget_values
 from ebbench.plugins.configs import _build, check_knobs
 from ebbench.running.request import Request
 from ebbench.running.words import as_toml, split_variant
-from ebbench.storage.hashing import content_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,65 +33,16 @@ class Spec:
     control: bool
     config: Any
     budget: str
-    minutes: float | None
     sampler: str
     knobs: Mapping[str, Any]
     score: str
     overrides: Mapping[str, Any]
     base: Spec | None = None
 
-    def training_key(self, task: contract.Task, seed: int) -> dict[str, Any]:
-        """All that determines the trained state, as JSON values."""
-        key: dict[str, Any] = {
-            "data": {"source": task.source, "files": dict(task.data_hashes), "key": task.data_key()},
-            "model": self.model.name,
-            "code": self.model.code_hash,
-            "config": dataclasses.asdict(self.config),
-            "budget": self.budget,
-            "minutes": self.minutes,
-            "seed": seed,
-        }
-        if self.base is not None:
-            key["base"] = self.base.training_key(task, seed)
-        if evaluates(task):
-            # What is taken along a training cannot be taken again from its end.
-            taken = {"task": self.task.name, "version": task.version, "protocol": self.protocol}
-            key["evaluations"] = taken | {"options": dataclasses.asdict(task.options)}
-        return key
-
-    def scoring_key(self, task: contract.Task, seed: int) -> dict[str, Any]:
-        """All that determines the score, as JSON values."""
-        key = {
-            "training": content_hash(self.training_key(task, seed)),
-            "task": self.task.name,
-            "version": task.version,
-            # As the task settled them: what "auto" stood for, not that it was asked for.
-            "options": dataclasses.asdict(task.options),
-            "protocol": self.protocol,
-            "sampler": self.sampler,
-            "knobs": dict(self.knobs),
-        }
-        return key | ({"score": self.score} if self.score else {})
-
     def changed_options(self) -> dict[str, Any]:
         """The task's options that differ from their defaults."""
         defaults = dataclasses.asdict(type(self.options)())
         return {k: v for k, v in dataclasses.asdict(self.options).items() if v != defaults[k]}
-
-    def run_id(self, task: contract.Task, seed: int) -> str:
-        """A file name that a person can read and that differs wherever the run does."""
-        digest = content_hash(self.scoring_key(task, seed))[:10]
-        # As the task settled them, such as stacks=4 -> stacks4; a file that was given is named by the task.
-        # What may be "auto" is not said: the name must be the same whether it was asked for or came so.
-        defaults = dataclasses.asdict(type(self.options)())
-        said = [
-            f"{k}{as_toml(v)}"
-            for k, v in sorted(dataclasses.asdict(task.options).items())
-            if defaults[k] not in ("auto", v)
-        ]
-        parts = [self.variant, self.budget, self.protocol, self.sampler or self.score, task.source, *said]
-        name = "-".join(part for part in [*parts, f"s{seed}", digest] if part)
-        return re.sub(r"[^A-Za-z0-9._+=,@-]", "_", name)
 
     def command(self, seed: int) -> str:
         """The command that repeats this run, without what belongs to one machine."""
@@ -113,16 +55,12 @@ class Spec:
         return " ".join(word for word in [*words, f"--seeds {seed}"] if word)
 
 
-def evaluates(task: contract.Task) -> bool:
-    """Whether the task takes numbers along training."""
-    return type(task).evaluate is not contract.Task.evaluate
-
-
 def resolve(request: Request) -> Spec:
     """Load the plug-ins and settle every value. Raises UsageError or PluginError, each with a cure."""
     task = loader.load("task", request.task)
     model_name, _, variant = split_variant(request.model)
     model = loader.load("model", model_name)
+    _check_declared(task)
     protocols = task.cls.protocols
     protocol = request.protocol or next(iter(protocols))
     if protocol not in protocols:
@@ -146,7 +84,7 @@ def resolve(request: Request) -> Spec:
     chosen = _sort_settings(request.set, task, model, sampler, defaults)
 
     values = budget_values(model, request.budget, task.name, variant)
-    minutes = values.pop(MINUTES, None)
+    values.pop(MINUTES, None)
     where = f"card.toml of '{model.name}'"
     config = _build(model.cls.Config, {}, values, where)
     config = _build(model.cls.Config, dataclasses.asdict(config), chosen["config"], "--set")
@@ -166,13 +104,24 @@ def resolve(request: Request) -> Spec:
         control=card.kind == "control" or bool(variant and card.variants[variant].control),
         config=config,
         budget=request.budget,
-        minutes=None if minutes is None else float(minutes),
         sampler=sampler,
         knobs=knobs,
         score=score,
         overrides=overrides,
         base=_base(request, model, config),
     )
+
+
+def _check_declared(task: loader.Plugin) -> None:
+    """Raise ContractError where a task's class lacks what every run asks of it."""
+    missing = [name for name in ("version", "protocols", "needs", "metrics") if not hasattr(task.cls, name)]
+    if missing or not isinstance(task.cls.protocols, Mapping) or not task.cls.protocols:
+        raise ContractError(
+            f"task '{task.name}' does not say its {' and its '.join(missing) or 'protocols as a mapping'}",
+            where=f"class {task.cls.__name__} in {task.folder.name}/task.py",
+            expected="version, protocols (a name for each, the default first), needs and metrics",
+            fix=f"add it to the class; `ebbench test {task.folder.name}` checks the rest",
+        )
 
 
 def _base(request: Request, model: loader.Plugin, config: Any) -> Spec | None:
@@ -200,7 +149,16 @@ def _choose_sampler(task: loader.Plugin, model: loader.Plugin, asked: str) -> st
     known = introspection.samplers(model.cls)
     if asked and asked not in known:
         raise unknown("sampler", asked, known, where=f"model '{model.name}'")
-    if asked or task.cls.needs != "sample":
+    if task.cls.needs != "sample":
+        if asked:
+            raise UsageError(
+                f"task '{task.name}' asks for no samples, so sampler '{asked}' would change nothing",
+                where="--sampler",
+                expected="no sampler",
+                fix=f"leave it out; the task asks for '{task.cls.needs}'",
+            )
+        return ""
+    if asked:
         return asked
     # The one that the method `sample` is, under whatever name.
     plain = getattr(model.cls, "sample", None)

@@ -1,115 +1,167 @@
-"""A spec -> the trained model, made or taken from the store."""
+"""A part of a run -> its trained model, made or taken from the store."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+import torch
 
 from ebbench import contract
 from ebbench.device import pinned
-from ebbench.errors import (
-    UsageError,
-)
+from ebbench.errors import UsageError
 from ebbench.plugins import introspection
 from ebbench.plugins.guard import plugin_code
-from ebbench.record import provenance, schema
 from ebbench.running import seeds
-from ebbench.running.curves import Curves
+from ebbench.running.context import Context
+from ebbench.running.identity import evaluates
 from ebbench.running.progress import Reporter
 from ebbench.running.scorer import open_scoring
-from ebbench.running.settings import Settings
-from ebbench.running.signals import StopRequest
-from ebbench.running.spec import Spec, evaluates
 from ebbench.running.training import CURVE_POINTS, TrainingRun
 from ebbench.storage import state
 from ebbench.storage.files import home
 from ebbench.storage.hashing import derive_seed
 
+# Of how many training examples the store keeps the digest.
+FINGERPRINTED = 1024
 
-def train_part(
-    spec: Spec,
-    task: contract.Task,
-    seed: int,
-    place: Path,
-    settings: Settings,
-    stop: StopRequest,
-    parts: int,
-    base: tuple[contract.Model, dict[str, Any]] | None,
-) -> tuple[contract.Model, dict[str, Any]]:
-    """The model in its trained state, and the record of its training, one of `parts` of a result."""
-    seeds.seed_everything(derive_seed(seed, "model"))
-    with plugin_code(spec.task, place, "spec"):
-        data_spec = task.spec()
-    with plugin_code(spec.model, place, "__init__"):
-        model: contract.Model = spec.model.cls(data_spec, spec.config)
-    model.device = settings.device
-    if base is not None:
-        model.base = base[0]
-    for module in introspection.nets(model).values():
-        module.to(settings.device)
+Base = tuple[contract.Model, dict[str, Any]]
+
+
+def train_part(context: Context, base: Base | None) -> tuple[contract.Model, dict[str, Any]]:
+    """The model in its trained state, and the record of its training; `base` is what it is built on."""
+    model = _built(context, base)
+    # What training alone needs (optimisers) is not there on a fresh model: it is not kept.
     kept = set(model.state_dict())
-    stored = place / "state.json"
+    stored = context.place / "state.json"
     if stored.exists():
-        saved = state.load(stored, settings.device)
-        with plugin_code(spec.model, place, "load_state_dict"):
-            model.load_state_dict(saved["model"])
-        settings.reporter.note(f"seed {seed}: trained before, taken from the store")
-        # A training of an earlier version knows no evaluations.
-        record: dict[str, Any] = {"evaluations": dataclasses.asdict(Curves())} | saved["training"]
-        return model, record | ({"base": base[1]} if base else {})
-
+        return _loaded(context, model, base)
+    spec, settings, place = context.spec, context.settings, context.place
     if settings.trainings is not None and model.keeps_state:
         raise UsageError(
-            f"there is no trained state of {spec.model.name}, seed {seed}, in the run store",
+            f"there is no trained state of {spec.model.name}, seed {context.seed}, in the run store",
             where=str(home() / "runs"),
             expected="the training that the result came from, by the same code and settings",
-            fix=f"`{spec.command(seed)}` makes it",
+            fix=f"`{spec.command(context.seed)}` makes it",
         )
-    settings.reporter.note(f"seed {seed}: training {spec.model.name} at budget {spec.budget}")
+    context.reporter.note(f"seed {context.seed}: training {spec.model.name} at budget {spec.budget}")
     with plugin_code(spec.task, place, "data"):
-        data = task.data(settings.device)
-
-    def evaluate(step: int) -> Mapping[str, float]:
-        """The task's numbers along training; nothing of the model changes by it."""
-        nets = introspection.nets(model).values()
-        modes = {module: module.training for net in nets for module in net.modules()}
-        for net in nets:
-            net.eval()
-        seeds.seed_everything(derive_seed(seed, "evaluate", step))
-        folder = place / "evaluations" / str(step)
-        # Silent: the reporter is in the middle of the training.
-        silent = dataclasses.replace(settings, reporter=Reporter())
-        scoring = open_scoring(spec, task, seed, model, folder, silent, stop)
-        with pinned(), plugin_code(spec.task, place, "evaluate"):
-            values = task.evaluate(model, scoring)
-        for module, mode in modes.items():
-            module.training = mode
-        return values
-
-    seeds.seed_everything(derive_seed(seed, "train"))
+        data = context.task.data(settings.device)
+        fingerprint = _fingerprint(data)
+    seeds.seed_everything(derive_seed(context.seed, "train"))
     run = TrainingRun(
         model,
         place,
-        seed=seed,
+        seed=context.seed,
         device=settings.device,
-        stop=stop,
+        stop=context.stop,
         reporter=settings.reporter,
-        minutes=spec.minutes,
         checkpoint_seconds=settings.checkpoint_seconds,
-        curve_points=max(20, CURVE_POINTS // parts),
-        evaluate=evaluate if evaluates(task) else None,
+        curve_points=max(20, CURVE_POINTS // context.parts),
+        evaluate=_evaluator(context, model) if evaluates(context.task) else None,
     )
     with plugin_code(spec.model, place, "train"):
         model.train(data, run)
     run.finish()
-    trained_on = provenance_of(spec, task, seed, settings)
+    record = _record(context, model, run, base)
+    for name in set(model.state_dict()) - kept:
+        vars(model).pop(name, None)
+    if model.keeps_state:
+        final = {name: part for name, part in model.state_dict().items() if name in kept}
+        # The task's code is kept for `_loaded`: it may have come to give other data since.
+        seen = {"task_code": spec.task.code_hash, "fingerprint": fingerprint}
+        state.save({"model": final, "training": record, "data": seen}, stored)
+    for leftover in place.glob("checkpoint*"):
+        leftover.unlink()
+    shutil.rmtree(place / "evaluations", ignore_errors=True)
+    return model, record
+
+
+def _built(context: Context, base: Base | None) -> contract.Model:
+    """The untrained model, on its device."""
+    spec, place = context.spec, context.place
+    seeds.seed_everything(derive_seed(context.seed, "model"))
+    with plugin_code(spec.task, place, "spec"):
+        data_spec = context.task.spec()
+    with plugin_code(spec.model, place, "__init__"):
+        model: contract.Model = spec.model.cls(data_spec, spec.config)
+    model.device = context.settings.device
+    if base is not None:
+        model.base = base[0]
+    for module in introspection.nets(model).values():
+        module.to(context.settings.device)
+    return model
+
+
+def _loaded(
+    context: Context, model: contract.Model, base: Base | None
+) -> tuple[contract.Model, dict[str, Any]]:
+    """The model with the state that the store has.
+
+    Raises UsageError where the task's code has changed and gives other training data now.
+    """
+    spec, place = context.spec, context.place
+    saved = state.load(place / "state.json", context.settings.device)
+    seen = saved["data"]
+    if seen["task_code"] != spec.task.code_hash:
+        with plugin_code(spec.task, place, "data"):
+            today = _fingerprint(context.task.data(context.settings.device))
+        if today != seen["fingerprint"]:
+            raise UsageError(
+                f"task '{spec.task.name}' gives other training data than it gave when {spec.model.name} "
+                f"(seed {context.seed}) was trained, under the same data key",
+                where=f"{spec.task.folder.name}/task.py: data() and data_key()",
+                expected="a data key that changes whenever the training data do",
+                fix="put what has changed into data_key(), or give the command again with --force",
+            )
+    with plugin_code(spec.model, place, "load_state_dict"):
+        model.load_state_dict(saved["model"])
+    context.reporter.note(f"seed {context.seed}: trained before, taken from the store")
+    record: dict[str, Any] = saved["training"]
+    return model, record | ({"base": base[1]} if base else {})
+
+
+def _fingerprint(data: contract.Data) -> str:
+    """The SHA-256 of the number of examples and of some of them, spread evenly."""
+    n = len(data)
+    index = torch.arange(min(n, FINGERPRINTED), device=data.device) * n // max(1, min(n, FINGERPRINTED))
+    found = hashlib.sha256(f"{n} {data.spec}".encode())
+    if n:
+        found.update(data[index].detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _evaluator(context: Context, model: contract.Model) -> Any:
+    """What takes the task's numbers along training; nothing of the model changes by it."""
+    # Silent: the reporter is in the middle of the training.
+    silent = dataclasses.replace(context, settings=dataclasses.replace(context.settings, reporter=Reporter()))
+
+    def evaluate(step: int) -> Mapping[str, float]:
+        nets = introspection.nets(model).values()
+        modes = {module: module.training for net in nets for module in net.modules()}
+        for net in nets:
+            net.eval()
+        seeds.seed_everything(derive_seed(context.seed, "evaluate", step))
+        scoring = open_scoring(silent, model, context.place / "evaluations" / str(step))
+        with pinned(), plugin_code(context.spec.task, context.place, "evaluate"):
+            values = context.task.evaluate(model, scoring)
+        for module, mode in modes.items():
+            module.training = mode
+        return values
+
+    return evaluate
+
+
+def _record(context: Context, model: contract.Model, run: TrainingRun, base: Base | None) -> dict[str, Any]:
+    """What the result says of a training."""
+    trained_on = context.provenance()
     if trained_on.gpu is not None:
         gpu = trained_on.gpu.model_copy(update={"shared": run.shared})
         trained_on = trained_on.model_copy(update={"gpu": gpu})
-    record = {
+    return {
         "steps": run.steps,
         "seconds": round(run.seconds, 3),
         "steps_per_second": round(run.steps / run.seconds, 4) if run.steps and not run.shared else None,
@@ -120,22 +172,6 @@ def train_part(
         "evaluations": dataclasses.asdict(run.evaluations),
         "provenance": trained_on.model_dump(mode="json"),
     }
-    # What training alone needs (optimisers) is not there on a fresh model: it is neither kept nor handed on.
-    for name in set(model.state_dict()) - kept:
-        vars(model).pop(name, None)
-    if model.keeps_state:
-        final = {name: part for name, part in model.state_dict().items() if name in kept}
-        state.save({"model": final, "training": record}, stored)
-    for leftover in place.glob("checkpoint*"):
-        leftover.unlink()
-    shutil.rmtree(place / "evaluations", ignore_errors=True)
-    return model, record
-
-
-def provenance_of(spec: Spec, task: contract.Task, seed: int, settings: Settings) -> schema.Provenance:
-    return provenance.collect(
-        settings.device, dict(task.data_hashes), spec.model.code_hash, spec.command(seed)
-    )
 
 
 def _parameters(model: contract.Model) -> int:

@@ -1,8 +1,9 @@
 """Run: what a method sees of the engine while it trains.
 
 The loop belongs to the method; inside `run.batches` the engine keeps it alive: it draws the batches,
-shows progress, gathers the curves, saves a checkpoint every so often and on SIGTERM, goes on from it
-after any interruption, and ends the training when its wall-clock limit is reached.
+shows progress, gathers the curves, saves a checkpoint every so often and when it is asked to stop, and
+goes on from it after any interruption. A training ends after its steps and never after a time, so that
+what it becomes does not depend on how busy the machine was.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from ebbench.contract import Data, Model
 from ebbench.running.curves import Curves
 
-CHECKPOINT_SECONDS = 60.0
+# Seconds between two checkpoints: from the first of these, doubling, to the second.
+FIRST_PAUSE, CHECKPOINT_SECONDS = 1.0, 60.0
 
 
 # A curve has at most this many points a training loop.
@@ -52,7 +54,6 @@ class TrainingRun:
         device: torch.device,
         stop: StopRequest,
         reporter: Reporter,
-        minutes: float | None = None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         most_steps: int | None = None,
         curve_points: int = CURVE_POINTS,
@@ -67,7 +68,6 @@ class TrainingRun:
         self.shared = shared_gpu(device)  # at any time of the training
         self._model, self._seed = model, seed
         self._stop, self._reporter = stop, reporter
-        self._limit = math.inf if minutes is None else 60.0 * minutes
         self._checkpoint = folder / "checkpoint.json"
         self._checkpoint_seconds = checkpoint_seconds
         self._most_steps = most_steps
@@ -109,12 +109,13 @@ class TrainingRun:
         must be on the model, with a `state_dict`, when the loop begins. Several loops may follow one
         another; those that were finished before an interruption are passed over.
         """
-        per_epoch = len(data) // size
-        if (steps is None) == (epochs is None) or size < 1 or (epochs is not None and per_epoch < 1):
+        per_epoch = len(data) // size if size > 0 else 0
+        alone = (steps is None) != (epochs is None)
+        if not alone or size < 1 or (steps or epochs or 0) < 0 or (epochs is not None and per_epoch < 1):
             raise ContractError(
                 f"run.batches(size={size}, steps={steps}, epochs={epochs}) on {len(data)} examples",
-                expected="steps or epochs, one of them, and a batch no larger than the data set",
-                fix="change the call in the model's train()",
+                expected="steps or epochs, one of them, at least 0, and a batch no larger than the data set",
+                fix="change the setting, or the call in the model's train()",
             )
         loop, self._loop = self._loop, self._loop + 1
         self._per_epoch = max(1, per_epoch)
@@ -122,21 +123,19 @@ class TrainingRun:
         if self._most_steps is not None:
             self._total = min(self._total, self._most_steps)
         self._position = 0
-        out_of_time = False
-        if self._saved is not None:
-            if not self._resume(loop):
-                return
-            # It may have been saved at the limit, and stopped in the evaluation after it.
-            out_of_time = self.seconds > self._limit
+        fresh = self._saved is None
+        if self._saved is not None and not self._resume(loop):
+            return
         window = max(1, self._total // self._curve_points)
-        last_save = time.perf_counter()
-        pause = self._checkpoint_seconds
+        # The first step is saved, and then after growing pauses: a kill in the first seconds loses little.
+        last_save = -math.inf if fresh else time.perf_counter()
+        pause = min(FIRST_PAUSE, self._checkpoint_seconds)
         generator = torch.Generator(device=data.device)
         order: Tensor | None = None
         self._reporter.begin("training", self._total, self._position)
         self._stop.safe_points = True
         try:
-            while self._position < self._total and not out_of_time:
+            while self._position < self._total:
                 # The indices of a step depend on its number alone, so they need no saved state.
                 if steps is not None:
                     generator.manual_seed(derive_seed(self._seed, "batch", loop, self._position))
@@ -156,19 +155,26 @@ class TrainingRun:
                 if self._position % window == 0 or self._position == self._total:
                     self._close_window()
                 now = time.perf_counter()
-                out_of_time = self.seconds > self._limit
-                if self._stop.signal is not None or out_of_time or now - last_save > pause:
+                if self._stop.asked or now - last_save > pause:
                     self._save(loop)
-                    # Saving may take a hundredth of the time, no more.
                     last_save = time.perf_counter()
-                    pause = max(self._checkpoint_seconds, 100.0 * (last_save - now))
-                if self._stop.signal is not None:
+                    pause = self._longer(pause, last_save - now)
+                if self._stop.asked:
                     raise self._stop.stopped(f"training saved at step {self._position} of {self._total}")
-            self.stopped_by = "steps" if self._position == self._total else "time"
+            self.stopped_by = "steps"
             self._take_evaluation()
         finally:
             self._stop.safe_points = False
             self._reporter.end()
+
+    def _longer(self, pause: float, cost: float) -> float:
+        """The pause before the next save, after a save that took `cost` seconds.
+
+        It doubles up to its limit. Saving takes a twentieth of the time at first, then a hundredth, no more.
+        """
+        if pause < self._checkpoint_seconds:
+            return max(min(2 * pause, self._checkpoint_seconds), 20.0 * cost)
+        return max(self._checkpoint_seconds, 100.0 * cost)
 
     def log(self, **scalars: Tensor | float) -> None:
         """Give this step's scalars to the curves and the progress line. Tensors are not waited for."""

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import ebbench
@@ -14,46 +16,107 @@ import ebbench
 ROOT = Path(__file__).resolve().parents[2]
 # pydantic is left out: typer itself loads it to read some kinds of option.
 HEAVY = ("torch", "torchvision", "pandas", "sklearn", "numpy", "scipy", "matplotlib")
-# What each part may import of ebbench. The engine is what lies directly in ebbench/.
-ALLOWED = {
-    "ebbench/cli": {"*"},
-    "ebbench/data": {"data", "contract", "errors", "files"},
-    "ebbench/metrics": {"metrics", "errors"},
-    "ebbench/nn": {"nn", "contract", "errors"},
-    "tasks": {"data", "metrics", "contract", "errors", "scoring", "seeds", "features", "pictures"},
-    "baselines": {"nn", "contract", "errors", "training"},
-    "site": {"result", "stats", "table", "errors", "contract", "export", "loader", "site"},
-}
+# The floors of ebbench/, from the ground up: a part imports from the floors below it, and from itself.
+FLOORS = (
+    {"errors"},
+    {"interfaces", "threads"},
+    {"contract"},
+    {"pictures", "device", "storage"},
+    {"record", "metrics", "data", "nn"},
+    {"plugins"},
+    {"board", "running"},
+    {"conformance", "sweeps"},
+    {"submissions"},
+    {"api"},
+    {"cli"},
+)
+# What lies outside: plug-ins know the public names and the blocks, the site what a board is made of.
+PLUGIN_BLOCKS = {"nn", "data", "metrics"}
+SITE = {"board", "record", "plugins", "contract", "errors", "storage", "pictures"}
+MOST_LINES = 400
 
 
-def imports(path: Path) -> set[str]:
-    """The modules of ebbench that a file imports, by their first name after "ebbench."."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            parts = node.module.split(".")
-            if parts[0] == "ebbench":
-                found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
-        if isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("ebbench.")}
+def modules() -> dict[str, Path]:
+    """The modules of ebbench/ by name, "ebbench.record.schema"."""
+    found = {}
+    for path in (ROOT / "ebbench").rglob("*.py"):
+        words = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(words[:-1] if words[-1] == "__init__" else words)] = path
     return found
 
 
-def test_arrows_go_one_way():
+def imports(path: Path, known: Iterable[str] = ()) -> set[str]:
+    """What a file imports of ebbench, as the modules that `known` has; also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ebbench":
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in known else str(node.module))
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "ebbench"}
+    return found
+
+
+def part(module: str) -> str:
+    """The part that a module belongs to: "record" of "ebbench.record.schema"; "" for the package."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_every_part_has_a_floor():
+    here = {part(name) for name in modules()} - {""}
+    assert here == set().union(*FLOORS)
+
+
+def test_arrows_go_down():
+    known = modules()
+    floor = {name: number for number, names in enumerate(FLOORS) for name in names}
+    for name, path in known.items():
+        own = part(name)
+        for other in imports(path, known):
+            below = part(other)
+            if not own or not below or below == own:
+                # The package itself hands its public names on when they are asked for.
+                continue
+            if below in ("tasks", "baselines", "site"):
+                # Plug-ins come through the loader alone; one verb builds the site.
+                assert name == "ebbench.cli.site" and below == "site", f"{name} imports {other}"
+                continue
+            assert floor[below] < floor[own], f"{name} imports {other}, which is no floor below"
+
+
+def test_no_modules_import_one_another():
+    known = modules()
+    graph = {name: (imports(path, known) & known.keys()) - {name, "ebbench"} for name, path in known.items()}
+    order = TopologicalSorter(graph)
+    order.prepare()  # raises CycleError, which names the circle
+
+
+def test_plugins_know_public_names_and_blocks_alone():
     checked = 0
-    for part, allowed in ALLOWED.items():
-        for path in (ROOT / part).rglob("*.py"):
+    for folder in ("tasks", "baselines"):
+        for path in (ROOT / folder).rglob("*.py"):
             checked += 1
-            if "*" not in allowed:
-                assert imports(path) <= allowed, f"{path.relative_to(ROOT)} imports {imports(path) - allowed}"
+            for name in imports(path):
+                assert name == "ebbench" or part(name) in PLUGIN_BLOCKS, f"{path.relative_to(ROOT)}: {name}"
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "ebbench":
+                    public = {*ebbench.__all__, *PLUGIN_BLOCKS}
+                    assert {alias.name for alias in node.names} <= public, path.relative_to(ROOT)
     assert checked > 20
-    for path in (ROOT / "ebbench").rglob("*.py"):
-        # Through the loader alone, but for the verb that builds the site.
-        verb = path == ROOT / "ebbench" / "cli" / "site.py"
-        found = imports(path) & {"tasks", "baselines", *(() if verb else ("site",))}
-        assert not found, f"{path.relative_to(ROOT)} imports {found}"
-        if "cli" not in path.parts:
-            assert "cli" not in imports(path), path
+
+
+def test_the_site_knows_the_board():
+    for path in (ROOT / "site").rglob("*.py"):
+        for name in imports(path):
+            assert part(name) in {*SITE, "site", ""}, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_no_module_is_long():
+    for folder in ("ebbench", "site", "tasks", "baselines", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            lines = len(path.read_text(encoding="utf-8").splitlines())
+            assert lines <= MOST_LINES, f"{path.relative_to(ROOT)} has {lines} lines"
 
 
 def test_the_engine_names_no_task_and_no_model():

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ebbench.data.store import Store
-from ebbench.errors import PluginError, UsageError
-from ebbench.running import spec, words
+from ebbench.errors import ContractError, PluginError, UsageError
+from ebbench.running import identity, spec, words
 from ebbench.running.request import Request
-from ebbench.storage import hashing
 
 
 def resolve(**words) -> spec.Spec:
@@ -22,8 +21,8 @@ def resolve(**words) -> spec.Spec:
 
 def hashes(resolved: spec.Spec, seed: int = 0) -> tuple[str, str]:
     task = resolved.task.cls(resolved.options, resolved.protocol, Store(offline=True))
-    keys = resolved.training_key(task, seed), resolved.scoring_key(task, seed)
-    return hashing.content_hash(keys[0]), hashing.content_hash(keys[1])
+    found = identity.identify(resolved, task, seed)
+    return found.training, found.scoring
 
 
 def test_values_come_from_defaults_then_budget_then_variant_then_set(plugins):
@@ -131,6 +130,45 @@ def test_a_knob_that_is_also_an_option_is_refused(plugins):
 def test_the_run_id_is_a_plain_file_name(plugins):
     settled = resolve(sampler="shifted", set={"points": 8})
     task = settled.task.cls(settled.options, settled.protocol, Store(offline=True))
-    name = settled.run_id(task, 3)
+    name = identity.identify(settled, task, 3).run_id
     assert name.startswith("smoke-clean-shifted-dots-points8-s3-")
     assert dataclasses.asdict(settled.options) == {"points": 8}
+
+
+def test_a_long_option_does_not_outgrow_a_file_name(plugins):
+    task = plugins / "dots" / "task.py"
+    text = task.read_text().replace("points: int = 256", 'label: str = ""\n        points: int = 256')
+    task.write_text(text)
+    names = set()
+    for label in ("x" * 300, "x" * 301):
+        settled = resolve(set={"label": label})
+        made = settled.task.cls(settled.options, settled.protocol, Store(offline=True))
+        names.add(identity.identify(settled, made, 0).run_id)
+    assert len(names) == 2 and max(map(len, names)) < 150
+
+
+def test_a_sampler_is_refused_where_nothing_is_drawn(plugins):
+    task = plugins / "dots" / "task.py"
+    task.write_text(task.read_text().replace('needs = "sample"', 'needs = "energy"'))
+    model = plugins / "blob" / "model.py"
+    model.write_text(model.read_text() + "\n    def energy(self, x):\n        return x.sum(1)\n")
+    assert not resolve().sampler
+    with pytest.raises(UsageError, match="asks for no samples"):
+        resolve(sampler="shifted")
+    with pytest.raises(UsageError, match="unknown key 'shifted.by'"):
+        resolve(set={"shifted.by": 0.5})
+
+
+def test_a_task_that_does_not_say_its_protocols_is_named(plugins):
+    task = plugins / "dots" / "task.py"
+    task.write_text(task.read_text().replace("    protocols =", "    others ="))
+    with pytest.raises(ContractError, match="does not say its protocols"):
+        resolve()
+
+
+def test_no_time_and_no_thread_is_part_of_an_identity(plugins, monkeypatch):
+    card = plugins / "blob" / "card.toml"
+    before = hashes(resolve())
+    card.write_text(card.read_text().replace("steps = 60", "steps = 60\nminutes = 3"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert hashes(resolve()) == before

@@ -1,0 +1,54 @@
+"""What the trainer and the scorer of one part of a run have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from ebbench import contract
+from ebbench.record import provenance, schema
+from ebbench.running.identity import Identity
+from ebbench.running.progress import Reporter
+from ebbench.running.settings import Settings
+from ebbench.running.signals import StopRequest
+from ebbench.running.spec import Spec
+from ebbench.storage.files import home
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One part of one run. `name` is the part's ("" for the only one), `parts` is how many there are."""
+
+    spec: Spec
+    task: contract.Task
+    seed: int
+    identity: Identity
+    settings: Settings
+    stop: StopRequest
+    name: str = ""
+    parts: int = 1
+
+    @property
+    def place(self) -> Path:
+        """The folder of this training in the run store."""
+        return home() / "runs" / self.identity.training
+
+    @property
+    def reporter(self) -> Reporter:
+        """Who is told how far it is."""
+        return self.settings.reporter
+
+    def below(self) -> Context:
+        """The context of the training that this one is built on; there must be one."""
+        assert self.spec.base is not None and self.identity.base is not None
+        return dataclasses.replace(self, spec=self.spec.base, identity=self.identity.base)
+
+    def provenance(self) -> schema.Provenance:
+        """Where this process runs, by which code, on which data."""
+        return provenance.collect(
+            self.settings.device,
+            dict(self.task.data_hashes),
+            self.spec.model.code_hash,
+            self.spec.command(self.seed),
+        )
