@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for a stop at the next safe point, the second is obeyed at once."""
+"""Ctrl-C, SIGTERM and a time limit: a stop at the next safe point; a second signal is obeyed at once."""
 
 from __future__ import annotations
 
@@ -9,44 +9,79 @@ import threading
 import types
 from collections.abc import Iterator
 
-from ebbench.errors import Stopped
+from ebbench.errors import Stopped, UsageError
+
+# As of the command `timeout`.
+TIME_IS_UP = 124
 
 
 class StopRequest:
-    """Whether a stop was asked for. `safe_points` is true while a loop is running that looks here."""
+    """Whether a stop was asked for. `safe_points` is true while a loop is running that looks here.
+
+    `signal` is the signal that asked for it: SIGINT, SIGTERM, or SIGALRM when a time limit is over.
+    """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self.safe_points = False
 
+    @property
+    def asked(self) -> bool:
+        """Whether the work is to stop at its next safe point."""
+        return self.signal is not None
+
     def stopped(self, what: str) -> Stopped:
-        """The exception to raise once everything is saved; `what` says where the work stands."""
+        """The exception to raise once everything is saved; `what` says where the work stands.
+
+        Its exit code is 124 after a time limit, else 128 + the signal's number.
+        """
         number = self.signal or signal.SIGINT
-        return Stopped(f"stopped by {number.name}: {what}; the same command goes on from here", 128 + number)
+        late = number == signal.SIGALRM
+        by = "the time limit" if late else number.name
+        return Stopped(
+            f"stopped by {by}: {what}; the same command goes on from here",
+            TIME_IS_UP if late else 128 + number,
+        )
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Within the block, SIGINT and SIGTERM set the request that it yields.
+def stop_on_signals(seconds: float | None = None) -> Iterator[StopRequest]:
+    """Within the block, SIGINT, SIGTERM and the end of `seconds` set the request that it yields.
 
-    Where nothing looks at the request (a fit inside another library), Stopped is raised at once; the
-    second signal always is. Outside the main thread, which alone may handle signals, nothing changes.
+    Where nothing looks at the request (a fit inside another library), Stopped is raised at once; a second
+    SIGINT or SIGTERM always raises it. Outside the main thread, which alone may handle signals, nothing
+    changes, and a time limit is refused (UsageError).
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
+        if seconds is not None:
+            raise UsageError(
+                "a time limit cannot be kept outside the main thread",
+                expected="a run in the main thread",
+                fix="leave out the time limit, or call from the main thread",
+            )
         yield request
         return
 
     def handle(number: int, frame: types.FrameType | None) -> None:
         again = request.signal is not None
+        if again and number == signal.SIGALRM:
+            # The time limit hurries nobody: what was asked for before is on its way.
+            return
         request.signal = signal.Signals(number)
         if again or not request.safe_points:
             raise request.stopped("at once, what was saved before is kept")
         print("stopping after this step ... (again to stop at once)", file=sys.stderr, flush=True)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    # The alarm comes as a signal too: it reaches a run that waits for a lock or sleeps in a plug-in's code.
+    watched = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGALRM] if seconds is not None else [])
+    before = {number: signal.signal(number, handle) for number in watched}
     try:
+        if seconds is not None:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
         yield request
     finally:
+        if seconds is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)

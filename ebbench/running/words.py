@@ -2,54 +2,134 @@
 
 from __future__ import annotations
 
+import datetime
+import enum
 import json
 import re
 import sys
 import tomllib
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
 from ebbench.errors import UsageError
 from ebbench.running.request import Request
 
+# Seeds are those of NumPy's legacy generator, which some libraries still draw from.
+LARGEST_SEED = 2**32 - 1
+MOST_SEEDS = 10_000
+# More than a year is a slip, and more than a timer can count is none.
+LONGEST_SECONDS = 366 * 86_400.0
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+# They reorder what a reader sees; none is part of a name or a path that anybody types.
+_BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters, halves of surrogate pairs, and the two separators that end a line.
+_UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
-    """`key=value` words -> values: TOML where it parses, else the bare string (`source=mnist`)."""
-    settings: dict[str, Any] = {}
+    """`key=value` words -> values: TOML where it parses, else the bare string (`source=mnist`).
+
+    Blanks around a key and a value do not count. UsageError for a pair without a key, a key that is set
+    twice or that no setting can have, and a value with a newline or another control character.
+    """
+    settings: list[tuple[str, Any]] = []
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key.strip():
             raise UsageError(
-                f"cannot read --set '{pair}'", expected="key=value", fix="for example: --set stacks=4"
+                f"cannot read --set {pair!r}", expected="key=value", fix="for example: --set stacks=4"
             )
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        if key in settings:
-            raise UsageError(f"'{key}' is set twice", where="--set", expected="each key once")
-        settings[key.strip()] = value
-    return settings
+        # Before it is read as TOML, which would cut it at a newline.
+        _check_text(text, key, "--set")
+        settings.append((key, _value(text.strip())))
+    return checked_settings(settings, "--set")
 
 
-def parse_seeds(text: str) -> list[int]:
-    """`0-4`, `7` or `0,2,5-6` -> the seeds, in order and without repeats."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        try:
-            low, high = int(first), int(last) if dash else int(first)
-        except ValueError:
-            low, high = 1, 0
-        if high < low or high - low > 10_000:
+def checked_settings(settings: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:
+    """The settings by key, of the command line or of a plan; `where` names which. Raises UsageError.
+
+    A key is a name, or names with dots between them (`sampler.knob`).
+    """
+    checked: dict[str, Any] = {}
+    for written, value in settings:
+        key = ".".join(part.strip() for part in written.split("."))
+        if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
             raise UsageError(
-                f"cannot read the seeds '{text}'", where="--seeds", expected="such as 0-4 or 0,2,7"
+                f"{written!r} is no key",
+                where=where,
+                expected="a name such as steps, or SAMPLER.KNOB",
+                fix="for example: --set stacks=4",
             )
-        seeds += [seed for seed in range(low, high + 1) if seed not in seeds]
-    return seeds
+        if key in checked:
+            raise UsageError(f"'{key}' is set twice", where=where, expected="each key once")
+        _check_value(value, key, where)
+        checked[key] = value
+    return checked
+
+
+def _value(text: str) -> Any:
+    """The TOML value that `text` is, all of it; else the text itself."""
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+        # In a list a comment hides the bracket: what TOML would cut off belongs to the text.
+        tomllib.loads(f"value = [{text}]")
+    # A ValueError that is no TOMLDecodeError: a whole number of thousands of digits.
+    except (ValueError, RecursionError):
+        return text
+    # JSON, and so a result, has no dates.
+    return text if isinstance(value, datetime.date | datetime.time) else value
+
+
+def _check_value(value: Any, key: str, where: str) -> None:
+    if isinstance(value, str):
+        _check_text(value, key, where)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_value(item, key, where)
+
+
+def _check_text(text: str, key: str, where: str) -> None:
+    for character in text:
+        if unicodedata.category(character) in _UNSEEN or character in _BIDIRECTIONAL:
+            raise UsageError(
+                f"the value of {key.strip()!r} holds the character U+{ord(character):04X}: {text[:80]!r}",
+                where=where,
+                expected="one line of visible characters",
+                fix="give each setting a --set of its own" if character in "\r\n" else "leave it out",
+            )
+
+
+def parse_seeds(texts: Iterable[str] | str, where: str = "--seeds") -> list[int]:
+    """`0-4`, `7` or `0,2,5-6`, or several such texts -> the seeds, in order and without repeats.
+
+    UsageError for all else, for a seed above 4294967295 and for more than 10,000 seeds.
+    """
+    seeds: dict[int, None] = {}
+    for text in [texts] if isinstance(texts, str) else texts:
+        for part in text.split(","):
+            found = re.fullmatch(r"([0-9]{1,20})(?:\s*-\s*([0-9]{1,20}))?", part.strip())
+            low, high = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+            if high < low:
+                raise UsageError(
+                    f"cannot read the seeds {text!r}", where=where, expected="such as 0-4 or 0,2,7"
+                )
+            if high > LARGEST_SEED:
+                raise UsageError(
+                    f"the seed {high} is too large", where=where, expected=f"seeds from 0 to {LARGEST_SEED}"
+                )
+            if high - low >= MOST_SEEDS or len(seeds) >= MOST_SEEDS:
+                raise UsageError(
+                    f"too many seeds: {text!r}", where=where, expected=f"at most {MOST_SEEDS:,} of them"
+                )
+            seeds |= dict.fromkeys(range(low, high + 1))
+    if not seeds:
+        raise UsageError("there are no seeds", where=where, expected="such as 0-4 or 0,2,7")
+    return list(seeds)
 
 
 def split_variant(model: str) -> tuple[str, str, str]:
+    """`NAME:VARIANT` -> the name, the colon and the variant; the last two are "" where there is none."""
     # The colon after a drive letter (C:\...) is part of a path.
     head, colon, tail = model.rpartition(":")
     if not colon or len(head) == 1 or "/" in tail or "\\" in tail:
@@ -58,28 +138,49 @@ def split_variant(model: str) -> tuple[str, str, str]:
 
 
 def as_toml(value: Any) -> str:
+    """The value as the text behind `--set key=`, bare where that is read back as the same string."""
+    if isinstance(value, enum.Enum):
+        return as_toml(value.value)
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, tuple):
-        return json.dumps(value, separators=(",", ":"))
+    if isinstance(value, str):
+        return value if value == value.strip() and _value(value) == value else _quoted(value)
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(_quoted(v) if isinstance(v, str) else as_toml(v) for v in value) + "]"
     return str(value)
 
 
-def parse_duration(text: str) -> float:
-    """Seconds of "90s", "9m", "1.5h" or a bare number of seconds. Raises UsageError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    if not found or float(found[1]) == 0:
-        raise UsageError(f"'{text}' is no duration", where="--time-limit", expected="such as 90s, 9m or 1.5h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+def _quoted(text: str) -> str:
+    # TOML's strings are JSON's but for this one character.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def parse_duration(text: str, where: str = "--time-limit") -> float:
+    """Seconds of "90s", "9m", "1.5h", "2d" or a bare number of seconds: more than 0, at most 366 days.
+
+    Raises UsageError.
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", text.strip())
+    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+    if not 0.0 < seconds <= LONGEST_SECONDS:
+        raise UsageError(
+            f"{text!r} is no duration" if seconds <= 0.0 else f"{text!r} is too long",
+            where=where,
+            expected="such as 90s, 9m, 1.5h or 2d; more than 0 and at most 366 days",
+        )
+    return seconds
 
 
 def run_command(request: Request, seeds: str) -> list[str]:
-    """The words of `ebbench run --json` for a request, as a process of its own."""
-    command = [sys.executable, "-m", "ebbench.cli.main", "run", "--json"]
+    """The words of `ebbench run` for a request, as a process of its own.
+
+    With -P no file in the working directory takes the place of a module.
+    """
+    command = [sys.executable, "-P", "-m", "ebbench.cli.main", "run"]
     command += ["--task", request.task, "--model", request.model]
     command += ["--budget", request.budget, "--seeds", seeds]
     command += ["--protocol", request.protocol] if request.protocol else []
     command += ["--sampler", request.sampler] if request.sampler else []
     for key, value in request.set.items():
-        command += ["--set", f"{key}={json.dumps(value)}"]
+        command += ["--set", f"{key}={as_toml(value)}"]
     return command
