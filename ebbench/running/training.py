@@ -129,7 +129,7 @@ class TrainingRun:
         window = max(1, self._total // self._curve_points)
         # The first step is saved, and then after growing pauses: a kill in the first seconds loses little.
         last_save = -math.inf if fresh else time.perf_counter()
-        pause = min(FIRST_PAUSE, self._checkpoint_seconds)
+        pause = min(FIRST_PAUSE, self._checkpoint_seconds) / 2
         generator = torch.Generator(device=data.device)
         order: Tensor | None = None
         self._reporter.begin("training", self._total, self._position)

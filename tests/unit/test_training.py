@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -150,30 +149,92 @@ def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path):
         start(Bad([]), tmp_path)
 
 
-def test_the_wall_clock_limit_ends_the_loop_and_is_recorded(tmp_path: Path):
-    run = start(Recorder([{"steps": 10**6}]), tmp_path, minutes=0.002)
-    assert run.stopped_by == "time"
-    assert 0 < run.steps < 10**6
+class Clock:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
 
 
-def test_a_training_that_was_out_of_time_takes_no_step_when_it_goes_on(tmp_path: Path):
-    def killed(step: int) -> dict[str, float]:
-        # Nothing is saved in so short a training before its limit.
-        if (tmp_path / "checkpoint.json").exists():
-            raise KeyboardInterrupt
-        return {}
+def test_checkpoints_begin_with_the_first_step_and_come_more_rarely(tmp_path: Path, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(training, "time", clock)
+    saved: list[float] = []
+    save = training.state.save
+    monkeypatch.setattr(
+        training.state, "save", lambda tree, path: (saved.append(tree["position"]), save(tree, path))
+    )
 
-    ended = Recorder([{"steps": 10**6}])
-    with pytest.raises(KeyboardInterrupt):
-        start(ended, tmp_path, minutes=0.002, evaluate=killed)
-    again = Recorder([{"steps": 10**6}])
-    run = start(again, tmp_path, minutes=0.002, evaluate=noisy_evaluation(again))
-    assert run.stopped_by == "time" and run.steps == len(ended.seen) and not again.seen
-    assert run.evaluations.step[-1] == run.steps
-    assert all(torch.equal(a, b) for a, b in zip(again.net.parameters(), ended.net.parameters(), strict=True))
+    class Slow(Recorder):
+        def train(self, data, run):
+            for _ in run.batches(data, size=4, steps=400):
+                clock.now += 1.0
+
+    start(Slow([]), tmp_path, checkpoint_seconds=60.0)
+    pauses = [later - earlier for earlier, later in zip(saved, saved[1:], strict=False)]
+    assert saved[0] == 1, "the first step is worth a checkpoint: whatever is wrong with saving shows at once"
+    assert saved[3] <= 14, "a kill in the first seconds loses little"
+    assert pauses == sorted(pauses) and max(pauses) == 61
 
 
-@pytest.mark.parametrize("words", [{}, {"steps": 1, "epochs": 1}, {"epochs": 1, "size": 10_000}])
+def test_saving_that_takes_long_is_rare(tmp_path: Path, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(training, "time", clock)
+    saved: list[float] = []
+
+    def save(tree, path):
+        saved.append(clock.now)
+        clock.now += 5.0
+
+    monkeypatch.setattr(training.state, "save", save)
+
+    class Slow(Recorder):
+        def train(self, data, run):
+            for _ in run.batches(data, size=4, steps=5000):
+                clock.now += 1.0
+
+    start(Slow([]), tmp_path)
+    assert len(saved) * 5.0 < 0.02 * clock.now + 15.0
+
+
+def test_a_slow_machine_ends_in_the_same_numbers(tmp_path: Path, monkeypatch):
+    quick = Recorder([{"steps": 40}])
+    run = start(quick, tmp_path / "quick")
+    clock = Clock()
+    monkeypatch.setattr(training, "time", clock)
+
+    class Slow(Recorder):
+        def train(self, data, run):
+            log = run.log
+
+            def late(**scalars):
+                clock.now += 3600.0
+                log(**scalars)
+
+            run.log = late
+            super().train(data, run)
+
+    slow = Slow([{"steps": 40}])
+    late = start(slow, tmp_path / "slow")
+    assert late.seconds == 40 * 3600 and (late.steps, late.stopped_by) == (40, "steps")
+    assert run.curves.series == late.curves.series
+    assert all(torch.equal(a, b) for a, b in zip(quick.net.parameters(), slow.net.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {},
+        {"steps": 1, "epochs": 1},
+        {"epochs": 1, "size": 10_000},
+        {"steps": -1},
+        {"epochs": -1},
+        {"steps": 1, "size": 0},
+    ],
+)
 def test_a_call_that_makes_no_sense_is_refused(tmp_path: Path, words):
     class Odd(Recorder):
         def train(self, data, run):
@@ -242,11 +303,13 @@ def test_evaluations_survive_interruptions_and_are_taken_once(tmp_path: Path):
     assert taken == [0, 64, 128, 131]
 
 
-def test_evaluations_cost_the_training_no_time(tmp_path: Path):
+def test_evaluations_cost_the_training_no_time(tmp_path: Path, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(training, "time", clock)
+
     def slow(step: int) -> dict[str, float]:
-        # Five times what a first step takes on a busy machine.
-        time.sleep(1.0)
+        clock.now += 1000.0
         return {}
 
-    run = start(Recorder([{"steps": 3}]), tmp_path, evaluate=slow, minutes=0.025)
-    assert run.stopped_by == "steps" and run.seconds < 1.0
+    run = start(Recorder([{"steps": 3}]), tmp_path, evaluate=slow)
+    assert len(run.evaluations.step) == 2 and run.seconds == 0.0
