@@ -14,8 +14,16 @@ def _from_1(raw: Raw) -> Raw:
     return {**raw, "score": "", "parts": []}
 
 
+def _from_2(raw: Raw) -> Raw:
+    """Version 3 hashes the task's code too, and says what the hashes are of and which engine ran."""
+    task = raw.get("task")
+    if isinstance(task, dict):
+        task = {**task, "code_hash": "", "data_code_hash": ""}
+    return {**raw, "task": task, "hash_kind": "files", "engine": 0}
+
+
 # From a version to the next: a function that takes and gives the parsed JSON object.
-MIGRATIONS: dict[int, Callable[[Raw], Raw]] = {1: _from_1}
+MIGRATIONS: dict[int, Callable[[Raw], Raw]] = {1: _from_1, 2: _from_2}
 
 
 def migrate(

@@ -13,24 +13,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ebbench.errors import ResultError
+from ebbench.record.values import (
+    MOST_OF_A_NAME,
+    MOST_OF_A_SEED,
+    Cores,
+    Count,
+    FileName,
+    Json,
+    Line,
+    Name,
+    Number,
+    Rate,
+    Seconds,
+    Time,
+    Word,
+)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 # The budget of what was trained elsewhere: what that cost is not known here.
@@ -43,70 +49,8 @@ Tier = Literal["claimed", "recomputed", "reproduced"]
 Raw = dict[str, Any]
 
 
-def _plain(value: Any, where: tuple[Any, ...] = ()) -> Any:
-    """`value` as JSON holds it: tuples become lists; what JSON cannot hold is refused.
-
-    `config` and `details` come from plug-ins, so this is where their NaN and their arrays stop. `where`
-    is the place around `value` with a key or an index: spelled for an error alone, as results are long.
-    """
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{_spelled(where) or 'value'} is {value}; numbers must be finite")
-        return float(value)
-    if isinstance(value, str):
-        value.encode("utf-8")  # a lone surrogate cannot be written; UnicodeEncodeError is a ValueError
-        return value
-    if isinstance(value, list | tuple):
-        return [_plain(item, (where, i)) for i, item in enumerate(value)]
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise ValueError(f"key {key!r} of {_spelled(where) or 'the object'} is no string")
-            key.encode("utf-8")
-        return {key: _plain(item, (where, key)) for key, item in value.items()}
-    raise ValueError(f"{_spelled(where) or 'value'} is a {type(value).__name__}, which JSON cannot hold")
-
-
-def _spelled(where: tuple[Any, ...]) -> str:
-    if not where:
-        return ""
-    outer, key = _spelled(where[0]), where[1]
-    if isinstance(key, int):
-        return f"{outer}[{key}]"
-    return f"{outer}.{key}" if outer else key
-
-
-def _utc(text: str) -> str:
-    datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
-    return text
-
-
-def _beside(name: str) -> str:
-    # A result may come from a stranger, and a page shows the files that it names.
-    if name in ("", ".", "..") or any(character in name for character in "/\\:\0"):
-        raise ValueError(f"'{name}' is no plain file name")
-    return name
-
-
-# Any: `_plain` has looked at every value, and pydantic's JsonValue would do so again.
-Json = Annotated[dict[str, Any], BeforeValidator(_plain)]
-
-
-Name = Annotated[str, Field(min_length=1)]
-
-
-Count = Annotated[int, Field(ge=0)]
-
-
-Seconds = Annotated[float, Field(ge=0)]
-
-
-Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_utc)]
-
-
-FileName = Annotated[str, AfterValidator(_beside)]
+# Of what the code hashes are: of all files of a folder as they lie there, or of the source that runs, parsed.
+HashKind = Literal["files", "source"]
 
 
 class _Part(BaseModel):
@@ -118,10 +62,16 @@ class TaskPart(_Part):
     """The question: which task, in which version, under which protocol, on which data."""
 
     name: Name
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, lt=2**31)]
     protocol: Name
-    source: Annotated[str, Field(min_length=1, description="the data that was found: mnist, digits")]
+    source: Annotated[Name, Field(description="the data that was found: mnist, digits")]
     options: Json = Field(default_factory=dict, description="every option of the task, as resolved")
+    code_hash: Annotated[Word, Field(description="the hash of the task's code; '' where it is not known")] = (
+        ""
+    )
+    data_code_hash: Annotated[
+        Word, Field(description="the hash of the code that reads its data; '' where it is not known")
+    ] = ""
 
     @property
     def row_options(self) -> dict[str, Any]:
@@ -133,10 +83,10 @@ class ModelPart(_Part):
     """Who answered it."""
 
     name: Name
-    variant: Annotated[str, Field(description="a named configuration of the model's card; '' is none")] = ""
+    variant: Annotated[Word, Field(description="a named configuration of the model's card; '' is none")] = ""
     kind: Literal["model", "control"] = "model"
-    title: str = ""
-    code_hash: Annotated[str, Field(description="the hash of the plug-in's folder")]
+    title: Line = ""
+    code_hash: Annotated[Word, Field(description="the hash of the model's code")]
 
 
 class SamplerPart(_Part):
@@ -154,7 +104,7 @@ class Curves(_Part):
 
     step: list[Count] = Field(default_factory=list)
     seconds: list[Seconds] = Field(default_factory=list)
-    series: dict[str, list[float | None]] = Field(default_factory=dict)
+    series: dict[Name, list[Number | None]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _aligned(self) -> Curves:
@@ -175,18 +125,18 @@ class Git(_Part):
 class Cpu(_Part):
     """The processor; `threads` is what torch was allowed to use."""
 
-    model: str
-    physical_cores: Annotated[int, Field(ge=1)] | None = None
-    logical_cores: Annotated[int, Field(ge=1)] | None = None
-    threads: Annotated[int, Field(ge=1)]
+    model: Word
+    physical_cores: Cores | None = None
+    logical_cores: Cores | None = None
+    threads: Cores
 
 
 class Gpu(_Part):
     """The graphics card; `peak_memory` is what this process held at most, in bytes."""
 
-    name: str
-    driver: str | None = None
-    cuda: str | None = None
+    name: Word
+    driver: Word | None = None
+    cuda: Word | None = None
     peak_memory: Count
     shared: Annotated[
         bool, Field(description="other runs used it at the same time: no seconds here are a timing")
@@ -208,26 +158,26 @@ class Provenance(_Part):
 
     ebbench: Name
     git: Git | None
-    packages: dict[str, str]
+    packages: dict[Name, Word]
     python: Name
     platform: Name
     device: Name
     cpu: Cpu
     gpu: Gpu | None
     flags: Flags
-    data_hashes: Annotated[dict[str, str], Field(description="SHA-256 by file name")]
-    code_hash: Annotated[str, Field(description="the hash of the model's folder")]
-    command: str
+    data_hashes: Annotated[dict[Name, Word], Field(description="SHA-256 by file name")]
+    code_hash: Annotated[Word, Field(description="the hash of the model's code")]
+    command: Line
 
 
 class BasePart(_Part):
     """The trained model that a training built on, and what that had cost by itself."""
 
     name: Name
-    variant: str = ""
-    code_hash: Annotated[str, Field(description="the hash of the plug-in's folder")]
+    variant: Word = ""
+    code_hash: Annotated[Word, Field(description="the hash of the model's code")]
     config: Json = Field(default_factory=dict)
-    hash: Annotated[str, Field(description="the hash of its training")]
+    hash: Annotated[Word, Field(description="the hash of its training")]
     steps: Count
     seconds: Seconds
     base: BasePart | None = None
@@ -236,12 +186,15 @@ class BasePart(_Part):
 class Training(_Part):
     """The training that the scored state came from; it may be older than the scoring."""
 
-    hash: Annotated[str, Field(description="the hash of all that determined the trained state")]
+    hash: Annotated[Word, Field(description="the hash of all that determined the trained state")]
     steps: Count
     seconds: Seconds
-    steps_per_second: Annotated[float, Field(ge=0)] | None = None
-    stopped_by: Literal["steps", "time", "none"]
-    parameters: Annotated[int, Field(ge=0, description="the number of trainable parameters")]
+    steps_per_second: Rate | None = None
+    stopped_by: Annotated[
+        Literal["steps", "time", "none"],
+        Field(description="'time' only before version 3"),
+    ]
+    parameters: Annotated[Count, Field(description="the number of trainable parameters")]
     base: Annotated[
         BasePart | None, Field(description="what it built on; of several parts the first one's")
     ] = None
@@ -257,12 +210,13 @@ class Training(_Part):
 class ScoringPart(_Part):
     """The scoring: its own hash, and what it cost."""
 
-    hash: Annotated[str, Field(description="the hash of all that determined the metrics")]
+    hash: Annotated[Word, Field(description="the hash of all that determined the metrics")]
     seconds: Seconds
-    samples_per_second: Annotated[float, Field(ge=0)] | None = None
+    samples_per_second: Rate | None = None
     samples: Count | None = None
     diagnostics: Annotated[
-        dict[str, float], Field(description="means of what the sampler said of its draws, such as acceptance")
+        dict[Name, Number],
+        Field(description="the means of what the sampler said of its draws"),
     ] = Field(default_factory=dict)
 
 
@@ -270,7 +224,7 @@ class PartOfResult(_Part):
     """One of several trainings that a task makes one score of: a held-out digit, a dimension."""
 
     name: Name
-    metrics: dict[str, float]
+    metrics: dict[Name, Number]
     details: Json = Field(default_factory=dict)
     training: Training
     scoring: ScoringPart
@@ -290,27 +244,33 @@ class Verification(_Part):
 class Result(_Part):
     """One scored run: one model, one task, one sampler, one seed."""
 
-    schema_version: Literal[2] = 2
-    run_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=,@-]*$")]
+    schema_version: Literal[3] = 3
+    run_id: Annotated[str, Field(max_length=MOST_OF_A_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=,@-]*$")]
     created: Annotated[Time, Field(description="UTC, in whole seconds")]
     task: TaskPart
     model: ModelPart
     sampler: SamplerPart | None = None
-    score: Annotated[str, Field(description="the model's declared score, where the task asks for one")] = ""
+    score: Annotated[Word, Field(description="the model's declared score, where the task asks for one")] = ""
     budget: Name
     config: Json = Field(default_factory=dict, description="every knob of the model, as resolved")
     overrides: Json = Field(default_factory=dict, description="the knobs that --set changed")
-    seed: int
-    metrics: dict[str, float]
+    seed: Annotated[int, Field(ge=0, le=MOST_OF_A_SEED)]
+    metrics: dict[Name, Number]
     details: Json = Field(default_factory=dict)
     training: Annotated[Training, Field(description="of all parts together where there are several")]
     scoring: ScoringPart
     parts: list[PartOfResult] = Field(default_factory=list)
-    pictures: Annotated[dict[str, FileName], Field(description="name to file beside this one")] = Field(
+    pictures: Annotated[dict[Name, FileName], Field(description="name to file beside this one")] = Field(
         default_factory=dict
     )
     provenance: Provenance
     verification: Verification | None = None
+    # The defaults of these two are what results from before version 3 have.
+    hash_kind: Annotated[
+        HashKind,
+        Field(description="what the code hashes are of: all files of a folder, or the parsed source"),
+    ] = "files"
+    engine: Annotated[int, Field(ge=0, lt=2**31, description="the engine's version; 0 is not known")] = 0
 
     @property
     def tier(self) -> Tier:
@@ -328,6 +288,7 @@ class Result(_Part):
     def digest(self) -> str:
         """The SHA-256 of all but the verification, which is bound to it."""
         # Without defaults: an optional field that a later version adds must not unbind what was verified.
+        # So the default of such a field is what older results have.
         rest = self.model_dump(mode="json", exclude={"verification"}, exclude_defaults=True)
         return hashlib.sha256(canonical(rest).encode()).hexdigest()
 
@@ -340,7 +301,13 @@ class Result(_Part):
         """
         return canonical(
             {
-                "task": {**self.task.model_dump(), "options": self.task.row_options},
+                "task": [
+                    self.task.name,
+                    self.task.version,
+                    self.task.protocol,
+                    self.task.source,
+                    self.task.row_options,
+                ],
                 "model": [self.model.name, self.model.variant],
                 "overrides": self.overrides,
                 "sampler": self.sampler.name if self.sampler else None,
@@ -368,7 +335,7 @@ def build(raw: Mapping[str, Any], *, where: str = "") -> Result:
         raise ResultError(
             f"a result does not fit schema version {SCHEMA_VERSION}: {_explain(error)}",
             where=where,
-            expected="the fields of ebbench/result.schema.json",
+            expected="the fields of ebbench/record/result.schema.json",
         ) from error
 
 

@@ -61,6 +61,8 @@ def assemble(
                 "protocol": spec.protocol,
                 "source": task.source,
                 "options": plain(task.options),
+                "code_hash": spec.task.code_hash,
+                "data_code_hash": spec.task.data_code_hash,
             },
             "model": {
                 "name": spec.model.name,
@@ -96,6 +98,8 @@ def assemble(
             "pictures": names,
             "provenance": scored_on.model_dump(mode="json"),
             "verification": None,
+            "hash_kind": "source",
+            "engine": contract.ENGINE,
         },
         where=run_id,
     )

@@ -7,7 +7,7 @@ import pytest
 
 import toys
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "result-v3.json"
 
 
 def test_a_task(cli, plugins):

@@ -11,7 +11,7 @@ import pytest
 import toys
 from ebbench.record import resultfiles, schema
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "result-v3.json"
 COMMITTED = Path(__file__).parents[2] / "results"
 PUBLISHED = """version = 1
     published = (

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from ebbench.errors import ResultError, StorageError
 from ebbench.record import migrations, resultfiles, schema
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
+RESULTS = Path(__file__).parents[2] / "results"
+GOLDEN = Path(__file__).parents[1] / "golden" / "result-v3.json"
 SCHEMA = Path(schema.__file__).with_name("result.schema.json")
 
 
@@ -30,8 +31,9 @@ def whole():
     return resultfiles.read(GOLDEN)
 
 
-finite = st.floats(allow_nan=False, allow_infinity=False)
-text = st.text(st.characters(codec="utf-8"), max_size=20)
+finite = st.floats(-1e299, 1e299)
+text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Zl", "Zp"]), max_size=20)
+name = text.filter(bool)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | finite | text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
@@ -42,7 +44,7 @@ objects = st.dictionaries(text, json_values, max_size=4)
 
 def test_golden_v1_still_loads():
     whole = resultfiles.read(GOLDEN.with_name("result-v1.json"))
-    assert (whole.schema_version, whole.score, whole.parts) == (2, "", [])
+    assert (whole.schema_version, whole.score, whole.parts) == (3, "", [])
     assert whole.training.evaluations.step == []
     assert whole.run_id == "cpu-clean-mala-mnist-s3-0123456789"
     assert whole.metrics == {"modes": 1000.0, "kl": 0.0313}
@@ -52,19 +54,50 @@ def test_golden_v1_still_loads():
     assert whole.verification.tier == "recomputed" and whole.tier == "claimed"
 
 
-def test_golden_v2_has_parts_a_score_and_evaluations(whole):
+def test_golden_v2_has_parts_a_score_and_evaluations():
+    whole = resultfiles.read(GOLDEN.with_name("result-v2.json"))
+    assert (whole.hash_kind, whole.engine) == ("files", 0)
+    assert (whole.task.code_hash, whole.task.data_code_hash) == ("", "")
     assert whole.score == "energy"
     (part,) = whole.parts
     assert (part.name, part.metrics) == ("digit 3", {"modes": 999.0})
     assert part.training.evaluations.series == {"energy.f1": [0.1, 0.9]}
 
 
-def test_golden_v2_is_canonical(whole, tmp_path):
+def test_golden_v3_says_what_its_hashes_are_of(whole):
+    assert (whole.hash_kind, whole.engine) == ("source", 1)
+    assert (whole.task.code_hash, whole.task.data_code_hash) == ("7a5c", "da7a")
+
+
+@pytest.mark.parametrize(
+    ("version", "digest"),
+    [
+        (1, "50e49438c478b1c5b8560ed3a7c7daeaf5e677d2ccf7bf94b532079d1a188529"),
+        (2, "a6934223e6b3fdf51b314c8135e3b6abd6f2b9dcf2b96f7d6e7a2fe4be335e88"),
+    ],
+)
+def test_the_digest_of_an_older_result_stays(version, digest):
+    assert resultfiles.read(GOLDEN.with_name(f"result-v{version}.json")).digest() == digest
+
+
+@pytest.mark.parametrize(
+    "change", [{"hash_kind": "files"}, {"engine": 0}, {"engine": 2}, {"seed": 4}, {"metrics": {}}]
+)
+def test_the_digest_binds_every_field(raw, whole, change):
+    assert schema.build({**raw, **change}).digest() != whole.digest()
+
+
+def test_every_committed_result_loads():
+    results, problems = resultfiles.load_all(RESULTS)
+    assert problems == [] and len(results) > 500
+
+
+def test_golden_v3_is_canonical(whole, tmp_path):
     resultfiles.write(whole, tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == GOLDEN.read_bytes()
 
 
-@given(metrics=st.dictionaries(text, finite, max_size=4), details=objects, config=objects, overrides=objects)
+@given(metrics=st.dictionaries(name, finite, max_size=4), details=objects, config=objects, overrides=objects)
 def test_what_is_written_is_read(tmp_path_factory, metrics, details, config, overrides):
     base = resultfiles.read(GOLDEN).model_dump()
     parts = {"metrics": metrics, "details": details, "config": config, "overrides": overrides}
@@ -140,6 +173,21 @@ def test_a_curve_is_finite_and_as_long_as_its_steps(raw):
         ({"details": {1: 2}}, "key 1"),
         ({"verification": {"tier": "sworn"}}, r"verification\.tier"),
         ({"training": None}, "training"),
+        ({"model": {"name": "n" * 300}}, r"model\.name"),
+        ({"model": {"name": "a\u202eb", "code_hash": ""}}, r"model\.name.*U\+202E"),
+        ({"model": {"name": "a", "title": "\x1b[2J", "code_hash": ""}}, r"model\.title.*U\+001B"),
+        ({"budget": "cpu\n"}, r"budget.*U\+000A"),
+        ({"config": {"law": "x\n\\input{y}"}}, r"config.*law.*U\+000A"),
+        ({"details": {"a\nb": 1}}, "details.*U\\+000A"),
+        ({"details": {"a": ["x" * 20_000]}}, "details.*at most 10,000"),
+        ({"metrics": {"k" * 300: 1.0}}, "metrics"),
+        ({"metrics": {"kl": 1.7e308}}, r"metrics\.kl"),
+        ({"metrics": {"kl": -1e300}}, r"metrics\.kl"),
+        ({"config": {"width": 10**301}}, "width is a number of 1e\\+300 or more"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**32}, "seed"),
+        ({"run_id": "a" * 201}, "run_id"),
+        ({"pictures": {"samples": "\x1b.png"}}, "pictures"),
     ],
 )
 def test_a_wrong_field_is_named(raw, change, message):
@@ -194,18 +242,26 @@ def test_row_key_keeps_apart(raw, whole, path, value):
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [("seed", 4), ("run_id", "b"), ("metrics", {}), ("created", "2027-01-01T00:00:00Z"), ("details", {})],
+    [
+        ("task.code_hash", "b"),
+        ("engine", 2),
+        ("seed", 4),
+        ("run_id", "b"),
+        ("metrics", {}),
+        ("created", "2027-01-01T00:00:00Z"),
+        ("details", {}),
+    ],
 )
 def test_row_key_joins(raw, whole, path, value):
     assert changed(raw, path, value).row_key() == whole.row_key()
 
 
-@pytest.mark.parametrize("version", [3, 99])
+@pytest.mark.parametrize("version", [4, 99])
 def test_a_future_version_names_found_and_expected(raw, version):
     with pytest.raises(ResultError) as error:
         migrations.migrate({**raw, "schema_version": version})
     assert f"schema_version {version}" in str(error.value)
-    assert "schema_version 2" in error.value.expected
+    assert "schema_version 3" in error.value.expected
 
 
 @pytest.mark.parametrize("version", ["1", None, True, 1.0])
@@ -234,7 +290,7 @@ def test_migrations_go_one_version_at_a_time(raw):
     old = {**raw, "schema_version": 0, "id": raw["run_id"]}
     del old["run_id"]
     before = copy.deepcopy(old)
-    assert schema.build(migrations.migrate(old, {0: from_0, 1: dict})) == schema.build(raw)
+    assert schema.build(migrations.migrate(old, {0: from_0, 1: dict, 2: dict})) == schema.build(raw)
     assert old == before
 
     table = {0: from_0, 1: lambda r: {**r, "trail": [1]}, 2: lambda r: {**r, "trail": r["trail"] + [2]}}
@@ -257,7 +313,7 @@ def test_a_version_without_a_way_up_is_an_error(raw):
         (b"[" * 200_000, "no JSON"),
         (b"[1]", "JSON list"),
         (b"{}", "no schema_version"),
-        (b'{"schema_version": 2}', "Field required"),
+        (b'{"schema_version": 3}', "Field required"),
     ],
 )
 def test_what_is_no_result_says_why(tmp_path, content, message):
@@ -344,6 +400,6 @@ def test_the_committed_schema_is_the_code_s():
 
 
 def test_importing_results_loads_no_torch():
-    code = "import sys, ebbench.result; print({'torch', 'numpy', 'scipy', 'pandas'} & set(sys.modules))"
+    code = "import sys, ebbench.record.resultfiles; print({'torch', 'numpy', 'scipy', 'pandas'} & set(sys.modules))"
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert made.stdout.strip() == "set()"

@@ -12,7 +12,7 @@ from ebbench.contract import Metric, Published
 from ebbench.record import schema
 from ebbench.submissions.verification import verified
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "result-v2.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "result-v3.json"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "table.md"
 FIXED_KEYS = {
     "task",
