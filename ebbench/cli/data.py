@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from ebbench.contract import FileStatus
+    from ebbench.data.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="Find, fetch, import and verify data sets.")
 
@@ -24,7 +25,8 @@ Names = Annotated[list[str] | None, typer.Argument(help="Data sets; all if none 
 @app.command("list")
 def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Show every data set: its files and where they are."""
-    _show(_survey(None, data_dir), as_json)
+    store = _offline(data_dir)
+    _show([status for name in _known(None) for status in store.survey(name)], as_json)
 
 
 @app.command()
@@ -34,7 +36,7 @@ def fetch(names: Names = None) -> None:
     from ebbench.data.store import Store
 
     store = Store()
-    for name in names or [name for name, entry in DATASETS.items() if entry.mirrors]:
+    for name in _known(names) if names else [name for name, entry in DATASETS.items() if entry.mirrors]:
         for file, path in store.paths(name).items():
             typer.echo(f"{name}: {file} is at {path}")
 
@@ -54,10 +56,11 @@ def import_(
 
 @app.command()
 def verify(names: Names = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Check every file that is here; a bad one, or a missing one of a data set named, is an error."""
+    """Read and check every file that is here; a bad one, or a missing one of a set named, is an error."""
     from ebbench.errors import DataError
 
-    files = _survey(names, data_dir)
+    store = _offline(data_dir)
+    files = [status for name in _known(names) for status in store.verify(name)]
     _show(files, as_json)
     wrong = [file for file in files if file.state == "bad" or (names and file.state == "missing")]
     if wrong:
@@ -71,17 +74,21 @@ def verify(names: Names = None, data_dir: DataDir = None, as_json: Json = False)
         )
 
 
-def _chosen(names: list[str] | None) -> list[str]:
-    from ebbench.data.registry import DATASETS
+def _known(names: list[str] | None) -> list[str]:
+    """The data sets that are named, or all; UsageError for an unknown one, before anything is done."""
+    from ebbench.data import registry
+    from ebbench.errors import unknown
 
-    return list(names) if names else list(DATASETS)
+    for name in names or ():
+        if name not in registry.DATASETS:
+            raise unknown("data set", name, registry.DATASETS)
+    return list(names or registry.DATASETS)
 
 
-def _survey(names: list[str] | None, data_dir: Path | None) -> list[FileStatus]:
+def _offline(data_dir: Path | None) -> Store:
     from ebbench.data.store import Store
 
-    store = Store(data_dir, offline=True)
-    return [status for name in _chosen(names) for status in store.survey(name)]
+    return Store(data_dir, offline=True)
 
 
 def _row(status: FileStatus) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 from ebbench.data import cifar10, registry
-from ebbench.data import store as store_module
 from ebbench.data.store import Store
 from ebbench.errors import DataError
 
@@ -89,7 +88,7 @@ def test_the_exact_pixels_are_taken_before_the_copies(tmp_path: Path, monkeypatc
             if of == name
         )
         known[name] = replace(known[name], files=files)
-    monkeypatch.setattr(store_module, "DATASETS", known)
+    monkeypatch.setattr(registry, "DATASETS", known)
     store = Store(tmp_path, offline=True)
 
     def put(dataset: str) -> None:

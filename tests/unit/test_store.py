@@ -1,11 +1,11 @@
-"""The data store: look-up, verification, download and import. No test here uses the network."""
+"""The data store: look-up, verification, import. Nothing here uses a network; test_downloading.py has it."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,11 +15,13 @@ import pytest
 from typer.testing import CliRunner
 
 from ebbench.cli import data as data_cli
-from ebbench.data import registry
+from ebbench.data import checking, importing, registry
 from ebbench.data import store as store_module
+from ebbench.data.checking import check
+from ebbench.data.downloading import Failed
 from ebbench.data.registry import DATASETS, Content, DataFile, Dataset
 from ebbench.data.store import Store
-from ebbench.errors import DataError, DataMissing, StorageError, UsageError, check
+from ebbench.errors import DataError, DataMissing, StorageError, UsageError
 
 PLAIN = {"first.gz": b"one " * 3000, "second.gz": bytes(range(256)) * 40}
 PACKED = {name: gzip.compress(content, mtime=0) for name, content in PLAIN.items()}
@@ -41,15 +43,14 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
         mirrors=("https://one.invalid/{file}", "https://two.invalid/{file}"),
         folders=("TOY/raw",),
     )
-    for module in (store_module, registry):
-        monkeypatch.setattr(module, "DATASETS", {"toy": entry})
+    monkeypatch.setattr(registry, "DATASETS", {"toy": entry})
     monkeypatch.delenv("EBBENCH_DATA", raising=False)
     monkeypatch.delenv("EBBENCH_OFFLINE", raising=False)
 
-    def no_network(address: str) -> io.BytesIO:
-        raise OSError(f"no network in tests: {address}")
+    def no_network(address: str, *_: object) -> None:
+        raise Failed(f"no network in tests: {address}")
 
-    monkeypatch.setattr(store_module, "_open_url", no_network)
+    monkeypatch.setattr(store_module, "download", no_network)
 
 
 @pytest.fixture
@@ -57,11 +58,12 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A network that serves the toy files; the list of addresses that were asked for."""
     asked: list[str] = []
 
-    def serve(address: str) -> io.BytesIO:
+    def serve(address: str, target: Path, *_: object) -> None:
         asked.append(address)
-        return io.BytesIO(PACKED[address.rsplit("/", 1)[1]])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(PACKED[address.rsplit("/", 1)[1]])
 
-    monkeypatch.setattr(store_module, "_open_url", serve)
+    monkeypatch.setattr(store_module, "download", serve)
     return asked
 
 
@@ -159,58 +161,13 @@ def test_a_folder_that_lacks_the_data_or_is_not_there_is_an_error(
     assert mirror == []
 
 
-def test_a_download_is_verified_kept_and_not_repeated(
-    mirror: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_download_is_kept_and_not_repeated(mirror: list[str]) -> None:
     first = Store().paths("toy")
     assert {path.name for path in first.values()} == set(PLAIN)
-    assert len(mirror) == 2 and "downloading first.gz" in capsys.readouterr().err
+    assert len(mirror) == 2
     assert Store(offline=True).paths("toy") == first
     assert len(mirror) == 2
     assert sorted(path.name for path in (Store().cache / "toy").iterdir()) == sorted(PLAIN)
-
-
-class Breaking(io.BytesIO):
-    """A connection that breaks after the first block."""
-
-    def __init__(self, data: bytes, error: BaseException) -> None:
-        super().__init__(data)
-        self.error = error
-
-    def read(self, size: int | None = -1) -> bytes:
-        if self.tell():
-            raise self.error
-        return super().read(10)
-
-
-@pytest.mark.parametrize(
-    "error", [ConnectionResetError("reset"), TimeoutError("timed out"), KeyboardInterrupt()]
-)
-def test_a_download_that_breaks_off_leaves_nothing(
-    monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
-    monkeypatch.setattr(store_module, "_open_url", lambda address: Breaking(PACKED["first.gz"], error))
-    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else DataMissing):
-        Store().path("toy", "first.gz")
-    assert list((Store().cache / "toy").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [b"<html>please log in</html>" * 9999, b"", PACKED["first.gz"][:-1], bytes(len(PACKED["first.gz"]))],
-    ids=["longer", "empty", "cut short", "altered"],
-)
-def test_the_next_mirror_is_tried_after_one_that_serves_something_else(
-    monkeypatch: pytest.MonkeyPatch, wrong: bytes
-) -> None:
-    served = {"one.invalid": wrong, "two.invalid": PACKED["first.gz"]}
-    monkeypatch.setattr(store_module, "_open_url", lambda address: io.BytesIO(served[address.split("/")[2]]))
-    assert Store().path("toy", "first.gz").read_bytes() == PACKED["first.gz"]
-    served["two.invalid"] = wrong
-    with pytest.raises(DataMissing, match="two.invalid: found") as error:
-        Store().path("toy", "second.gz")
-    assert "expected" in error.value.what
-    assert [path.name for path in (Store().cache / "toy").iterdir()] == ["first.gz"]
 
 
 def test_what_cannot_be_had_says_why_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,16 +185,6 @@ def test_offline_by_the_environment(monkeypatch: pytest.MonkeyPatch, mirror: lis
     with pytest.raises(DataMissing, match="switched off"):
         Store().path("toy", "first.gz")
     assert mirror == []
-
-
-def test_a_cache_that_cannot_be_written_is_a_storage_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: list[str]
-) -> None:
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("EBBENCH_HOME", str(tmp_path / "file"))
-    with pytest.raises(StorageError) as error:
-        Store().path("toy", "first.gz")
-    assert "EBBENCH_HOME" in str(error.value)
 
 
 def test_unknown_names() -> None:
@@ -284,6 +231,246 @@ def test_import_of_nothing_known(tmp_path: Path) -> None:
     assert not Store().cache.exists()
 
 
+def test_what_has_no_end_or_leads_nowhere_is_not_read(tmp_path: Path) -> None:
+    mine = fill(tmp_path / "mine")
+    os.mkfifo(mine / "pipe")
+    (mine / "zeros").symlink_to("/dev/zero")
+    (mine / "broken").symlink_to("nowhere")
+    (mine / "circle").symlink_to(".")
+    assert len(Store().import_path(mine)) == 2
+    for name, said in (("pipe", "a named pipe"), ("zeros", "a device"), ("broken", "a link to nothing")):
+        with pytest.raises(DataError, match="nothing to import") as error:
+            Store().import_path(mine / name)
+        assert said in error.value.where
+    (mine / "loop").symlink_to("loop")
+    for bad in (mine / "loop", mine / "a\0b", mine / ("n" * 300), Path("~nobody_is_called_so/x")):
+        with pytest.raises(UsageError, match="cannot be"):
+            Store().import_path(bad)
+
+
+@pytest.mark.parametrize("where", ["data_dir", "EBBENCH_DATA", "cache"])
+@pytest.mark.parametrize(
+    ("name", "said"), [("pipe", "a named pipe"), ("/dev/zero", "a device"), ("nowhere", "a link to nothing")]
+)
+def test_a_data_file_that_is_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: list[str], where: str, name: str, said: str
+) -> None:
+    folder = fill(Store().cache / "toy" if where == "cache" else tmp_path / "data")
+    (folder / "first.gz").unlink()
+    if name == "pipe":
+        os.mkfifo(folder / "first.gz")
+    else:
+        (folder / "first.gz").symlink_to(name)
+    if where == "EBBENCH_DATA":
+        monkeypatch.setenv("EBBENCH_DATA", str(folder))
+    store = Store(folder if where == "data_dir" else None)
+    assert [said in one.found for one in store.survey("toy")] == [True, False]
+    if where == "cache":
+        assert store.path("toy", "first.gz").read_bytes() == PACKED["first.gz"]
+        assert os.path.lexists(folder / "first.gz.bad") and len(mirror) == 1
+        return
+    with pytest.raises(DataError, match=said):
+        store.path("toy", "first.gz")
+
+
+def test_a_folder_in_the_place_of_a_file_is_passed_over(tmp_path: Path) -> None:
+    # As tools do that unpack an archive into a folder of its name.
+    folder = tmp_path / "toy" / "first"
+    folder.mkdir(parents=True)
+    (tmp_path / "first").write_bytes(PLAIN["first.gz"])
+    assert Store(tmp_path).path("toy", "first.gz") == tmp_path / "first"
+
+
+def test_a_place_that_cannot_be_is_the_users_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(DataError, match="no folder") as error:
+        Store(tmp_path / "file")
+    assert "--data-dir" in error.value.where and "a file" in error.value.where
+    for bad in ("~nobody_is_called_so/x", "n" * 300, "a\0b"):
+        with pytest.raises(UsageError, match="--data-dir"):
+            Store(Path(bad))
+    monkeypatch.setenv("EBBENCH_DATA", "~nobody_is_called_so/x")
+    with pytest.raises(UsageError, match="EBBENCH_DATA"):
+        Store()
+    monkeypatch.delenv("EBBENCH_DATA")
+    monkeypatch.setenv("EBBENCH_HOME", "~nobody_is_called_so/x")
+    with pytest.raises(StorageError, match="EBBENCH_HOME"):
+        Store()
+    assert Store(fill(tmp_path / "data")).path("toy", "first.gz").is_file()
+
+
+def test_a_given_folder_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    store = Store(Path("data"))
+    monkeypatch.chdir("/")
+    assert store.path("toy", "first.gz") == tmp_path / "data" / "first.gz"
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, method: str, folder: Path) -> None:
+    """The user may not enter `folder`. (A test may run as root, whom no permission stops.)"""
+    real = getattr(Path, method)
+
+    def refused(self: Path, *args: object, **words: object) -> object:
+        if folder in self.parents:
+            raise PermissionError(13, "Permission denied")
+        return real(self, *args, **words)
+
+    monkeypatch.setattr(Path, method, refused)
+
+
+@pytest.mark.parametrize("method", ["stat", "open"])
+def test_a_folder_without_permission_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    folder = fill(tmp_path / "data")
+    refuse(monkeypatch, method, folder)
+    for attempt in (
+        lambda: Store(folder).path("toy", "first.gz"),
+        lambda: Store(folder).survey("toy"),
+        lambda: Store().import_path(folder),
+        lambda: Store().import_path(folder / "first.gz"),
+    ):
+        with pytest.raises((StorageError, UsageError), match="Permission denied") as error:
+            attempt()
+        assert str(folder) in error.value.where
+
+
+def test_a_folder_that_cannot_be_listed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "data" / "open")
+    scandir = os.scandir
+
+    def refused(path: str) -> object:
+        if Path(path).name == "shut":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    (tmp_path / "data" / "shut").mkdir()
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(StorageError, match="shut: Permission denied"):
+        Store().import_path(tmp_path / "data")
+
+
+@pytest.mark.parametrize("change", ["grows", "shrinks", "altered", "gone"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_file_that_changes_while_it_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, packed: bool
+) -> None:
+    path = tmp_path / "first.gz"
+    # Packed anew, it is unpacked on the way.
+    good = gzip.compress(PLAIN["first.gz"], compresslevel=1, mtime=5) if packed else PLAIN["first.gz"]
+    path.write_bytes(good)
+    recognise = importing._recognise
+
+    def change_then(candidate: Path) -> object:
+        known = recognise(candidate)
+        if change == "gone":
+            path.unlink()
+        else:
+            path.write_bytes({"grows": good * 3, "shrinks": good[:-9], "altered": good[:-3] + b"abc"}[change])
+        return known
+
+    monkeypatch.setattr(importing, "_recognise", change_then)
+    with pytest.raises((DataError, StorageError)) as error:
+        Store().import_path(path)
+    assert str(path) in error.value.where
+    assert not any(one.is_file() for one in Store().cache.rglob("*"))
+
+
+def test_an_import_on_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "mine")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ebbench.data.cache.os.replace", full)
+    with pytest.raises(StorageError, match="No space left") as error:
+        Store().import_path(tmp_path / "mine")
+    assert "EBBENCH_HOME" in error.value.fix
+    assert list((Store().cache / "toy").iterdir()) == []
+
+
+def test_a_bomb_is_not_unpacked_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read = tmp_path / "bomb.gz", []
+    path.write_bytes(gzip.compress(bytes(50_000_000)))
+    path.write_bytes(path.read_bytes()[: 2 * len(PLAIN["first.gz"])])
+    monkeypatch.setattr(importing, "BLOCK", 1000)
+    real = gzip.GzipFile.read
+
+    def count(self: gzip.GzipFile, size: int | None = -1) -> bytes:
+        block = real(self, size)
+        read.append(len(block))
+        return block
+
+    monkeypatch.setattr(gzip.GzipFile, "read", count)
+    with pytest.raises(DataError, match="known data file"):
+        Store().import_path(path)
+    assert 0 < sum(read) <= len(PLAIN["first.gz"]) + 1000
+
+
+def test_a_huge_file_is_not_hashed_to_its_end(tmp_path: Path) -> None:
+    with open(tmp_path / "huge", "wb") as file:
+        file.truncate(1 << 36)
+    with pytest.raises(DataError, match="larger than any of them"):
+        Store().import_path(tmp_path / "huge")
+    assert checking.measure(tmp_path / "huge", limit=10)[0] == 11
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are read and hashed, in order; the process remembers none yet."""
+    seen: list[Path] = []
+    real = checking.measure
+
+    def measure(path: Path, limit: int) -> tuple[int, str]:
+        seen.append(path)
+        return real(path, limit)
+
+    monkeypatch.setattr(checking, "measure", measure)
+    monkeypatch.setattr(checking, "_good", {})
+    return seen
+
+
+def test_a_file_is_read_once_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[Path]
+) -> None:
+    folder = fill(tmp_path / "data")
+    monkeypatch.setattr(checking, "_is_settled", lambda stamp: True)
+    for _ in range(3):
+        assert all(one.state == "ok" for one in Store(folder).survey("toy"))
+        Store(folder).paths("toy")
+    assert reads == [folder / "first.gz", folder / "second.gz"]
+    Store(folder).verify("toy")
+    assert len(reads) == 4
+
+
+def test_a_file_that_changed_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[Path]
+) -> None:
+    folder = fill(tmp_path / "data")
+    monkeypatch.setattr(checking, "_is_settled", lambda stamp: True)
+    path = Store(folder).path("toy", "first.gz")
+    before = path.stat()
+    altered = PACKED["first.gz"][:50] + b"!" + PACKED["first.gz"][51:]
+    # Of the same size, and with its time set back: the time of the new attributes tells.
+    path.write_bytes(altered)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(DataError, match="altered"):
+        Store(folder).path("toy", "first.gz")
+    path.write_bytes(PACKED["first.gz"])
+    assert Store(folder).path("toy", "first.gz") == path and len(reads) == 3
+
+
+def test_a_file_that_was_written_just_now_is_not_trusted(tmp_path: Path, reads: list[Path]) -> None:
+    # Within one tick of the file system's clock it could change and look the same.
+    folder = fill(tmp_path / "data")
+    Store(folder).path("toy", "first.gz")
+    Store(folder).path("toy", "first.gz")
+    assert len(reads) == 2
+    old = (0, 0, 0, 1_000_000_000, 1_000_000_000)
+    assert checking._is_settled(old) and not checking._is_settled((0, 0, 0, 0, 1 << 62))
+
+
 def test_check_says_what_was_found_and_what_expected(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"abc")
@@ -297,8 +484,7 @@ def test_what_nobody_publishes_is_imported_and_not_fetched(
     mirror: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     alone = replace(registry.DATASETS["toy"], name="alone", mirrors=())
-    for module in (store_module, registry):
-        monkeypatch.setattr(module, "DATASETS", {"alone": alone, **module.DATASETS})
+    monkeypatch.setattr(registry, "DATASETS", {"alone": alone, **registry.DATASETS})
     run = CliRunner().invoke
     fetched = run(data_cli.app, ["fetch"])
     assert fetched.exit_code == 0 and "toy: second.gz" in fetched.stdout and len(mirror) == 2
@@ -318,6 +504,7 @@ def test_the_command_line_lists_imports_verifies(tmp_path: Path) -> None:
         ("toy", "second.gz", "ok"),
     ]
     assert run(data_cli.app, ["verify", "toy"]).exit_code == 0
+    assert isinstance(run(data_cli.app, ["fetch", "toy", "nonsense"]).exception, UsageError)
     assert run(data_cli.app, ["fetch", "toy"]).exit_code == 0
     bad = Store().cache / "toy" / "second"
     bad.write_bytes(b"short")
@@ -340,8 +527,7 @@ MD5 = {
 
 
 def test_the_real_table_fits_the_files_at_hand(mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (store_module, registry):
-        monkeypatch.setattr(module, "DATASETS", DATASETS)
+    monkeypatch.setattr(registry, "DATASETS", DATASETS)
     found = Store(mnist).paths("mnist")
     assert set(found) == set(MD5)
     for name, path in found.items():
@@ -356,9 +542,20 @@ def test_the_real_table_fits_the_files_at_hand(mnist: Path, monkeypatch: pytest.
                 assert content(gzip.decompress(packed.read_bytes())) == file.plain
 
 
+def test_the_table_of_data_sets_is_whole() -> None:
+    assert {"mnist", "kdd99", "cifar10", "inception"} <= set(DATASETS)
+    for entry in DATASETS.values():
+        assert entry.title and entry.source and entry.files
+        assert len({file.name for file in entry.files}) == len(entry.files)
+        assert all(address.startswith("https://") for address in entry.mirrors)
+        # An address without the file's name serves one file.
+        assert all("{file}" in address for address in entry.mirrors) or len(entry.files) == 1
+        for one in (form for file in entry.files for form in file.forms.values()):
+            assert one.size > 0 and len(bytes.fromhex(one.sha256)) == 32
+
+
 def test_the_store_is_light() -> None:
-    code = (
-        "import sys, ebbench.data.store; print([m for m in ('torch', 'numpy', 'pandas') if m in sys.modules])"
-    )
+    heavy = ("torch", "numpy", "pandas", "pooch", "requests", "rich")
+    code = f"import sys, ebbench.data.store; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
