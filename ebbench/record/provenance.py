@@ -12,17 +12,19 @@ import importlib.metadata
 import os
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ebbench
+from ebbench.device import cpu_model, output_of, physical_cores, shared_gpu
 from ebbench.record.schema import Cpu, Flags, Git, Gpu, Provenance
+from ebbench.record.scrub import scrub
+from ebbench.record.text import shortened
+from ebbench.record.values import MOST_OF_A_LINE, MOST_OF_A_NAME
 
 if TYPE_CHECKING:
     import torch
-from ebbench.device import cpu_model, output_of, physical_cores, shared_gpu
-from ebbench.record.scrub import scrub, scrub_command
 
 # The distributions whose version can move a score or a training.
 PACKAGES = (
@@ -44,13 +46,13 @@ _CODE = ("ebbench", "tasks", "baselines", "pyproject.toml")
 
 
 def collect(
-    device: str | torch.device, data_hashes: Mapping[str, str], code_hash: str, command: str | Sequence[str]
+    device: str | torch.device, data_hashes: Mapping[str, str], code_hash: str, command: str
 ) -> Provenance:
     """The provenance of what runs in this process on `device`.
 
-    `data_hashes` are SHA-256 by file name, `code_hash` is the plug-in folder's, `command` is the
-    command line, as one text or as the words of `sys.argv`. Peak GPU memory is what torch held since
-    the process began or `torch.cuda.reset_peak_memory_stats` was called.
+    `data_hashes` are SHA-256 by file name, `code_hash` is the model's, `command` is the command that
+    repeats the run. Texts that are longer than a result may hold are cut off. Peak GPU memory is what
+    torch held since the process began or `torch.cuda.reset_peak_memory_stats` was called.
     """
     import torch
 
@@ -60,10 +62,12 @@ def collect(
         git=running_code(),
         packages=packages(),
         python=platform.python_version(),
-        platform=scrub(f"{platform.system()} {platform.release()} {platform.machine()}"),
+        platform=shortened(
+            scrub(f"{platform.system()} {platform.release()} {platform.machine()}"), MOST_OF_A_NAME
+        ),
         device=device.type,
         cpu=Cpu(
-            model=cpu_model(),
+            model=shortened(cpu_model(), MOST_OF_A_NAME),
             physical_cores=physical_cores(),
             logical_cores=os.cpu_count(),
             threads=torch.get_num_threads(),
@@ -79,7 +83,7 @@ def collect(
         ),
         data_hashes={Path(name).name: value for name, value in data_hashes.items()},
         code_hash=code_hash,
-        command=scrub_command(command),
+        command=shortened(scrub(command), MOST_OF_A_LINE),
     )
 
 
@@ -136,7 +140,7 @@ def _gpu(device: torch.device) -> Gpu | None:
         return None
     driver = output_of(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
     return Gpu(
-        name=torch.cuda.get_device_name(device),
+        name=shortened(torch.cuda.get_device_name(device), MOST_OF_A_NAME),
         driver=driver.splitlines()[0].strip() if driver else None,
         cuda=torch.version.cuda,
         peak_memory=torch.cuda.max_memory_allocated(device),

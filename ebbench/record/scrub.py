@@ -5,46 +5,9 @@ from __future__ import annotations
 import getpass
 import os
 import re
-import shlex
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
-
-def scrub_command(command: str | Sequence[str]) -> str:
-    """A command line as one may publish it.
-
-    Of words, the program keeps its base name only, and a word that is a path as a whole
-    ("--out=/a b/c" too) may hold spaces.
-    """
-    if isinstance(command, str):
-        return scrub(command)
-    if not command:
-        return ""
-    first, *rest = command
-    program = re.split(r"[/\\]", first)[-1]
-    return " ".join([_quote(scrub(program)), *(_quote(_scrub_word(word)) for word in rest)])
-
-
-def _scrub_word(word: str) -> str:
-    word = _shorten(word)
-    flag, equals, value = word.partition("=")
-    if _is_absolute(value):
-        word = flag + equals + _last(value)
-    elif _is_absolute(word):
-        word = _last(word)
-    return scrub(word)
-
-
-def _quote(word: str) -> str:
-    # "~" and "***" are ours and would be quoted for nothing.
-    return word if re.fullmatch(r"[\w@%+=:,./~*-]+", word) else shlex.quote(word)
-
 
 # An absolute path: POSIX, "C:\..." or "\\server\...", up to a space, quote or separator; not the
 # inside of a relative one, but what follows a short flag ("-I/usr").
@@ -66,10 +29,6 @@ def _shorten(text: str) -> str:
     for prefix, short in _prefixes():
         text = re.sub(re.escape(prefix) + r"(?![\w-])", short, text)
     return text
-
-
-def _is_absolute(text: str) -> bool:
-    return text.startswith(("/", "\\\\")) or re.match(r"[A-Za-z]:[\\/]", text) is not None
 
 
 def _last(path: str) -> str:
