@@ -8,23 +8,20 @@ import json
 import re
 import sys
 import tomllib
-import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
 from ebbench.errors import UsageError
+from ebbench.record.text import fault
+from ebbench.record.values import MOST_OF_A_SEED, TOO_LARGE
 from ebbench.running.request import Request
 
-# Seeds are those of NumPy's legacy generator, which some libraries still draw from.
-LARGEST_SEED = 2**32 - 1
 MOST_SEEDS = 10_000
+# Characters of all settings together: a result keeps the command that makes it again in one line.
+MOST_OF_SETTINGS = 2_000
 # More than a year is a slip, and more than a timer can count is none.
 LONGEST_SECONDS = 366 * 86_400.0
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-# They reorder what a reader sees; none is part of a name or a path that anybody types.
-_BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-# Control characters, halves of surrogate pairs, and the two separators that end a line.
-_UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
@@ -65,6 +62,12 @@ def checked_settings(settings: Iterable[tuple[str, Any]], where: str) -> dict[st
             raise UsageError(f"'{key}' is set twice", where=where, expected="each key once")
         _check_value(value, key, where)
         checked[key] = value
+    if sum(len(f"{key}={as_toml(value)}") for key, value in checked.items()) > MOST_OF_SETTINGS:
+        raise UsageError(
+            "the settings are too long",
+            where=where,
+            expected=f"at most {MOST_OF_SETTINGS:,} characters in all",
+        )
     return checked
 
 
@@ -87,17 +90,21 @@ def _check_value(value: Any, key: str, where: str) -> None:
     elif isinstance(value, list | tuple):
         for item in value:
             _check_value(item, key, where)
+    # NaN is not below anything.
+    elif isinstance(value, int | float) and not abs(value) < TOO_LARGE:
+        raise UsageError(
+            f"'{key}' cannot be a number of this size", where=where, expected=f"a number below {TOO_LARGE:g}"
+        )
 
 
 def _check_text(text: str, key: str, where: str) -> None:
-    for character in text:
-        if unicodedata.category(character) in _UNSEEN or character in _BIDIRECTIONAL:
-            raise UsageError(
-                f"the value of {key.strip()!r} holds the character U+{ord(character):04X}: {text[:80]!r}",
-                where=where,
-                expected="one line of visible characters",
-                fix="give each setting a --set of its own" if character in "\r\n" else "leave it out",
-            )
+    if found := fault(text, MOST_OF_SETTINGS):
+        raise UsageError(
+            f"the value of {key.strip()!r} {found}: {text[:80]!r}",
+            where=where,
+            expected="one line of visible characters",
+            fix="give each setting a --set of its own" if "\n" in text else "",
+        )
 
 
 def parse_seeds(texts: Iterable[str] | str, where: str = "--seeds") -> list[int]:
@@ -114,9 +121,9 @@ def parse_seeds(texts: Iterable[str] | str, where: str = "--seeds") -> list[int]
                 raise UsageError(
                     f"cannot read the seeds {text!r}", where=where, expected="such as 0-4 or 0,2,7"
                 )
-            if high > LARGEST_SEED:
+            if high > MOST_OF_A_SEED:
                 raise UsageError(
-                    f"the seed {high} is too large", where=where, expected=f"seeds from 0 to {LARGEST_SEED}"
+                    f"the seed {high} is too large", where=where, expected=f"seeds from 0 to {MOST_OF_A_SEED}"
                 )
             if high - low >= MOST_SEEDS or len(seeds) >= MOST_SEEDS:
                 raise UsageError(
