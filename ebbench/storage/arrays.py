@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,11 +14,18 @@ from ebbench.storage.files import write_atomically
 
 
 def keep(path: Path, arrays: Mapping[str, np.ndarray], *, what: str) -> None:
-    """Write `arrays` to `path`, whole or not at all; `what` names them where that fails (StorageError)."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    """Write `arrays` to `path`, whole or not at all; `what` names them in a message.
+
+    Raises StorageError for an array that holds objects and for a file that cannot be written.
+    """
     try:
-        write_atomically(path, buffer.getvalue())
+        write_atomically(path, _packed(arrays))
+    except ValueError as error:
+        raise StorageError(
+            f"{what} could not be kept: {error}",
+            where=path.name,
+            expected="arrays of numbers",
+        ) from error
     except OSError as error:
         raise StorageError(
             f"{what} could not be written: {error.strerror or error}",
@@ -46,8 +52,30 @@ def kept(path: Path) -> dict[str, np.ndarray] | None:
             fix="change the permissions (or delete it: it is made again) and give the same command again",
         ) from error
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        return _unpacked(content)
     # What NumPy and zipfile raise for bytes that were cut short or altered.
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, MemoryError):
         return None
+
+
+def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    # Not `np.savez`, whose own words ("file") no array could have for a name.
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _unpacked(content: bytes) -> dict[str, np.ndarray]:
+    found = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for member in archive.infolist():
+            # `keep` packs nothing: an array takes no more room in memory than in the file.
+            if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+                raise ValueError("a member is compressed")
+            # Whole, so that its checksum is compared before anything of it is believed.
+            raw = io.BytesIO(archive.read(member))
+            found[member.filename.removesuffix(".npy")] = np.lib.format.read_array(raw, allow_pickle=False)
+    return found
