@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ebbench.contract import Store
-from ebbench.data.gzipped import broken
+from ebbench.data.gzipped import broken, read
 
 Split = Literal["train", "test"]
 Source = Literal["cifar10", "cifar10-jpeg75"]
@@ -37,22 +37,27 @@ _MEMBER = re.compile(r"(train|test)/(\d{5})_(\d)\.jpg")
 
 
 def source_here(store: Store) -> Source | None:
-    """The best form that is here: the exact pixels, else the JPEG copies, else None. Nothing is read."""
+    """The best form that is here: the exact pixels, else the JPEG copies, else None.
+
+    Nothing is downloaded. The files that are here are read to be checked, once a process. Raises
+    `StorageError` for one that cannot be read; a bad one counts as here, and is an error in `load`.
+    """
     if _here(store, "cifar10") or _here(store, UNPACKED):
         return "cifar10"
     return JPEG if _here(store, JPEG) else None
 
 
 def hashes(store: Store, source: Source) -> dict[str, str]:
-    """The SHA-256 that stands for a source: of the archive, whichever form of it is in use."""
+    """SHA-256 by the published name of a source's file: of the archive, whichever form of it is in use."""
     return store.hashes(source)
 
 
 def load(store: Store, split: Split, source: Source) -> tuple[Images, Images]:
     """One split: images uint8 (n, 3, 32, 32) and classes uint8 (n,), in the official order.
 
-    n is 50,000 for "train" and 10,000 for "test". Raises `DataError` for a file that is missing, cut
-    short or altered.
+    n is 50,000 for "train" and 10,000 for "test". The arrays are kept and given again: change a copy of
+    them. Raises `DataError` for a file that is missing, cut short or altered, `StorageError` for one that
+    cannot be read or downloaded to the cache.
     """
     if source == JPEG:
         return _read_jpegs(store.path(JPEG, JPEG_ARCHIVE), split)
@@ -111,7 +116,7 @@ class _Unpickler(pickle.Unpickler):
 
 @cache
 def _read_unpacked(paths: tuple[Path, ...]) -> tuple[Images, Images]:
-    return _together(read_batch(path.read_bytes(), path) for path in paths)
+    return _together(read_batch(read(path), path) for path in paths)
 
 
 @cache

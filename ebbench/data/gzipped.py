@@ -6,8 +6,9 @@ import gzip
 import zlib
 from pathlib import Path
 
-from ebbench.data.registry import DATASETS
-from ebbench.errors import DataError, StorageError
+from ebbench.data import registry
+from ebbench.errors import DataError
+from ebbench.storage.files import cannot_read
 
 
 def read_packed(path: Path, *, what: str, dataset: str) -> bytes:
@@ -16,16 +17,21 @@ def read_packed(path: Path, *, what: str, dataset: str) -> bytes:
     `what` names its format and `dataset` the data set to fetch it with, for the messages. Raises
     `DataError` where the gzip data are cut short or altered, `StorageError` where it cannot be read.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"cannot read a data file: {error.strerror}", where=str(path)) from error
+    raw = read(path)
     if raw[:2] != b"\x1f\x8b":
         return raw
     try:
         return gzip.decompress(raw)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise broken(path, f"the gzip data is broken: {error}", "a whole gzip file", what, dataset) from error
+
+
+def read(path: Path) -> bytes:
+    """The content of a file as it is. Raises `StorageError` where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise cannot_read(path, error) from error
 
 
 def broken(path: Path, found: str, expected: str, what: str, dataset: str) -> DataError:
@@ -35,5 +41,5 @@ def broken(path: Path, found: str, expected: str, what: str, dataset: str) -> Da
         f"{path.name} is no good {what} file: {found}",
         where=str(path),
         expected=expected,
-        fix=fetched if DATASETS[dataset].mirrors else "import it again: `ebbench data import PATH`",
+        fix=fetched if registry.DATASETS[dataset].mirrors else "import it again: `ebbench data import PATH`",
     )

@@ -148,7 +148,11 @@ def fit(records: pd.DataFrame, categorical: Sequence[str] = CATEGORICAL) -> Enco
 
 
 def load(store: Store) -> pd.DataFrame:
-    """The 494,021 records of the 10 % file, in its order; see `read`."""
+    """The 494,021 records of the 10 % file, in its order; see `read`.
+
+    Raises `DataError` where the file is missing, cut short or altered, `StorageError` where it cannot be read
+    or downloaded to the cache.
+    """
     return read(store.path("kdd99", FILE))
 
 
@@ -157,7 +161,8 @@ def read(path: Path) -> pd.DataFrame:
 
     The columns of `CATEGORICAL` and the label are pandas categories, the others float64; the label
     keeps its full stop ("normal."). Raises `DataError` for a file cut short, a row with a field too
-    few or too many, a number that is none and a label that is not one of the 23.
+    few or too many, a number that is none and a label that is not one of the 23, and `StorageError` for a
+    file that cannot be read.
     """
     import pandas as pd
 

@@ -27,7 +27,7 @@ def load(store: Store, split: Split) -> tuple[NDArray[np.uint8], NDArray[np.uint
     """One split of MNIST: images uint8 (n, 28, 28), 0 the background, and labels uint8 (n,).
 
     n is 60,000 for "train" and 10,000 for "test". Raises `DataError` for files that are missing,
-    cut short or altered.
+    cut short or altered, `StorageError` for those that cannot be read or downloaded to the cache.
     """
     images_file, labels_file = FILES[split]
     n = SIZES[split]
@@ -44,7 +44,7 @@ def read_idx(path: Path, shape: tuple[int, ...] | None = None) -> NDArray[np.uin
     The format: two zero bytes, the type (8: unsigned byte), the number of dimensions, one
     big-endian 32-bit length for each, then the values with the last axis fastest. With `shape` the
     file must have just that. Raises `DataError` where a file breaks the format, by a byte too few
-    or too many as well.
+    or too many as well, and `StorageError` where it cannot be read.
     """
     raw = read_packed(path, what="idx", dataset="mnist")
     if len(raw) < 4:

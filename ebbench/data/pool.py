@@ -12,7 +12,7 @@ class Pool:
     """Examples, and others of the same kind that are not trained on, if there are any.
 
     Both are (n, *spec.shape), float32 as they are, or uint8 of 0 to 255, which are brought to the range
-    of `spec` when they are taken.
+    of `spec` when they are taken. What is taken is a copy, which a model may change in place.
     """
 
     def __init__(
@@ -31,8 +31,11 @@ class Pool:
         return len(self._examples)
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """The examples at `index` (int64, (n,)): float32, (n, *spec.shape)."""
-        return in_range(self._examples[index], self.spec)
+        """The examples at `index` (int64, (n,)): float32, (n, *spec.shape), a copy."""
+        taken = self._examples[index]
+        # A slice or a single number gives a view, which is the pool's own memory.
+        own = taken.untyped_storage().data_ptr() == self._examples.untyped_storage().data_ptr()
+        return in_range(taken.clone() if own else taken, self.spec)
 
     def fresh(self, n: int, generator: torch.Generator) -> Tensor:
         """`n` of the held-out examples (of all, where none are held out), drawn with replacement."""
