@@ -45,7 +45,7 @@ def home() -> Path:
         return _users_home()
     try:
         path = Path(chosen).expanduser()
-        return path if path.is_absolute() else _from_here(path)
+        return _possible(path if path.is_absolute() else _from_here(path))
     except (RuntimeError, OSError) as error:
         raise StorageError(
             f"EBBENCH_HOME cannot be used: {_reason(error)}",
@@ -62,9 +62,7 @@ def absolute(path: Path | str, label: str) -> Path:
     home that is not known (`~nobody/x`), a NUL, a name too long, a circle of links.
     """
     try:
-        made = Path(path).expanduser().absolute()
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-            made.stat()
+        return _possible(Path(path).expanduser().absolute())
     except (RuntimeError, ValueError, OSError) as error:
         raise UsageError(
             f"{label} names a path that cannot be: {_reason(error)}",
@@ -72,7 +70,6 @@ def absolute(path: Path | str, label: str) -> Path:
             expected="the path of a file or a folder",
             fix="give another path",
         ) from error
-    return made
 
 
 def look(path: Path) -> os.stat_result | None:
@@ -121,6 +118,13 @@ def _users_home() -> Path:
         expected="a folder for the run store and the data cache",
         fix="set EBBENCH_HOME to a folder that can be written",
     )
+
+
+def _possible(path: Path) -> Path:
+    """The path itself. OSError or ValueError for one that the system takes for none, whatever is there."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        path.stat()
+    return path
 
 
 @functools.cache

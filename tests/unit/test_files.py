@@ -62,11 +62,14 @@ def test_a_relative_home_stays_where_it_was_first_used(tmp_path: Path, monkeypat
     assert files.home() == first == tmp_path / "home-that-stays"
 
 
-def test_a_home_that_cannot_be_names_the_variable(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("EBBENCH_HOME", "~nobody_is_called_so/x")
+@pytest.mark.parametrize("home", ["~nobody_is_called_so/x", LONG, "loop/x"])
+def test_a_home_that_cannot_be_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setenv("EBBENCH_HOME", home)
     with pytest.raises(StorageError) as error:
         files.home()
-    assert "EBBENCH_HOME=~nobody_is_called_so/x" in str(error.value)
+    assert f"EBBENCH_HOME={home}" in str(error.value)
 
 
 def test_a_user_without_a_home_is_told_to_choose_one(monkeypatch: pytest.MonkeyPatch):
