@@ -55,9 +55,13 @@ def assemble(
             "schema_version": schema.SCHEMA_VERSION,
             "run_id": run_id,
             "created": schema.now(),
+            "engine": contract.ENGINE,
+            "hash_kind": "source",
             "task": {
                 "name": spec.task.name,
                 "version": task.version,
+                "code_hash": spec.task.code_hash,
+                "data_code_hash": spec.task.data_code_hash,
                 "protocol": spec.protocol,
                 "source": task.source,
                 "options": plain(task.options),
