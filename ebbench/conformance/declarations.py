@@ -65,7 +65,7 @@ def _budgets(plugin: loader.Plugin, budgets: Mapping[str, Mapping[str, Any]], in
                 if isinstance(knobs, dict):
                     if name not in samplers:
                         raise unknown("sampler", name, samplers, where=where)
-                    configs.check_knobs(knobs, introspection.knobs(samplers[name]), where)
+                    configs.check_knobs(knobs, samplers[name], where)
             changes = {k: v for k, v in values.items() if k != MINUTES and not isinstance(v, dict)}
             configs.build_config(plugin.cls.Config, changes, where)
 

@@ -7,21 +7,18 @@ from typing import Any
 
 from ebbench.errors import PluginError
 from ebbench.plugins import cards, loader
+from ebbench.plugins.cards import MINUTES as MINUTES
 
 BUDGETS = ("smoke", "cpu", "paper")
 
 
-# In a budget's table of a card: the wall-clock limit of the training, not a knob of the model.
-MINUTES = "minutes"
-
-
 def budget_values(model: loader.Plugin, budget: str, task: str, variant: str = "") -> dict[str, Any]:
-    """The values of a budget for a task, `minutes` among them, with what a variant lays over them.
+    """The values of Config that a budget sets for a task, with what a variant lays over them.
 
     Raises PluginError if the model has no such budget.
     """
     merged = _budget(model, budget, task, variant)
-    return {name: value for name, value in merged.items() if not isinstance(value, dict)}
+    return {k: v for k, v in merged.items() if k != MINUTES and not isinstance(v, dict)}
 
 
 def budget_knobs(
@@ -30,6 +27,15 @@ def budget_knobs(
     """The knobs that a budget sets for a task, by sampler; as `budget_values`."""
     merged = _budget(model, budget, task, variant)
     return {name: value for name, value in merged.items() if isinstance(value, dict)}
+
+
+def budget_minutes(model: loader.Plugin, budget: str, task: str, variant: str = "") -> float | None:
+    """The minutes that the training took where the card's `measured_on` says; None where it says none.
+
+    They are information and limit nothing. As `budget_values`.
+    """
+    minutes = _budget(model, budget, task, variant).get(MINUTES)
+    return None if minutes is None else float(minutes)
 
 
 def _budget(model: loader.Plugin, budget: str, task: str, variant: str) -> dict[str, Any]:

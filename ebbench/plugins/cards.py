@@ -2,11 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+import re
+import tomllib
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ebbench.errors import PluginError
+from ebbench.record.text import fault as text_fault
+
+# In a budget's table: how long the training took on the machine that `measured_on` names; it limits nothing.
+MINUTES = "minutes"
 
 _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+# A variant's name is put behind a model's name with a colon, and into the names of files.
+_VARIANT = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+_TITLE, _TEXT = 120, 600
+
+
+def _within(most: int) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if wrong := text_fault(text, most):
+            raise ValueError(f"the text {wrong}")
+        return text
+
+    return check
+
+
+def _web(url: str) -> str:
+    if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
+        raise ValueError("a link must begin with http:// or https://")
+    return url
+
+
+_Title = Annotated[str, Field(min_length=1), AfterValidator(_within(_TITLE))]
+_Text = Annotated[str, AfterValidator(_within(_TEXT))]
+_Url = Annotated[_Text, AfterValidator(_web)]
+_Tables = dict[str, dict[str, dict[str, Any]]]
+
+
+def _budgets(budgets: _Tables) -> _Tables:
+    for budget, tables in budgets.items():
+        for table, values in tables.items():
+            minutes = values.get(MINUTES, 0)
+            number = isinstance(minutes, int | float) and not isinstance(minutes, bool)
+            if not number or not math.isfinite(minutes) or minutes < 0:
+                at = f"{budget}.{table}.{MINUTES}"
+                raise ValueError(f"{at} cannot be {minutes!r}: it must be a number of minutes, at least 0")
+    return budgets
+
+
+Budgets = Annotated[_Tables, AfterValidator(_budgets)]
 
 
 class _Strict(BaseModel):
@@ -20,23 +69,28 @@ class Variant(_Strict):
     `score` is its declared score, where that is not the model's.
     """
 
-    summary: str
+    summary: _Text
     set: dict[str, Any] = Field(default_factory=dict)
-    budgets: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    budgets: Budgets = Field(default_factory=dict)
     control: bool = False
     score: str = ""
 
 
 class Card(_Strict):
-    """What `card.toml` may say of a model or a task."""
+    """What `card.toml` may say of a model or a task.
 
-    name: str = Field(pattern=_NAME)
-    title: str
-    summary: str = ""
-    paper: str = ""
-    authors: str = ""
+    `files` are the files, beside its code, that the plug-in reads from its folder: paths there, or patterns
+    such as "weights/*". They are a part of its code hash.
+    """
+
+    name: str = Field(pattern=_NAME, max_length=64)
+    title: _Title
+    summary: _Text = ""
+    paper: _Text = ""
+    authors: _Text = ""
     year: int | None = None
-    url: str = ""
+    url: _Url = ""
+    files: tuple[str, ...] = ()
 
 
 class TaskCard(Card):
@@ -46,15 +100,66 @@ class TaskCard(Card):
 class ModelCard(Card):
     """A model's card.
 
-    `budgets[budget][task or "default"]` are values of `Config`; `minutes`, the wall-clock limit of the
-    training; and tables of a sampler's knobs by its name. `samplers[sampler][protocol]` are a sampler's
-    knobs under that protocol. `score` is the declared score for tasks that ask for an energy,
-    `scores[task][protocol]` one for a protocol alone.
+    `budgets[budget][task or "default"]` are values of `Config`, tables of a sampler's knobs by its name, and
+    `minutes`: how long the training took on the machine that `measured_on` names, which limits nothing.
+    `samplers[sampler][protocol]` are a sampler's knobs under that protocol. `score` is the declared score
+    for tasks that ask for an energy, `scores[task][protocol]` one for a protocol alone.
     """
 
     kind: Literal["model", "control"] = "model"
-    budgets: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    measured_on: _Text = ""
+    budgets: Budgets = Field(default_factory=dict)
     variants: dict[str, Variant] = Field(default_factory=dict)
     samplers: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     score: str = ""
     scores: dict[str, dict[str, str]] = Field(default_factory=dict)
+
+    @field_validator("variants")
+    @classmethod
+    def _named(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
+        for name in variants:
+            if not re.fullmatch(_VARIANT, name) or len(name) > 64:
+                raise ValueError(f"'{name}' is no name: letters, digits, '.', '_', '+' and '-', at most 64")
+        return variants
+
+
+def declared_score(card: ModelCard, task: str, protocol: str, variant: str = "") -> str:
+    """The score that a card declares: the variant's, else the protocol's, else the model's; "" for none."""
+    own = card.variants[variant].score if variant in card.variants else ""
+    return own or card.scores.get(task, {}).get(protocol, "") or card.score
+
+
+def read_toml(content: bytes) -> dict[str, Any]:
+    """The table that a TOML file holds; it may begin with a byte order mark, as some editors write one.
+
+    Raises ValueError, with the line where there is one, for what is no TOML.
+    """
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def read_card(kind: Literal["model", "task"], content: bytes, *, of: str, where: str) -> ModelCard | TaskCard:
+    """The card of the plug-in `of`. Raises PluginError, which names the field, where it is wrong."""
+    schema = ModelCard if kind == "model" else TaskCard
+    try:
+        table = read_toml(content)
+    except ValueError as error:
+        raise PluginError(
+            f"the card of {kind} '{of}' cannot be read: {error}",
+            where=where,
+            expected="a TOML file with at least name and title",
+            fix="see docs/architecture.md, 'A plug-in'",
+        ) from error
+    try:
+        return schema.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise PluginError(
+            f"the card of {kind} '{of}' is wrong at '{field}': {first['msg']}",
+            where=where,
+            expected="the fields " + ", ".join(schema.model_fields),
+            fix=f"mend '{field}' in card.toml",
+        ) from error

@@ -1,39 +1,273 @@
-"""What a plug-in's code is, as a hash."""
+"""Which code a plug-in runs, and its hash.
+
+It is found by reading: nothing is run. Covered are the plug-in's main module and every module that it
+imports, through one another: from its own folder, from beside the importing file, from a folder that it
+puts on `sys.path`, from anywhere on Python's path but the standard library and installed packages (what is
+installed as editable is no such package), and the blocks in `ebbench.nn`, `ebbench.metrics` and
+`ebbench.data`. With them go the files that the card declares. The engine is not covered: it has a version
+of its own. So is nothing else that lies in the folder: results, logs, weights that a training wrote.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+import functools
+import hashlib
+import importlib
+import importlib.machinery
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from ebbench.plugins.canonical import canonical_hash, parsed
+from ebbench.plugins.imports import Import, imports, named_files, search_folders, starred
 
-def blocks(sources: Iterable[Path]) -> dict[str, Path]:
-    """The files of `ebbench.nn` that these sources import, directly or through one another, by name."""
-    folder = Path(__file__).parents[1] / "nn"
-    found: dict[str, Path] = {}
-    waiting = list(sources)
-    while waiting:
-        source = waiting.pop()
-        for block in _imported(source, inside=source.parent == folder):
-            name, path = f"ebbench/nn/{block}.py", folder / f"{block}.py"
-            if name not in found and path.is_file():
-                found[name] = path
-                waiting.append(path)
-    return found
+_ENGINE = Path(__file__).parents[1]
+_BLOCKS = ("nn", "metrics", "data")
+_BUILT_IN = ("baselines", "tasks")
+# Each data file is pinned by its SHA-256, so how it is found, fetched and unpacked cannot move a number.
+_UNMOVING = {f"ebbench.data.{name}" for name in ("store", "registry", "gzipped", "checking", "downloading")}
+_SUFFIXES = (*importlib.machinery.EXTENSION_SUFFIXES, ".py", ".pyc")
 
 
-def _imported(source: Path, inside: bool) -> set[str]:
-    """The names after `ebbench.nn.` in what a file imports; `inside` that package it may do so by a dot."""
-    try:
-        tree = ast.parse(source.read_text(encoding="utf-8", errors="replace"))
-    except SyntaxError:
-        # It imports nothing; where it is imported itself, the error is reported.
-        return set()
-    dotted: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            dotted += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and (inside or not node.level):
-            parent = ".".join(filter(None, ["ebbench.nn" if node.level else "", node.module]))
-            dotted += [f"{parent}.{alias.name}" for alias in node.names]
-    return {name.split(".")[2] for name in dotted if name.startswith("ebbench.nn.")}
+@dataclass(frozen=True)
+class Source:
+    """The code of a plug-in: SHA-256 of it all, and of each file by name.
+
+    A file in the plug-in's folder is named by its path there, a module outside by its dotted name, so the
+    names are the same on every machine.
+    """
+
+    hash: str
+    files: Mapping[str, str]
+
+    def only(self, keep: Callable[[str], bool]) -> Source:
+        """The source that is made of those of the files whose names `keep` holds true."""
+        return _source({name: digest for name, digest in self.files.items() if keep(name)})
+
+
+def is_data(name: str) -> bool:
+    """Whether a name in `Source.files` is a module of `ebbench.data`."""
+    return name == "ebbench.data" or name.startswith("ebbench.data.")
+
+
+def source_of(main: Path, declared: Iterable[Path] = ()) -> Source:
+    """The source whose main module is `main`, in the plug-in's folder, with the files `declared` there.
+
+    `main` is an absolute path. Raises OSError where a file cannot be read.
+    """
+    # What was written a moment ago must be seen.
+    importlib.invalidate_caches()
+    closure = _Closure(main)
+    # A folder that a later module puts on the path may serve an earlier one.
+    while closure.grows():
+        pass
+    files = {name: _hash(path) for name, path in closure.files.items()}
+    for path in declared:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        files[path.relative_to(main.parent).as_posix()] = digest
+    return _source(files)
+
+
+def _source(files: Mapping[str, str]) -> Source:
+    lines = [f"{name} {digest}\n" for name, digest in sorted(files.items())]
+    return Source(hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest(), files)
+
+
+def _hash(path: Path) -> str:
+    content = path.read_bytes()
+    return canonical_hash(content) if path.suffix == ".py" else hashlib.sha256(content).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A folder of modules: the package `name`, or, without a name, one in which Python looks for modules."""
+
+    folder: Path
+    name: str = ""
+
+    @property
+    def of_ebbench(self) -> bool:
+        """Whether these are modules of this project."""
+        return self.name.split(".")[0] == "ebbench"
+
+    def find(self, dotted: str) -> list[Path]:
+        """The files that `import dotted` runs here, those of its packages first; [] for no such module."""
+        # The engine's own __init__ is no block.
+        own = self.name and self.name != "ebbench"
+        files = list(_existing(self.folder, "__init__"))[:1] if own else []
+        folder = self.folder
+        for part in dotted.split(".") if dotted else []:
+            package = next(_existing(folder / part, "__init__"), None)
+            module = package or next(_existing(folder, part), None)
+            if module is not None:
+                files.append(module)
+            elif not (folder / part).is_dir():
+                return []
+            if package is None and module is not None:
+                break
+            folder = folder / part
+        return files
+
+    def dotted(self, path: Path) -> str:
+        """The name of the module that a file below this place is."""
+        stem = path.name.split(".")[0]
+        parts = [*path.relative_to(self.folder).parts[:-1], "" if stem == "__init__" else stem]
+        return ".".join(filter(None, [self.name, *parts]))
+
+
+class _Closure:
+    """The files that a main module needs, by name."""
+
+    def __init__(self, main: Path) -> None:
+        self.files: dict[str, Path] = {}
+        self._folder = main.parent
+        self._search: list[_Place] = []
+        self._of: dict[Path, _Place] = {}
+        here = _Place(self._folder)
+        # Its folder is a package, so an __init__.py there runs first.
+        for path in [*_existing(self._folder, "__init__"), main]:
+            self._add(path, here)
+
+    def grows(self) -> bool:
+        """Go through the imports of every file; whether that brought new folders to look in."""
+        before = len(self._search)
+        done: set[Path] = set()
+        while waiting := [path for path in self._of if path not in done]:
+            for path in waiting:
+                done.add(path)
+                if path.suffix == ".py":
+                    self._read(path, self._of[path])
+        return len(self._search) > before
+
+    def _read(self, path: Path, of: _Place) -> None:
+        tree, wanted, named = _contents(path.read_bytes())
+        if tree is not None and not of.of_ebbench:
+            for folder in search_folders(tree, path):
+                if _Place(folder) not in self._search and folder.is_dir():
+                    self._search.append(_Place(folder))
+            for name in named:
+                self._run_by_path(name, path, of)
+        for one in wanted:
+            self._follow(one, path, of)
+
+    def _add(self, path: Path, of: _Place) -> None:
+        if path in self._of:
+            return
+        self._of[path] = of
+        if path.is_relative_to(self._folder):
+            name = path.relative_to(self._folder).as_posix()
+        elif path.resolve().is_relative_to(self._folder):
+            # Found by another way to the same folder.
+            name = path.resolve().relative_to(self._folder).as_posix()
+        else:
+            name = of.dotted(path)
+            # Two modules of one name, from two folders.
+            while name in self.files:
+                name += "'"
+        self.files.setdefault(name, path)
+
+    def _follow(self, wanted: Import, path: Path, of: _Place) -> None:
+        if wanted.level:
+            folder = path.parents[min(wanted.level, len(path.parents)) - 1]
+            if folder.is_relative_to(of.folder):
+                inside = ".".join(folder.relative_to(of.folder).parts)
+                self._take(of, ".".join(filter(None, [inside, wanted.module])), wanted)
+            return
+        for place, dotted in self._places(wanted.module, path, of):
+            if self._take(place, dotted, wanted):
+                return
+
+    def _places(self, module: str, path: Path, of: _Place) -> Iterator[tuple[_Place, str]]:
+        """Where a module may lie, the first first, and what it is called there."""
+        top, _, rest = module.partition(".")
+        if top == "ebbench":
+            part, _, inside = rest.partition(".")
+            if part in _BLOCKS:
+                yield _Place(_ENGINE, "ebbench"), rest
+            elif part in _BUILT_IN:
+                for folder in importlib.import_module(f"ebbench.{part}").__path__:
+                    yield _Place(Path(folder), f"ebbench.{part}"), inside
+            return
+        if of.of_ebbench:
+            return
+        for place in (_Place(path.parent), _Place(self._folder), *self._search):
+            yield place, module
+        for place in _outside(top):
+            yield place, rest if place.name else module
+
+    def _take(self, place: _Place, dotted: str, wanted: Import) -> bool:
+        """Add the files of one import, where `place` has them."""
+        files = place.find(dotted)
+        for name in wanted.names:
+            for submodule in _starred(files) if name == "*" else [name]:
+                files += place.find(f"{dotted}.{submodule}" if dotted else submodule)
+        for file in files:
+            if place.name != "ebbench" or place.dotted(file) not in _UNMOVING:
+                self._add(file, place)
+        return bool(files)
+
+    def _run_by_path(self, name: str, path: Path, of: _Place) -> None:
+        for folder in (path.parent, self._folder):
+            file = folder / name
+            try:
+                if file.is_file():
+                    self._add(file, of if file.is_relative_to(of.folder) else _Place(folder))
+                    return
+            except OSError:  # a text that is too long for a path names no file
+                return
+
+
+def _starred(files: list[Path]) -> list[str]:
+    """The names that `from package import *` may import, of the package whose files are given."""
+    package = files[-1] if files and files[-1].name == "__init__.py" else None
+    tree = parsed(package.read_bytes()) if package else None
+    return starred(tree) if tree else []
+
+
+@functools.lru_cache(maxsize=512)
+def _contents(source: bytes) -> tuple[ast.Module | None, list[Import], list[str]]:
+    tree = parsed(source)
+    return (tree, imports(tree), named_files(tree)) if tree else (None, [], [])
+
+
+def _existing(folder: Path, stem: str) -> Iterator[Path]:
+    for suffix in _SUFFIXES:
+        file = folder / f"{stem}{suffix}"
+        if file.is_file():
+            yield file
+
+
+@functools.lru_cache(maxsize=1)
+def _standard_library() -> tuple[Path, ...]:
+    paths = sysconfig.get_paths()
+    return tuple(Path(paths[name]).resolve() for name in ("stdlib", "platstdlib"))
+
+
+def _outside(top: str) -> list[_Place]:
+    """Where Python finds the top-level module or package `top`, unless it is installed or Python's own."""
+    for finder in sys.meta_path:
+        find = getattr(finder, "find_spec", None)
+        spec = find(top, None) if find is not None else None
+        if spec is None:
+            continue
+        if spec.submodule_search_locations is not None:
+            places = [_Place(Path(folder).absolute(), top) for folder in spec.submodule_search_locations]
+        elif spec.has_location and spec.origin:
+            places = [_Place(Path(spec.origin).absolute().parent)]
+        else:  # built in or frozen
+            places = []
+        return [place for place in places if not _installed(place)]
+    return []
+
+
+def _installed(place: _Place) -> bool:
+    if {"site-packages", "dist-packages"} & set(place.folder.parts):
+        return True
+    if any(place.folder.resolve().is_relative_to(folder) for folder in _standard_library()):
+        return True
+    # `pip install --target` makes such a folder under any name.
+    return any((place.folder.parent if place.name else place.folder).glob("*.dist-info"))

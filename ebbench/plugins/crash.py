@@ -1,13 +1,11 @@
-"""Which line of a plug-in raised."""
+"""What a plug-in raised, and at which line."""
 
 from __future__ import annotations
 
 import traceback
 from pathlib import Path
 
-from ebbench.errors import (
-    shown,
-)
+from ebbench.errors import shown
 
 
 def fault(error: BaseException, folder: Path) -> str:
@@ -19,3 +17,11 @@ def fault(error: BaseException, folder: Path) -> str:
         if path.is_relative_to(folder):
             return f"{folder.name}/{path.relative_to(folder).as_posix()}:{frame.lineno}"
     return folder.name
+
+
+def said(error: BaseException) -> str:
+    """The kind of an error and its text; a stranger's error may fail to have one."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__} (whose text cannot be had)"

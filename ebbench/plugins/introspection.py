@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import dataclasses
 import inspect
+import sys
 import textwrap
+import types
+import typing
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 from ebbench.contract import BOUND, CAPABILITIES, Model
+from ebbench.errors import ContractError
 
 
 def samplers(model: type[Model]) -> dict[str, Callable[..., Tensor]]:
@@ -59,12 +66,93 @@ def nets(model: Model) -> dict[str, nn.Module]:
 
 
 def knobs(sampler_method: Callable[..., Tensor]) -> dict[str, Any]:
-    """A sampler's knobs and their defaults: its keyword-only arguments."""
-    return {
-        name: parameter.default
-        for name, parameter in inspect.signature(sampler_method).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    """A sampler's knobs and their defaults: its keyword-only arguments.
+
+    Raises ContractError for a knob without a default, and for an argument beside `n` that nobody gives.
+    """
+    found = {}
+    for position, (name, parameter) in enumerate(inspect.signature(sampler_method).parameters.items()):
+        knob = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        needed = parameter.default is inspect.Parameter.empty
+        if knob and not needed:
+            found[name] = parameter.default
+        # The first two are self and n.
+        elif needed and (knob or (position > 1 and parameter.kind not in _COLLECTED)):
+            raise ContractError(
+                f"the argument '{name}' of the sampler has no default",
+                where=f"{sampler_method.__qualname__}() in {_file(sampler_method)}",
+                expected="a knob: a keyword-only argument (behind a *) with a default",
+                fix=f"write *, {name}: ... = ...",
+            )
+    return found
+
+
+_COLLECTED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def knob_types(sampler_method: Callable[..., Tensor], where: str) -> dict[str, Any]:
+    """The type of each knob of a sampler: what its annotation stands for, else its default's type.
+
+    Raises ContractError, as `knobs`, and for an annotation that stands for nothing.
+    """
+    method = inspect.unwrap(sampler_method)
+    written = inspect.get_annotations(method)
+    found = {}
+    for name, default in knobs(sampler_method).items():
+        if name in written:
+            found[name] = _resolved(written[name], method, name, where)
+        else:
+            found[name] = Any if default is None else type(default)
+    return found
+
+
+def field_types(config: type[Any], where: str) -> dict[str, Any]:
+    """The type of each field of a dataclass, its bases' among them, by name.
+
+    Raises ContractError, which names the field, for an annotation that stands for nothing.
+    """
+    written: dict[str, tuple[Any, type[Any]]] = {}
+    for cls in reversed(config.__mro__[:-1]):
+        written |= {name: (annotation, cls) for name, annotation in _annotations(cls, where).items()}
+    found = {}
+    for field in dataclasses.fields(config):
+        annotation, owner = written[field.name]
+        found[field.name] = _resolved(annotation, owner, field.name, where)
+    return found
+
+
+def _annotations(cls: type[Any], where: str) -> dict[str, Any]:
+    try:
+        return inspect.get_annotations(cls)
+    except Exception as error:  # they may be evaluated only now
+        raise ContractError(f"an annotation stands for nothing: {error}", where=where) from error
+
+
+def _resolved(annotation: Any, owner: Any, name: str, where: str) -> Any:
+    """What an annotation stands for where it was written: in `owner`, a class or a function."""
+    module = vars(sys.modules.get(owner.__module__, builtins))
+    # The classes around it come last: postponed, an annotation may name what they hold.
+    around: dict[str, Any] = {}
+    outer: Any = types.SimpleNamespace(**module)
+    for part in owner.__qualname__.split("."):
+        outer = getattr(outer, part, None)
+        around |= vars(outer) if isinstance(outer, type) else {}
+    local = {k: v for k, v in around.items() if k not in module and not hasattr(builtins, k)}
+    holder = types.SimpleNamespace(__annotations__={name: annotation})
+    try:
+        return typing.get_type_hints(holder, module, local)[name]
+    except Exception as error:
+        raise ContractError(
+            f"the type of '{name}', {annotation}, stands for nothing: {error}",
+            where=where,
+            expected="a type that is defined in the module or in the class",
+            fix="import it, or define it above (not only under TYPE_CHECKING)",
+        ) from error
+
+
+def _file(method: Callable[..., Any]) -> str:
+    code = inspect.unwrap(method).__code__
+    return f"{Path(code.co_filename).parent.name}/{Path(code.co_filename).name}:{code.co_firstlineno}"
 
 
 def field_docs(config: type[Any]) -> dict[str, str]:

@@ -1,212 +1,165 @@
-"""A name or a folder -> a plug-in. The only place that imports plug-ins.
+"""A name or a folder -> a plug-in.
 
-A plug-in is a folder with `card.toml` and `model.py` or `task.py`. A name is looked for in the folders
-of EBBENCH_PATH, in the entry points `ebbench.models` and `ebbench.tasks`, and among the built-ins, which
-are loaded in exactly the same way. A path is taken as it is. Two places for one name are an error.
+A plug-in is a folder with `card.toml` and `model.py` or `task.py`. What results and tables call it is the
+name that its card gives.
+
+- A *path* (it holds a separator, or begins with "." or "~") is that folder, whatever the folder is called.
+- A *name* is that of a card: among the built-ins, which are loaded in exactly the same way, in the folders
+  of EBBENCH_PATH, in the packages of the entry points `ebbench.models` and `ebbench.tasks`, and in the folder
+  of that name where the command runs. A folder whose card cannot be read goes by its own name, so that its
+  mistake is shown. A name in two places is an error.
+
+No folder outside may have the name of a built-in: its results would pass for the built-in's.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import os
-import re
-import sys
-import tomllib
-import types
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import ValidationError
-
-from ebbench.errors import PluginError, UsageError, shown, unknown
-from ebbench.plugins.cards import ModelCard, TaskCard
-from ebbench.plugins.code import blocks
-from ebbench.plugins.crash import fault
-
-Kind = Literal["model", "task"]
-
-
-MODULES: dict[Kind, str] = {"model": "model.py", "task": "task.py"}
-
+from ebbench.errors import EbbenchError, PluginError, UsageError, shown, unknown
+from ebbench.plugins.plugin import MODULES as MODULES
+from ebbench.plugins.plugin import Kind as Kind
+from ebbench.plugins.plugin import Plugin as Plugin
 
 _BUILT_IN: dict[Kind, str] = {"model": "ebbench.baselines", "task": "ebbench.tasks"}
-
-
 _ENTRY_POINTS: dict[Kind, str] = {"model": "ebbench.models", "task": "ebbench.tasks"}
 
 
-@dataclass(frozen=True, eq=False)
-class Plugin:
-    """A plug-in's folder; its card and its class are read on first access."""
-
-    kind: Kind
-    folder: Path
-
-    @functools.cached_property
-    def card(self) -> Any:
-        """The ModelCard or TaskCard. Raises PluginError if `card.toml` is missing or wrong."""
-        path = self.folder / "card.toml"
-        schema = ModelCard if self.kind == "model" else TaskCard
-        try:
-            return schema.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise PluginError(
-                f"the card of {self.kind} '{self.folder.name}' cannot be read: {error}",
-                where=shown(path),
-                expected="a TOML file with at least name and title",
-                fix="see docs/architecture.md, 'A plug-in'",
-            ) from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise PluginError(
-                f"the card of {self.kind} '{self.folder.name}' is wrong at '{field}': {first['msg']}",
-                where=shown(path),
-                expected="the fields " + ", ".join(schema.model_fields),
-                fix=f"mend '{field}' in card.toml",
-            ) from error
-
-    @property
-    def name(self) -> str:
-        """The name that the card gives."""
-        return str(self.card.name)
-
-    @functools.cached_property
-    def cls(self) -> type[Any]:
-        """The plug-in's class; its code runs here. Raises PluginError if it cannot be imported."""
-        from ebbench import contract
-
-        base = contract.Model if self.kind == "model" else contract.Task
-        module = self._import()
-        found = [
-            value
-            for value in vars(module).values()
-            if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
-        ]
-        if len(found) != 1:
-            raise PluginError(
-                f"{MODULES[self.kind]} defines {len(found)} subclasses of ebbench.{base.__name__}",
-                where=shown(self.folder / MODULES[self.kind]),
-                expected="exactly one",
-                fix="keep one, and move what several share into a plain function or a base of its own file",
-            )
-        return found[0]
-
-    @functools.cached_property
-    def code_hash(self) -> str:
-        """SHA-256 over what the code depends on: the folder's files, and the blocks of `ebbench.nn` it uses.
-
-        The card is left out because the values that it sets are part of a run's identity by themselves;
-        Markdown is left out because it is for people.
-        """
-        files = {}
-        for path in sorted(self.folder.rglob("*")):
-            inside = path.relative_to(self.folder)
-            hidden = any(part.startswith(".") or part == "__pycache__" for part in inside.parts)
-            if path.is_file() and not hidden and path.name != "card.toml" and path.suffix != ".md":
-                files[inside.as_posix()] = path
-        files |= blocks(path for path in files.values() if path.suffix == ".py")
-        digest = hashlib.sha256()
-        for name, path in sorted(files.items()):
-            digest.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-        return digest.hexdigest()
-
-    def _import(self) -> types.ModuleType:
-        # The folder becomes a package of its own, so that relative imports work, and stands in
-        # sys.modules before its code runs, which dataclasses and pickle rely on. The path in the
-        # name keeps two folders of one name apart.
-        path = self.folder / MODULES[self.kind]
-        tag = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:8]
-        package_name = f"ebbench_plugins.{re.sub(r'[^0-9a-zA-Z]', '_', self.folder.name)}_{tag}"
-        module_name = f"{package_name}.{path.stem}"
-        if module_name in sys.modules:
-            return sys.modules[module_name]
-        root = sys.modules.setdefault("ebbench_plugins", types.ModuleType("ebbench_plugins"))
-        root.__path__ = []
-        package = types.ModuleType(package_name)
-        package.__path__ = [str(self.folder)]
-        sys.modules[package_name] = package
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        try:
-            spec.loader.exec_module(module)
-        # SystemExit too: a plug-in that calls sys.exit must not end the command without a word.
-        except (Exception, SystemExit) as error:
-            for name in [n for n in sys.modules if n == package_name or n.startswith(package_name + ".")]:
-                del sys.modules[name]
-            raise PluginError(
-                f"{self.kind} '{self.folder.name}' does not import: {type(error).__name__}: {error}",
-                where=fault(error, self.folder),
-                expected="a module that imports without an error",
-                fix="mend the line named above",
-            ) from error
-        return module
-
-
 def names(kind: Kind) -> list[str]:
-    """The names that `load` knows for this kind, sorted; a folder counts by its own name."""
-    return sorted({name for name, _ in _known(kind)})
+    """The names that `load` knows for this kind, sorted. Raises UsageError for a wrong EBBENCH_PATH."""
+    return sorted({*built_in(kind), *(_name(plugin) for plugin in _others(kind))})
 
 
 def load(kind: Kind, name_or_path: str) -> Plugin:
     """The plug-in of that name, or in that folder. Nothing of its code runs yet.
 
-    Raises UsageError for an unknown or ambiguous name, PluginError for a folder that is no plug-in.
+    Raises UsageError for an unknown or ambiguous name, PluginError for a folder that is no plug-in, whose
+    card is wrong, or that has the name of a built-in.
     """
-    path = Path(name_or_path).expanduser()
-    looks_like_path = len(path.parts) > 1 or name_or_path.startswith((".", "~")) or path.is_absolute()
-    if looks_like_path:
-        if not (path / MODULES[kind]).is_file():
+    path = _path(name_or_path)
+    if len(path.parts) > 1 or name_or_path.startswith((".", "~")) or path.is_absolute():
+        if not _holds(path, kind):
             raise PluginError(
-                f"'{name_or_path}' is no {kind} folder",
-                where=shown(path),
+                f"'{name_or_path[:200]}' is no {kind} folder",
+                where=shown(path)[:300],
                 expected=f"a folder that holds {MODULES[kind]} and card.toml",
                 fix=f"name one of the known {kind}s ({', '.join(names(kind))}) or the right folder",
             )
-        return Plugin(kind, path.resolve())
-    places = {folder.resolve() for name, folder in _known(kind) if name == name_or_path}
-    if (path / MODULES[kind]).is_file():
-        places.add(path.resolve())
-    if not places:
-        raise unknown(
-            kind,
-            name_or_path,
-            names(kind),
-            fix=f"`ebbench list` shows what there is; a folder "
-            f"of your own is given by its path, such as ./{name_or_path}",
-        )
-    if len(places) > 1:
+        return _outside(Plugin(kind, path.resolve()))
+    found = {plugin.folder: plugin for plugin in _others(kind) if _name(plugin) == name_or_path}
+    if name_or_path in built_in(kind):
+        folder = built_in(kind)[name_or_path]
+        found[folder] = Plugin(kind, folder)
+    here = [Plugin(kind, path.resolve())] if _holds(path, kind) else []
+    found |= {plugin.folder: plugin for plugin in here if _name(plugin) == name_or_path}
+    if not found:
+        raise unknown(kind, name_or_path[:200], names(kind), fix=_hint(kind, name_or_path[:200], here))
+    if len(found) > 1:
         raise UsageError(
-            f"{kind} '{name_or_path}' is in {len(places)} places",
-            where=", ".join(sorted(shown(place) for place in places)),
+            f"{kind} '{name_or_path}' is in {len(found)} places",
+            where=", ".join(sorted(shown(folder) for folder in found)),
             expected="one place for a name",
-            fix="give the folder's path, or take one out of EBBENCH_PATH",
+            fix="give the folder's path, choose another name in its card, or take one out of EBBENCH_PATH",
         )
-    return Plugin(kind, places.pop())
+    return _outside(next(iter(found.values())))
 
 
-def _known(kind: Kind) -> list[tuple[str, Path]]:
-    found: list[tuple[str, Path]] = []
+def built_in(kind: Kind) -> dict[str, Path]:
+    """The folder of each built-in by its name, which is the folder's too."""
     package = importlib.import_module(_BUILT_IN[kind])
-    folders = [Path(place) for place in package.__path__]
-    folders += [
-        Path(place).expanduser() for place in os.environ.get("EBBENCH_PATH", "").split(os.pathsep) if place
-    ]
-    for folder in folders:
-        if folder.is_dir():
-            found += [(p.parent.name, p.parent) for p in sorted(folder.glob(f"*/{MODULES[kind]}"))]
+    folders = [folder for place in package.__path__ for folder in _folders(Path(place), kind)]
+    return {folder.name: folder.resolve() for folder in folders}
+
+
+def _outside(plugin: Plugin) -> Plugin:
+    """The plug-in, unless it is no built-in and has the name of one."""
+    own = built_in(plugin.kind).get(plugin.name)
+    if own is not None and own != plugin.folder:
+        raise PluginError(
+            f"'{plugin.name}' is the name of a {plugin.kind} that ebbench has",
+            where=shown(plugin.folder / "card.toml"),
+            expected="a name of its own: results go by it",
+            fix=f'choose another, such as name = "my-{plugin.name}"',
+        )
+    return plugin
+
+
+def _name(plugin: Plugin) -> str:
+    try:
+        return plugin.name
+    except EbbenchError:
+        return plugin.folder.name
+
+
+def _hint(kind: Kind, name: str, here: list[Plugin]) -> str:
+    for plugin in [*here, *_others(kind)]:
+        if plugin.folder.name == name:
+            return f"the card in {shown(plugin.folder)} says '{plugin.name}': give that, or the folder's path"
+    return f"`ebbench list` shows what there is; a folder of your own is given by its path, such as ./{name}"
+
+
+def _others(kind: Kind) -> Iterator[Plugin]:
+    """What EBBENCH_PATH and entry points add to the built-ins."""
+    seen = set(built_in(kind).values())
+    for folder in [*_of_the_variable(kind), *_of_entry_points(kind)]:
+        if folder.resolve() not in seen:
+            seen.add(folder.resolve())
+            yield Plugin(kind, folder.resolve())
+
+
+def _of_the_variable(kind: Kind) -> Iterator[Path]:
+    for place in os.environ.get("EBBENCH_PATH", "").split(os.pathsep):
+        if place:
+            yield from _folders(_path(place, where="EBBENCH_PATH"), kind)
+
+
+def _of_entry_points(kind: Kind) -> Iterator[Path]:
     for entry in importlib.metadata.entry_points(group=_ENTRY_POINTS[kind]):
         try:
             spec = importlib.util.find_spec(entry.value)
         except (ImportError, ValueError):
-            spec = None
+            continue
         for place in (spec.submodule_search_locations or []) if spec else []:
-            found.append((entry.name, Path(place)))
-    return found
+            if _holds(Path(place), kind):
+                yield Path(place)
+
+
+def _folders(place: Path, kind: Kind) -> list[Path]:
+    """The plug-ins' folders in `place`; none where it is no folder."""
+    try:
+        return [module.parent for module in sorted(place.glob(f"*/{MODULES[kind]}"))]
+    except OSError as error:
+        raise UsageError(
+            f"a folder of plug-ins cannot be looked at: {error.strerror or error}", where=str(place)
+        ) from error
+
+
+def _holds(folder: Path, kind: Kind) -> bool:
+    """Whether a folder holds the module of a plug-in. Raises PluginError where nobody may look."""
+    try:
+        return (folder / MODULES[kind]).is_file()
+    except PermissionError as error:
+        raise PluginError(
+            f"the folder cannot be looked at: {error.strerror or error}",
+            where=shown(folder),
+            expected="a folder that you may read",
+        ) from error
+    except (OSError, ValueError):
+        # Too long for a name, or of characters that none may have: nothing can be there.
+        return False
+
+
+def _path(text: str, where: str = "") -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"'{text[:200]}' begins with the home of a user who is not known here",
+            where=where,
+            expected="a folder, or ~/ for your own home",
+        ) from error

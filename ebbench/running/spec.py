@@ -10,8 +10,8 @@ from typing import Any
 
 from ebbench.errors import ContractError, PluginError, UsageError, unknown
 from ebbench.plugins import cards, introspection, loader
-from ebbench.plugins.budgets import BUDGETS, MINUTES, budget_knobs, budget_values
-from ebbench.plugins.configs import _build, check_knobs
+from ebbench.plugins.budgets import BUDGETS, budget_knobs, budget_values
+from ebbench.plugins.configs import build_config, change_config, check_knobs
 from ebbench.running.request import Request
 from ebbench.running.words import as_toml, split_variant
 
@@ -80,24 +80,25 @@ def resolve(request: Request) -> Spec:
         )
     sampler = _choose_sampler(task, model, request.sampler)
     score = _declared_score(task, model, variant, protocol)
-    defaults = introspection.knobs(introspection.samplers(model.cls)[sampler]) if sampler else {}
+    method = introspection.samplers(model.cls)[sampler] if sampler else None
+    defaults = introspection.knobs(method) if method else {}
     chosen = _sort_settings(request.set, task, model, sampler, defaults)
 
     values = budget_values(model, request.budget, task.name, variant)
-    values.pop(MINUTES, None)
     where = f"card.toml of '{model.name}'"
-    config = _build(model.cls.Config, {}, values, where)
-    config = _build(model.cls.Config, dataclasses.asdict(config), chosen["config"], "--set")
-    knobs = dict(defaults) | check_knobs(card.samplers.get(sampler, {}).get(protocol, {}), defaults, where)
-    knobs |= check_knobs(
-        budget_knobs(model, request.budget, task.name, variant).get(sampler, {}), defaults, where
-    )
-    knobs |= check_knobs(chosen["knobs"], defaults, "--set")
+    config = build_config(model.cls.Config, values, where)
+    config = change_config(config, chosen["config"], "--set")
+    knobs = dict(defaults)
+    if method:
+        knobs |= check_knobs(card.samplers.get(sampler, {}).get(protocol, {}), method, where)
+        budgeted = budget_knobs(model, request.budget, task.name, variant)
+        knobs |= check_knobs(budgeted.get(sampler, {}), method, where)
+        knobs |= check_knobs(chosen["knobs"], method, "--set")
     overrides = {key: getattr(config, key) for key in chosen["config"]}
     overrides |= {f"{sampler}.{key}": knobs[key] for key in chosen["knobs"]}
     return Spec(
         task=task,
-        options=_build(task.cls.Options, {}, chosen["options"], "--set"),
+        options=build_config(task.cls.Options, chosen["options"], "--set"),
         protocol=protocol,
         model=model,
         variant=variant,
@@ -171,8 +172,7 @@ def _declared_score(task: loader.Plugin, model: loader.Plugin, variant: str, pro
         return ""
     card: cards.ModelCard = model.card
     known = introspection.scores(model.cls)
-    chosen = card.variants[variant].score if variant else ""
-    chosen = chosen or card.scores.get(task.name, {}).get(protocol, "") or card.score
+    chosen = cards.declared_score(card, task.name, protocol, variant)
     if (chosen or "energy") not in known:
         raise ContractError(
             f"the declared score '{chosen}' is none that the model has"

@@ -1,0 +1,178 @@
+"""A plug-in: its card, its class, and the hash of its code, each read on first access.
+
+The only place that imports plug-ins.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ebbench.errors import PluginError, Stopped, shown
+from ebbench.plugins import cards, code, configs, introspection
+from ebbench.plugins.crash import fault, said
+from ebbench.plugins.loaded import package_of
+from ebbench.plugins.process import kept
+
+Kind = Literal["model", "task"]
+
+MODULES: dict[Kind, str] = {"model": "model.py", "task": "task.py"}
+
+# By package: the hash of the code that was imported.
+_imported: dict[str, str] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Plugin:
+    """A plug-in's folder, an absolute path; its card and its class are read on first access."""
+
+    kind: Kind
+    folder: Path
+
+    @functools.cached_property
+    def card(self) -> Any:
+        """The ModelCard or TaskCard. Raises PluginError if `card.toml` is missing or wrong."""
+        path = self.folder / "card.toml"
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise PluginError(
+                f"the card of {self.kind} '{self.folder.name}' cannot be read: {error.strerror or error}",
+                where=shown(path),
+                expected="a TOML file with at least name and title",
+                fix="see docs/architecture.md, 'A plug-in'",
+            ) from error
+        return cards.read_card(self.kind, content, of=self.folder.name, where=shown(path))
+
+    @property
+    def name(self) -> str:
+        """The name that the card gives."""
+        return str(self.card.name)
+
+    @functools.cached_property
+    def cls(self) -> type[Any]:
+        """The plug-in's class; its code runs here.
+
+        Raises PluginError if it cannot be imported, ContractError if its Config or Options, or a sampler's
+        knobs, are not as they must be.
+        """
+        from ebbench import contract
+
+        base = contract.Model if self.kind == "model" else contract.Task
+        module = self._module()
+        found = [
+            value
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
+        ]
+        where = f"{self.folder.name}/{MODULES[self.kind]}"
+        if len(found) != 1:
+            raise PluginError(
+                f"{MODULES[self.kind]} defines {len(found)} subclasses of ebbench.{base.__name__}",
+                where=where,
+                expected="exactly one",
+                fix="keep one, and move what several share into a plain function or a base of its own file",
+            )
+        (cls,) = found
+        settings = "Config" if self.kind == "model" else "Options"
+        configs.check_config(getattr(cls, settings), f"{where}, {cls.__name__}.{settings}")
+        if issubclass(cls, contract.Model):
+            for method in introspection.samplers(cls).values():
+                configs.check_sampler(method, f"{where}, {cls.__name__}.{method.__name__}()")
+        return cls
+
+    @functools.cached_property
+    def source(self) -> code.Source:
+        """All code that the plug-in runs, and the files that its card declares; none of it is run.
+
+        Of a task, the data code is apart: `data_source`. Raises PluginError for a file that is not there.
+        """
+        return self._code if self.kind == "model" else self._code.only(lambda name: not code.is_data(name))
+
+    @functools.cached_property
+    def data_source(self) -> code.Source:
+        """The modules of `ebbench.data` that a task uses; nothing for a model."""
+        return self._code.only(lambda name: self.kind == "task" and code.is_data(name))
+
+    @functools.cached_property
+    def code_hash(self) -> str:
+        """SHA-256 of `source`. The card is left out: the values that it sets are part of a run's identity."""
+        return self.source.hash
+
+    @functools.cached_property
+    def data_code_hash(self) -> str:
+        """SHA-256 of a task's `data_source`; "" where there is none."""
+        return self.data_source.hash if self.data_source.files else ""
+
+    @functools.cached_property
+    def _code(self) -> code.Source:
+        try:
+            return code.source_of(self.folder / MODULES[self.kind], self._declared())
+        except OSError as error:
+            raise PluginError(
+                f"the code of {self.kind} '{self.folder.name}' cannot be read: {error.strerror or error}",
+                where=shown(Path(error.filename or self.folder)),
+            ) from error
+
+    def _declared(self) -> list[Path]:
+        """The files that the card declares."""
+        found: set[Path] = set()
+        for pattern in self.card.files:
+            inside = not Path(pattern).is_absolute() and ".." not in Path(pattern).parts
+            try:
+                files = [path for path in self.folder.glob(pattern) if path.is_file()] if inside else []
+            except (ValueError, NotImplementedError):
+                files = []
+            if not files:
+                raise PluginError(
+                    f"the card of {self.kind} '{self.folder.name}' declares the file '{pattern}', "
+                    + ("which is not there" if inside else "which is outside its folder"),
+                    where=f"{shown(self.folder / 'card.toml')}: files",
+                    expected='paths of files in the folder, or patterns such as "weights/*"',
+                    fix="put the file there, or mend the card",
+                )
+            found.update(files)
+        return sorted(found)
+
+    def _module(self) -> types.ModuleType:
+        """The main module, imported anew where its code has changed since it was."""
+        package = package_of(self.folder)
+        name = f"{package}.{Path(MODULES[self.kind]).stem}"
+        try:
+            now = self._code.hash
+        except PluginError:  # a file that the card declares and that is missing: a run will say it
+            now = ""
+        if name in sys.modules and _imported.setdefault(package, now) == now:
+            return sys.modules[name]
+        _forget(package)
+        path = list(sys.path)
+        try:
+            with kept():
+                importlib.invalidate_caches()
+                module = importlib.import_module(name)
+                added = [folder for folder in sys.path if folder not in path]
+        except BaseException as error:
+            _forget(package)
+            # Whatever else ends a program too: a plug-in must not end the command without a word.
+            if isinstance(error, KeyboardInterrupt | Stopped):
+                raise
+            raise PluginError(
+                f"{self.kind} '{self.folder.name}' does not import: {said(error)}",
+                where=fault(error, self.folder),
+                expected="a module that imports without an error",
+                fix="mend the line named above",
+            ) from error
+        # What it put on the path serves its later imports, from the end, where it hides nobody else's.
+        sys.path += added
+        _imported[package] = now
+        return module
+
+
+def _forget(package: str) -> None:
+    for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
+        del sys.modules[name]
