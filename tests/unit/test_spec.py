@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from ebbench.data.store import Store
 from ebbench.errors import ContractError, PluginError, UsageError
-from ebbench.running import identity, spec, words
+from ebbench.running import identity, spec
 from ebbench.running.request import Request
+from ebbench.running.words import parse_seeds, parse_settings
 
 
 def resolve(**words) -> spec.Spec:
@@ -66,7 +67,7 @@ def test_the_command_gives_the_same_spec_again(plugins):
             budget=values["--budget"],
             protocol=values["--protocol"],
             sampler=values["--sampler"],
-            set=words.parse_settings(pairs),
+            set=parse_settings(pairs),
         )
     )
     assert hashes(again) == hashes(settled)
@@ -77,7 +78,7 @@ def test_a_list_and_a_blank_survive_the_shell(plugins):
         Request(task="gaussian", model="vae", set={"layers": [256, 128], "covariance": "my own.csv"})
     )
     words = shlex.split(settled.command(0))
-    settings = words.parse_settings([words[i + 1] for i, word in enumerate(words) if word == "--set"])
+    settings = parse_settings([words[i + 1] for i, word in enumerate(words) if word == "--set"])
     assert settings == {"layers": [256, 128], "covariance": "my own.csv"}
 
 
@@ -89,19 +90,19 @@ def test_a_model_path_may_hold_a_colon(plugins):
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6))
 def test_seeds_are_read_in_order_without_repeats(numbers):
     text = ",".join(map(str, numbers))
-    assert words.parse_seeds(text) == list(dict.fromkeys(numbers))
+    assert parse_seeds(text) == list(dict.fromkeys(numbers))
 
 
 def test_seed_ranges():
-    assert words.parse_seeds("0-4") == [0, 1, 2, 3, 4]
-    assert words.parse_seeds("7, 2-3,2") == [7, 2, 3]
+    assert parse_seeds("0-4") == [0, 1, 2, 3, 4]
+    assert parse_seeds("7, 2-3,2") == [7, 2, 3]
     for bad in ("", "a", "3-1", "-1", "1-", "0-99999999"):
         with pytest.raises(UsageError):
-            words.parse_seeds(bad)
+            parse_seeds(bad)
 
 
 def test_settings_are_toml_or_bare_words():
-    assert words.parse_settings(["a=1", "b=0.5", "c=true", "d=mnist", 'e="x y"', "f=[1, 2]", "g=1e-3"]) == {
+    assert parse_settings(["a=1", "b=0.5", "c=true", "d=mnist", 'e="x y"', "f=[1, 2]", "g=1e-3"]) == {
         "a": 1,
         "b": 0.5,
         "c": True,
