@@ -67,7 +67,7 @@ def command(tmp_path: Path):
 
     def start(*words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "ebbench.cli.main", *(str(word) for word in words)],
+            [sys.executable, "-P", "-m", "ebbench.cli.main", *(str(word) for word in words)],
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -23,13 +23,17 @@ def sweep(
 ) -> None:
     """Run a plan: what is done is skipped, what was cut goes on, and a failure does not end the rest.
 
-    The exit code is 1 if a run failed, 124 if the time limit left runs, 130 or 143 after Ctrl-C or
-    SIGTERM, else 0.
+    The exit code is 1 if a run failed, 124 if runs are left after the time limit, 130 or 143 after Ctrl-C
+    or SIGTERM, else 0.
     """
+    import os
+
     from ebbench.running.words import parse_duration
     from ebbench.sweeps.plan import read_plan
     from ebbench.sweeps.sweep import sweep as run_plan
 
+    # As it is before any plug-in is loaded: the runs of one must not inherit what another sets.
+    environment = dict(os.environ)
     seconds = parse_duration(time_limit) if time_limit else None
     jobs = read_plan(plan)
     summary = run_plan(
@@ -40,6 +44,7 @@ def sweep(
         data_dir=data_dir,
         results=results,
         seconds=seconds,
+        environment=environment,
     )
     typer.echo(summary.text())
     raise typer.Exit(summary.exit_code)

@@ -1,9 +1,10 @@
-"""A plan -> its jobs."""
+"""A plan, a TOML file that names many runs -> its jobs."""
 
 from __future__ import annotations
 
 import itertools
 import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ebbench.errors import UsageError
-from ebbench.running import spec, words
+from ebbench.running import words
 from ebbench.running.request import Request
+from ebbench.running.spec import Spec, resolve
 
 
 class _Entry(BaseModel):
@@ -31,23 +33,58 @@ class _Entry(BaseModel):
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a plan."""
+    """One run of a plan: what is asked for, resolved, and the seed."""
 
     request: Request
+    spec: Spec
     seed: int
 
     def label(self) -> str:
         """The job in a few words."""
         r = self.request
-        words = [r.task, r.model, r.budget, r.protocol, r.sampler, *(f"{k}={v}" for k, v in r.set.items())]
-        return " ".join(word for word in [*words, f"seed {self.seed}"] if word)
+        said = [r.task, r.model, r.budget, r.protocol, r.sampler, *(f"{k}={v}" for k, v in r.set.items())]
+        return " ".join(word for word in [*said, f"seed {self.seed}"] if word)
 
 
 def read_plan(path: Path) -> list[Job]:
-    """The jobs of a plan, every one resolved once so that a mistake shows before anything runs."""
+    """The jobs of a plan, the first seed of all of it before the second of any.
+
+    Every request is resolved, so that a mistake shows before anything runs. Raises UsageError, or
+    PluginError where a task or a model cannot be loaded.
+    """
+    asked = [job for entry in _entries(path) for job in _product(entry, where=str(path))]
+    specs: dict[str, Spec] = {}
+    jobs: dict[tuple[str, int], Job] = {}
+    for request, seed in asked:
+        key = repr(request)
+        if key not in specs:
+            specs[key] = resolve(request)
+        # What several tables name is run once.
+        jobs[key, seed] = Job(request, specs[key], seed)
+    # Seed by seed, so that an interrupted sweep leaves every model with as many seeds.
+    return sorted(jobs.values(), key=lambda job: job.seed)
+
+
+def _entries(path: Path) -> Iterator[_Entry]:
+    for number, table in enumerate(_tables(path), start=1):
+        try:
+            yield _Entry.model_validate(table)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UsageError(
+                f"run {number} of the plan is wrong at '{'.'.join(map(str, first['loc']))}': {first['msg']}",
+                where=str(path),
+                expected="the keys " + ", ".join(_Entry.model_fields),
+                fix="see docs/plans.md",
+            ) from error
+
+
+def _tables(path: Path) -> list[Any]:
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        # Some editors begin a file with a byte order mark, which TOML does not know.
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    # ValueError: no UTF-8, no TOML, a NUL in the path, or a whole number of thousands of digits.
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"the plan cannot be read: {error}", where=str(path), expected="a TOML file"
         ) from error
@@ -59,32 +96,29 @@ def read_plan(path: Path) -> list[Job]:
             expected="one or more [[runs]] tables and nothing else",
             fix="see docs/plans.md",
         )
-    jobs: dict[str, Job] = {}
-    for number, table in enumerate(tables, start=1):
-        try:
-            entry = _Entry.model_validate(table)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise UsageError(
-                f"run {number} of the plan is wrong at '{'.'.join(map(str, first['loc']))}': {first['msg']}",
-                where=str(path),
-                expected="the keys " + ", ".join(_Entry.model_fields),
-            ) from error
-        for seed, task, model, budget, protocol, sampler in itertools.product(
-            words.parse_seeds(entry.seeds),
-            entry.tasks,
-            entry.models,
-            entry.budgets,
-            entry.protocols,
-            entry.samplers,
-        ):
-            request = Request(
-                task=task, model=model, budget=budget, protocol=protocol, sampler=sampler, set=entry.set
-            )
-            job = Job(request, seed)
-            jobs[job.label()] = job
-    # Once for all seeds.
-    for request in {repr(job.request): job.request for job in jobs.values()}.values():
-        spec.resolve(request)
-    # Seed by seed, so that an interrupted sweep leaves every model with as many seeds.
-    return sorted(jobs.values(), key=lambda job: job.seed)
+    return tables
+
+
+def _product(entry: _Entry, where: str) -> Iterator[tuple[Request, int]]:
+    settings = words.checked_settings(_flat(entry.set), where)
+    for seed, task, model, budget, protocol, sampler in itertools.product(
+        words.parse_seeds(entry.seeds, where),
+        entry.tasks,
+        entry.models,
+        entry.budgets,
+        entry.protocols,
+        entry.samplers,
+    ):
+        request = Request(
+            task=task, model=model, budget=budget, protocol=protocol, sampler=sampler, set=settings
+        )
+        yield request, seed
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Each setting with its whole key: TOML reads `shifted.by = 1` as a table."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import subprocess
 import sys
-import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 import toys
+from ebbench.cli import main
+from ebbench.data.store import Store
 from ebbench.record import resultfiles, schema
-from ebbench.running import words
-from ebbench.running.request import Request
-from ebbench.sweeps import plan, sweep
+from ebbench.sweeps import plan, sweep, work
+from ebbench.sweeps.executors import Process
+from ebbench.sweeps.summary import Summary
 
 PLAN = """
 [[runs]]
@@ -26,108 +28,190 @@ budgets = ["smoke"]
 samplers = ["generator", "shifted"]
 seeds = "0-1"
 """
+ONE = '[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nbudgets = ["smoke"]\nseeds = "0"\n'
+
+
+class Over:
+    """A process that has ended."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def exit_code(self) -> int | None:
+        return self._code
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    def end(self) -> None:
+        """Nothing runs."""
+
+
+class Here:
+    """An executor that runs each command in this process, which needs no second to start."""
+
+    def __init__(self) -> None:
+        self.environments: list[Mapping[str, str]] = []
+
+    def submit(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
+        self.environments.append(environment)
+        before, sys.argv = sys.argv, ["ebbench", *argv[4:]]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(log, "w") as said, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                main.main()
+        except SystemExit as end:
+            return Over(0 if end.code is None else int(end.code))
+        finally:
+            sys.argv = before
+        raise AssertionError("the command line ends by SystemExit")
+
+    def wait(self, processes: Sequence[Process]) -> None:
+        """All have ended."""
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Here:
+    executor = Here()
+    monkeypatch.setattr(sweep, "LocalProcesses", lambda: executor)
+    return executor
 
 
 def results_of(folder: Path) -> list[schema.Result]:
     return [resultfiles.read(path) for path in sorted(folder.rglob("*.json"))]
 
 
-def test_the_product_is_run_once(cli, plugins: Path, tmp_path: Path):
-    (tmp_path / "plan.toml").write_text(PLAN.replace("0-1", "1"))
-    first = cli("sweep", "plan.toml", "--workers", "2", "--threads", "2")
-    assert first.code == 0, first
-    assert "4 done, 0 done before, 0 failed, 0 left" in first.out
-    found = results_of(tmp_path / "results")
-    assert {(r.model.variant, r.sampler.name, r.seed) for r in found} == {
+def test_a_real_sweep_is_stopped_and_goes_on(cli, command, plugins: Path, tmp_path: Path):
+    """Two side by side, of a model that prints, in a folder with a file that has the name of a module."""
+    model = plugins / "blob" / "model.py"
+    chatty = "print('epoch 1'); open(f'begun-{os.getpid()}', 'w').close(); run.log("
+    model.write_text("import os\n" + model.read_text().replace("run.log(", chatty))
+    (tmp_path / "random.py").write_text("raise RuntimeError('the wrong module')\n")
+    (tmp_path / "plan.toml").write_text(ONE.replace('"0"', '"0-1"') + "set = { pause = 0.05 }\n")
+    process = command("sweep", "plan.toml", "--workers", "2", "--threads", "2")
+    end = time.monotonic() + 100
+    while len(list(tmp_path.glob("begun-*"))) < 2 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 143, (out, err)
+    assert "2 left" in out and "goes on" in out
+    logs = sorted((tmp_path / "home" / "logs" / "dots" / "blob").glob("*.log"))
+    assert len(logs) == 2 and all("training saved at step" in log.read_text() for log in logs)
+
+    ran = cli("sweep", "plan.toml", "--workers", "2", "--threads", "2")
+    assert ran.code == 0 and "2 done, 0 done before, 0 failed, 0 left" in ran.out, ran
+    assert "epoch 1" not in ran.out
+    assert all("going on from the checkpoint" in log.read_text() for log in logs)
+    assert all("epoch 1" in log.read_text() for log in logs)
+    # Two workers share two threads.
+    assert {r.provenance.cpu.threads for r in results_of(tmp_path / "results")} == {1}
+    ran = cli("sweep", "plan.toml")
+    assert ran.code == 0 and "0 done, 2 done before, 0 failed" in ran.out
+
+
+def test_the_product_is_run_once(cli, plugins: Path, tmp_path: Path, here: Here):
+    (tmp_path / "plan.toml").write_text(PLAN.replace("0-1", "1") + PLAN.replace("0-1", "1"))
+    first = cli("sweep", "plan.toml")
+    assert first.code == 0 and "4 done, 0 done before, 0 failed, 0 left" in first.out, first
+    assert {(r.model.variant, r.sampler.name, r.seed) for r in results_of(tmp_path / "results")} == {
         (variant, sampler, 1) for variant in ("", "still") for sampler in ("generator", "shifted")
     }
-    # Two workers share two threads.
-    assert {r.provenance.cpu.threads for r in found} == {1}
     again = cli("sweep", "plan.toml")
     assert again.code == 0 and "0 done, 4 done before, 0 failed" in again.out
 
 
-def test_a_failure_is_named_and_the_rest_goes_on(cli, plugins: Path, tmp_path: Path):
-    toys.write_model(
-        plugins,
-        "from ebbench import Model\nclass Odd(Model):\n    def sample(self, n):\n        return 1 / 0\n",
-        "odd",
-        'name = "odd"\ntitle = "Odd"\n',
-    )
-    (tmp_path / "plan.toml").write_text(
-        '[[runs]]\ntasks = ["dots"]\nmodels = ["odd", "blob"]\nbudgets = ["smoke"]\nseeds = "0"\n'
-    )
+def test_a_failure_is_named_and_the_rest_goes_on(cli, plugins: Path, tmp_path: Path, here: Here):
+    toys.write_one_method(plugins, "def sample(self, n):\n    return 1 / 0\n")
+    (tmp_path / "plan.toml").write_text(ONE.replace('["blob"]', '["odd", "blob"]'))
     ran = cli("sweep", "plan.toml")
     assert ran.code == 1
     assert "1 done, 0 done before, 1 failed, 0 left" in ran.out
     assert "failed: dots odd smoke seed 0" in ran.out and "ZeroDivisionError" in ran.out
+    assert ".log" in ran.out
     assert [r.model.name for r in results_of(tmp_path / "results")] == ["blob"]
 
 
-def test_a_stopped_sweep_leaves_no_worker_and_goes_on(cli, command, plugins: Path, tmp_path: Path):
-    model = plugins / "blob" / "model.py"
-    model.write_text(model.read_text().replace("run.log(", "open('begun', 'w').close(); run.log("))
-    (tmp_path / "plan.toml").write_text(
-        '[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nbudgets = ["smoke"]\nseeds = "0-1"\n'
-        "set = { pause = 0.05 }\n"
-    )
-    process = command("sweep", "plan.toml")
-    end = time.monotonic() + 60
-    while not (tmp_path / "begun").exists() and time.monotonic() < end:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 143, (out, err)
-    assert "2 left" in out and "goes on" in out
-    (log, *_) = (tmp_path / "home" / "logs").glob("*.log")
-    assert "training saved at step" in log.read_text()
+@pytest.mark.parametrize("damage", ["empty", "half", "another", "folder"])
+def test_a_damaged_result_is_not_done_and_is_kept(
+    cli, plugins: Path, tmp_path: Path, here: Here, damage: str
+):
+    (tmp_path / "plan.toml").write_text(ONE.replace('"0"', '"0-1"'))
+    assert cli("sweep", "plan.toml").code == 0
+    first, second = sorted((tmp_path / "results").rglob("*.json"))
+    if damage == "folder":
+        first.unlink()
+        first.mkdir()
+    else:
+        whole = first.read_text()
+        first.write_text({"empty": "", "half": whole[:99], "another": second.read_text()}[damage])
+    left = None if damage == "folder" else first.read_text()
     ran = cli("sweep", "plan.toml")
-    assert ran.code == 0 and "2 done" in ran.out
-    assert "going on from the checkpoint" in log.read_text()
-    assert os.path.exists(tmp_path / "results")
-
-
-def test_a_time_limit_stops_at_a_checkpoint_and_the_next_call_goes_on(cli, plugins: Path, tmp_path: Path):
-    (tmp_path / "plan.toml").write_text(
-        '[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nbudgets = ["smoke"]\nseeds = "0-1"\n'
-        "set = { pause = 0.1 }\n"
-    )
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import ebbench.runner"], check=True)
-    # Time to start and to train a little; a run trains for six seconds.
-    limit = f"{4 + 2 * (time.monotonic() - began):.0f}s"
-    began, calls = time.monotonic(), 0
-    while True:
-        ran = cli("sweep", "plan.toml", "--time-limit", limit)
-        calls += 1
-        if ran.code == 0:
-            break
-        assert ran.code == 124 and "left" in ran.out and "goes on" in ran.out, (ran.out, ran.err)
-        assert time.monotonic() - began < 200
-    assert calls > 1 and len(results_of(tmp_path / "results")) == 2
-    said = cli("sweep", "plan.toml", "--time-limit", "soon")
-    assert said.code == 2 and "9m" in said.err
+    assert ran.code == 1 and "0 done, 1 done before, 1 failed, 0 left" in ran.out, ran
+    assert first.name in ran.out
+    if damage != "folder":
+        assert "--force" in ran.out and first.read_text() == left
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("9m", 540), ("1.5h", 5400), ("30", 30), (" 2m ", 120)]
+    ("code", "said"),
+    [
+        ("def data_key(self):", "def data_key(self):\n        raise RuntimeError('no key today')"),
+        ("super().__init__(options, protocol, store)", "raise RuntimeError('no task today')"),
+    ],
 )
-def test_durations(text: str, seconds: float):
-    assert words.parse_duration(text) == seconds
+def test_a_task_that_raises_fails_its_own_runs(
+    cli, plugins: Path, tmp_path: Path, here: Here, code: str, said: str
+):
+    toys.write_task(plugins, toys.TASK.replace(code, said), "broken")
+    (tmp_path / "plan.toml").write_text(ONE.replace('["dots"]', '["broken", "dots"]'))
+    ran = cli("sweep", "plan.toml")
+    assert ran.code == 1 and "1 done, 0 done before, 1 failed, 0 left" in ran.out, ran
+    assert "failed: broken blob smoke seed 0" in ran.out and "today" in ran.out and "task.py:" in ran.out
+
+
+def test_a_run_that_ends_without_its_result_has_failed(cli, plugins: Path, tmp_path: Path, monkeypatch):
+    class Nothing(Here):
+        def submit(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
+            return Over(0)
+
+    monkeypatch.setattr(sweep, "LocalProcesses", Nothing)
+    (tmp_path / "plan.toml").write_text(ONE)
+    ran = cli("sweep", "plan.toml")
+    assert ran.code == 1 and "there is no result" in ran.out and "dots blob smoke seed 0" in ran.out, ran
+
+
+def test_what_a_plug_in_sets_when_it_is_loaded_is_not_inherited(
+    cli, plugins: Path, tmp_path: Path, here: Here, monkeypatch
+):
+    monkeypatch.setenv("SHADE", "light")
+    model = plugins / "blob" / "model.py"
+    model.write_text("import os\nos.environ['SHADE'] = 'dark'\n" + model.read_text())
+    (tmp_path / "plan.toml").write_text(ONE)
+    assert cli("sweep", "plan.toml", "--workers", "2", "--threads", "6").code == 0
+    assert os.environ["SHADE"] == "dark"
+    (environment,) = here.environments
+    assert environment["SHADE"] == "light" and environment["OMP_NUM_THREADS"] == "3"
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[[runs]", "cannot be read"),
+        ("x = " + "[" * 10_000, "cannot be read"),
+        ("x = " + "9" * 10_000, "cannot be read"),
         ("", "holds no runs"),
         ("x = 1", "unknown key 'x'"),
         ('[[runs]]\ntasks = ["dots"]', "'models'"),
         ('[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nworkers = 2', "'workers'"),
         ('[[runs]]\ntasks = ["dots"]\nmodels = ["blop"]', "did you mean 'blob'?"),
         ('[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nbudgets = ["paper"]', "no budget 'paper'"),
-        ('[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nset = { step = 1 }', "did you mean 'steps'?"),
-        ('[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nseeds = "x"', "cannot read the seeds"),
+        (f"{ONE}set = {{ step = 1 }}", "did you mean 'steps'?"),
+        (f'{ONE}set = {{ lr = "a\\nb" }}', "U+000A"),
+        (f"{ONE}set = {{ lr = 1e305 }}", "number"),
+        (f'{ONE}set = {{ "shifted.by" = 0.1, shifted.by = 0.2 }}', "set twice"),
+        (ONE.replace('"0"', '"x"'), "cannot read the seeds"),
+        (ONE.replace('"0"', '"0,4294967296"'), "4294967295"),
     ],
 )
 def test_a_mistake_in_the_plan_shows_before_anything_runs(cli, plugins, tmp_path, text, said):
@@ -137,8 +221,30 @@ def test_a_mistake_in_the_plan_shows_before_anything_runs(cli, plugins, tmp_path
     assert not (tmp_path / "results").exists()
 
 
-def test_a_plan_that_is_not_there(cli, tmp_path):
-    assert cli("sweep", "nowhere.toml").code == 2
+@pytest.mark.parametrize("limit", ["soon", "0s", "99999999h", "nan", "1e9"])
+def test_a_time_limit_that_cannot_be_shows_before_anything_runs(cli, plugins, tmp_path, limit):
+    (tmp_path / "plan.toml").write_text(ONE)
+    ran = cli("sweep", "plan.toml", "--time-limit", limit)
+    assert ran.code == 2 and "9m" in ran.err and not (tmp_path / "results").exists(), ran
+
+
+def test_a_place_that_cannot_be_written_shows_before_anything_runs(cli, plugins, tmp_path, here: Here):
+    (tmp_path / "plan.toml").write_text(ONE)
+    (tmp_path / "results").write_text("a file")
+    ran = cli("sweep", "plan.toml")
+    assert ran.code == 2 and "results" in ran.err and not here.environments, ran
+
+
+@pytest.mark.parametrize("name", ["nowhere.toml", ".", "a\0b"])
+def test_a_plan_that_is_not_there(cli, tmp_path, name):
+    assert cli("sweep", name).code == 2
+
+
+def test_a_plan_may_begin_with_a_byte_order_mark_and_a_key_may_be_a_table(plugins: Path, tmp_path: Path):
+    text = f"\ufeff{ONE}samplers = ['shifted']\nset = {{ shifted.by = 0.25, ' lr ' = 0.5 }}\n"
+    (tmp_path / "plan.toml").write_text(text, encoding="utf-8")
+    (job,) = plan.read_plan(tmp_path / "plan.toml")
+    assert job.request.set == {"shifted.by": 0.25, "lr": 0.5}
 
 
 def test_the_first_seed_of_a_plan_is_run_before_the_second(plugins: Path, tmp_path: Path):
@@ -151,49 +257,24 @@ def test_the_first_seed_of_a_plan_is_run_before_the_second(plugins: Path, tmp_pa
     assert jobs == half + [(1, model, how) for _, model, how in half]
 
 
-def test_a_long_label_has_a_log_of_its_own():
-    def job(n: int) -> plan.Job:
-        settings = {f"setting_{i}": 0.125 for i in range(n)}
-        return plan.Job(Request(task="dots", model="blob", set=settings), 0)
-
-    names = [sweep._log_name(job(n)) for n in (1, 40, 41)]
-    assert len(set(names)) == 3 and all(len(name.encode()) <= 255 for name in names)
-
-
-def test_what_builds_on_a_training_waits_in_its_worker(monkeypatch, tmp_path: Path):
+def test_runs_of_one_training_and_what_builds_on_it_are_one_group(tmp_path: Path):
     (tmp_path / "plan.toml").write_text(
         '[[runs]]\ntasks = ["toy2d"]\nmodels = ["wgan-gp"]\nbudgets = ["smoke"]\nseeds = "0"\n'
-        '[[runs]]\ntasks = ["toy2d"]\nmodels = ["ddls"]\nbudgets = ["smoke"]\nseeds = "0"\n'
+        '[[runs]]\ntasks = ["toy2d"]\nmodels = ["ddls"]\nbudgets = ["smoke"]\nseeds = "0-1"\n'
         'set = { base = "wgan-gp" }\n'
         '[[runs]]\ntasks = ["toy2d"]\nmodels = ["gan"]\nbudgets = ["smoke"]\nseeds = "0"\n'
     )
-    begun: list[str] = []
-    both = threading.Barrier(2)
-
-    def run(job: plan.Job, *_: object) -> tuple[int, str]:
-        begun.append(job.request.model)
-        if job.request.model != "ddls":
-            both.wait(timeout=30)
-        return 0, ""
-
-    monkeypatch.setattr(sweep, "_run", run)
-    summary = sweep.sweep(
-        plan.read_plan(tmp_path / "plan.toml"),
-        workers=2,
-        threads=2,
-        device="cpu",
-        data_dir=None,
-        results=tmp_path / "results",
-    )
-    # Beside WGAN-GP the other worker trains a GAN, and does not wait for DDLS's base.
-    assert set(begun[:2]) == {"wgan-gp", "gan"} and begun[2] == "ddls"
-    assert len(summary.done) == 3
+    jobs, summary = plan.read_plan(tmp_path / "plan.toml"), Summary()
+    groups = work.find_work(jobs, tmp_path / "results", Store(), ["--device", "cpu"], summary)
+    models = [[(one.argv[8], one.argv[12]) for one in group] for group in groups]
+    assert models == [[("wgan-gp", "0"), ("ddls", "0")], [("gan", "0")], [("ddls", "1")]]
+    logs = [one.log for group in groups for one in group]
+    assert len(set(logs)) == 4 and all(one.argv[-2:] == ["--device", "cpu"] for one in groups[0])
+    assert not summary.failed
 
 
 def test_the_committed_plans_can_be_read(mnist):
-    from ebbench.sweeps.plan import read_plan
-
     plans = sorted((Path(__file__).parents[2] / "results" / "plans").glob("*.toml"))
     assert plans
     for path in plans:
-        assert read_plan(path)
+        assert plan.read_plan(path)
