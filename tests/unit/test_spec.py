@@ -13,7 +13,7 @@ from ebbench.data.store import Store
 from ebbench.errors import ContractError, PluginError, UsageError
 from ebbench.running import identity, spec
 from ebbench.running.request import Request
-from ebbench.running.words import parse_seeds, parse_settings
+from ebbench.running.words import parse_seeds, parse_settings, split_variant
 
 
 def resolve(**words) -> spec.Spec:
@@ -83,8 +83,8 @@ def test_a_list_and_a_blank_survive_the_shell(plugins):
 
 
 def test_a_model_path_may_hold_a_colon(plugins):
-    assert words.split_variant("C:\\models\\mine") == ("C:\\models\\mine", "", "")
-    assert words.split_variant("./mine:small") == ("./mine", ":", "small")
+    assert split_variant("C:\\models\\mine") == ("C:\\models\\mine", "", "")
+    assert split_variant("./mine:small") == ("./mine", ":", "small")
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6))
