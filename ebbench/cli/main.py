@@ -27,7 +27,7 @@ from ebbench.errors import EbbenchError, Stopped
 app = typer.Typer(
     name="ebbench",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

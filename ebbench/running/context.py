@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ebbench import contract
+from ebbench.plugins.configs import plain
 from ebbench.record import provenance, schema
+from ebbench.running import loggers
 from ebbench.running.identity import Identity
 from ebbench.running.progress import Reporter
 from ebbench.running.settings import Settings
@@ -38,6 +41,21 @@ class Context:
     def reporter(self) -> Reporter:
         """Who is told how far it is."""
         return self.settings.reporter
+
+    @property
+    def training(self) -> loggers.Training:
+        """What a logger is told of this training."""
+        spec = self.spec
+        words = [spec.budget, f"s{self.seed}", self.name, self.identity.training[:10]]
+        return loggers.Training(
+            task=spec.task.name,
+            model=f"{spec.model.name}:{spec.variant}" if spec.variant else spec.model.name,
+            budget=spec.budget,
+            seed=self.seed,
+            part=self.name,
+            config=plain(spec.config),
+            name=re.sub(r"[^A-Za-z0-9._+=-]", "_", "-".join(word for word in words if word)),
+        )
 
     def below(self) -> Context:
         """The context of the training that this one is built on; there must be one."""

@@ -14,10 +14,11 @@ The run store, under `ebbench.storage.files.home()`, has one folder a training:
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import torch
 
 from ebbench import contract
 from ebbench.device import pinned
-from ebbench.errors import ContractError, ResultError, UsageError
+from ebbench.errors import ContractError, ResultError, UsageError, unknown
 from ebbench.pictures import png
 from ebbench.plugins import introspection, loader
 from ebbench.plugins.configs import plain
@@ -35,6 +36,7 @@ from ebbench.record import provenance, resultfiles, schema
 from ebbench.running.assembly import Part, assemble
 from ebbench.running.context import Context
 from ebbench.running.identity import Identity, identify
+from ebbench.running.loggers import Log, opened
 from ebbench.running.scorer import score_part
 from ebbench.running.settings import Outcome, Settings
 from ebbench.running.signals import StopRequest, stop_on_signals
@@ -50,8 +52,7 @@ def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcom
     signal or the time limit ended the work at a safe point, and what the plug-ins' mistakes are.
     """
     provenance.running_code()
-    with plugin_code(spec.task, None, "__init__"):
-        task: contract.Task = spec.task.cls(spec.options, spec.protocol, settings.store)
+    task = _task(spec, settings)
     folder = settings.results / spec.task.name / spec.model.name
     check_writable(folder)
     # Denormal activations make a convolution on a CPU many times slower, and carry no information.
@@ -62,6 +63,46 @@ def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcom
                 yield _run_seed(spec, task, seed, folder, settings, stop)
     finally:
         torch.set_flush_denormal(False)
+
+
+def load(spec: Spec, seed: int, settings: Settings, part: str = "") -> contract.Model:
+    """The trained model of one part of a run, out of the run store, its nets in eval mode.
+
+    Nothing is trained, but for a model that keeps no state. Raises UsageError for a part that is not there,
+    and where the store has no such training.
+    """
+    task = _task(spec, settings)
+    with plugin_code(spec.task, None, "parts"):
+        parts = dict(task.parts(seed))
+    if part not in parts:
+        raise unknown("part", part, parts, where=f"task '{spec.task.name}', seed {seed}")
+    identity = identify(spec, parts[part], seed)
+    context = Context(
+        spec=spec,
+        task=parts[part],
+        seed=seed,
+        identity=identity,
+        settings=dataclasses.replace(
+            settings, trainings=settings.trainings or frozenset({identity.training})
+        ),
+        stop=StopRequest(),
+        name=part,
+        parts=len(parts),
+    )
+    _check_asked_for(context)
+    # A stored state is only read: nobody need wait for who writes another.
+    alone = nullcontext() if spec.model.cls.keeps_state else locked(context.place, context.reporter.note)
+    with alone, opened(None, context.training) as log:
+        model, _ = _trained(context, log)
+    for module in introspection.nets(model).values():
+        module.eval()
+    return model
+
+
+def _task(spec: Spec, settings: Settings) -> contract.Task:
+    with plugin_code(spec.task, None, "__init__"):
+        task: contract.Task = spec.task.cls(spec.options, spec.protocol, settings.store)
+    return task
 
 
 def _run_seed(
@@ -95,8 +136,10 @@ def _run_seed(
             if done := _done(path, whole, spec, settings):
                 return done
             _clear(context, path)
-            model, training = _trained(context)
-            made[name] = score_part(context, model, training)
+            with opened(settings.logger, context.training) as log:
+                model, training = _trained(context, log)
+                made[name] = score_part(context, model, training)
+                log.done(made[name].pictures, made[name].score.metrics)
         with plugin_code(spec.task, None, "combine"):
             score = task.combine({name: scored.score for name, scored in made.items()})
         _check_metrics(score.metrics, task, spec.task)
@@ -183,10 +226,10 @@ def _name(context: Context) -> None:
     write(context.place / "key.json", key.encode())
 
 
-def _trained(context: Context) -> tuple[contract.Model, dict[str, Any]]:
+def _trained(context: Context, log: Log) -> tuple[contract.Model, dict[str, Any]]:
     """The trained model of a context and the record of its training, with what both are built on."""
     base = _base(context)
-    model, training = train_part(context, base)
+    model, training = train_part(context, base, log)
     return model, training | {"hash": context.identity.training}
 
 
@@ -199,9 +242,12 @@ def _base(context: Context) -> tuple[contract.Model, dict[str, Any]] | None:
         return None
     below = context.below()
     context.reporter.note(f"{context.spec.model.name} builds on {below.spec.model.name}:")
-    with locked(below.place, context.reporter.note):
+    with (
+        locked(below.place, context.reporter.note),
+        opened(context.settings.logger, below.training) as log,
+    ):
         _name(below)
-        model, training = _trained(below)
+        model, training = _trained(below, log)
     for module in introspection.nets(model).values():
         module.eval()
     return model, {

@@ -11,6 +11,7 @@ import torch
 
 from ebbench.data.store import Store
 from ebbench.record import schema
+from ebbench.running.loggers import Factory
 from ebbench.running.progress import Reporter
 from ebbench.running.training import CHECKPOINT_SECONDS
 
@@ -39,6 +40,8 @@ class Settings:
     # Where to keep what the task is given, by name (artefacts.py).
     record: dict[str, np.ndarray] | None = None
     reporter: Reporter = dataclasses.field(default_factory=Reporter)
+    # Makes the logger of each training (loggers.py).
+    logger: Factory | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     # Seconds after which the work stops at its next safe point and stays undone.
     time_limit: float | None = None

@@ -18,6 +18,7 @@ from ebbench.plugins.guard import plugin_code
 from ebbench.running import seeds
 from ebbench.running.context import Context
 from ebbench.running.identity import evaluates
+from ebbench.running.loggers import Log
 from ebbench.running.progress import Reporter
 from ebbench.running.scorer import open_scoring
 from ebbench.running.training import CURVE_POINTS, TrainingRun
@@ -31,8 +32,11 @@ FINGERPRINTED = 1024
 Base = tuple[contract.Model, dict[str, Any]]
 
 
-def train_part(context: Context, base: Base | None) -> tuple[contract.Model, dict[str, Any]]:
-    """The model in its trained state, and the record of its training; `base` is what it is built on."""
+def train_part(context: Context, base: Base | None, log: Log) -> tuple[contract.Model, dict[str, Any]]:
+    """The model in its trained state, and the record of its training; `base` is what it is built on.
+
+    `log` is told of a training that is made now.
+    """
     model = _built(context, base)
     # What training alone needs (optimisers) is not there on a fresh model: it is not kept.
     kept = set(model.state_dict())
@@ -62,6 +66,7 @@ def train_part(context: Context, base: Base | None) -> tuple[contract.Model, dic
         checkpoint_seconds=settings.checkpoint_seconds,
         curve_points=max(20, CURVE_POINTS // context.parts),
         evaluate=_evaluator(context, model) if evaluates(context.task) else None,
+        logger=log,
     )
     with plugin_code(spec.model, place, "train"):
         model.train(data, run)

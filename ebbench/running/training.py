@@ -20,6 +20,7 @@ from torch import Tensor
 from ebbench.device import shared_gpu
 from ebbench.errors import ContractError, Diverged
 from ebbench.running import seeds
+from ebbench.running.loggers import Log
 from ebbench.running.progress import Reporter
 from ebbench.running.signals import StopRequest
 from ebbench.storage import state
@@ -58,6 +59,7 @@ class TrainingRun:
         most_steps: int | None = None,
         curve_points: int = CURVE_POINTS,
         evaluate: Callable[[int], Mapping[str, float]] | None = None,
+        logger: Log | None = None,
     ) -> None:
         self.device = device
         self.curves = Curves()
@@ -73,6 +75,7 @@ class TrainingRun:
         self._most_steps = most_steps
         self._curve_points = curve_points
         self._evaluate = evaluate
+        self._logger = logger
         self._loop = 0
         self._position = 0
         self._total = 0
@@ -194,6 +197,7 @@ class TrainingRun:
         seeds.restore(random)
         self._seconds_before, self._began = seconds, time.perf_counter()
         self.evaluations.add(self.steps, seconds, values)
+        self._tell({f"evaluation/{name}": value for name, value in values.items()})
 
     def _close_window(self) -> None:
         means = {name: _mean(values) for name, values in self._window.items()}
@@ -208,6 +212,15 @@ class TrainingRun:
         self._window = {}
         self.curves.add(self.steps, self.seconds, means)
         self._reporter.update(self._position, means)
+        self._tell(means)
+
+    def _tell(self, values: Mapping[str, float]) -> None:
+        """Tell the logger; its time is none of the training's."""
+        if self._logger is None or not self._logger.on or not values:
+            return
+        seconds = self.seconds
+        self._logger.scalars(self.steps, values)
+        self._seconds_before, self._began = seconds, time.perf_counter()
 
     def _save(self, loop: int) -> None:
         # Half-gathered window values become numbers; a mean of float64 does not care.
