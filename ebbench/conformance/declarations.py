@@ -13,15 +13,17 @@ from ebbench.plugins.budgets import MINUTES
 
 
 def card(plugin: loader.Plugin) -> str:
-    card = plugin.card
-    return f"{card.name}: {card.title}"
+    """Check that the card can be read."""
+    return f"{plugin.card.name}: {plugin.card.title}"
 
 
 def imports(plugin: loader.Plugin) -> str:
+    """Check that the code imports, and that its Config or Options is as it must be."""
     return str(plugin.cls.__name__)
 
 
 def readme(plugin: loader.Plugin) -> str:
+    """Check that there is a page for the reader."""
     path = plugin.folder / "README.md"
     if not path.is_file() or not path.read_text(encoding="utf-8").strip():
         raise ContractError(
@@ -31,17 +33,10 @@ def readme(plugin: loader.Plugin) -> str:
 
 
 def config(plugin: loader.Plugin) -> str:
+    """Check that every knob says what it is, and that every budget and variant sets what there is."""
     cls = plugin.cls.Config
     where = f"{plugin.folder.name}/model.py, {plugin.cls.__name__}.Config"
-    parameters = getattr(cls, "__dataclass_params__", None)
-    if parameters is None or not parameters.frozen:
-        raise ContractError("Config is no frozen dataclass", where=where, expected="@dataclass(frozen=True)")
     fields = dataclasses.fields(cls)
-    for field in fields:
-        if field.default is dataclasses.MISSING:
-            raise ContractError(
-                f"Config.{field.name} has no default", where=where, expected="a plain default"
-            )
     missing = [f.name for f in fields if f.name not in introspection.field_docs(cls)]
     if missing:
         raise ContractError(
@@ -51,7 +46,7 @@ def config(plugin: loader.Plugin) -> str:
         )
     _budgets(plugin, plugin.card.budgets, "")
     for name, variant in plugin.card.variants.items():
-        configs.build_config(cls, variant.set, f"[variants.{name}] of card.toml")
+        _check_values(cls, variant.set, f"[variants.{name}] of card.toml")
         _budgets(plugin, variant.budgets, f"variants.{name}.")
     return f"{len(fields)} knobs, each with a default and a docstring"
 
@@ -67,10 +62,24 @@ def _budgets(plugin: loader.Plugin, budgets: Mapping[str, Mapping[str, Any]], in
                         raise unknown("sampler", name, samplers, where=where)
                     configs.check_knobs(knobs, samplers[name], where)
             changes = {k: v for k, v in values.items() if k != MINUTES and not isinstance(v, dict)}
-            configs.build_config(plugin.cls.Config, changes, where)
+            _check_values(plugin.cls.Config, changes, where)
 
 
-def capabilities_check(plugin: loader.Plugin) -> str:
+def _check_values(cls: type[Any], values: Mapping[str, Any], where: str) -> None:
+    configs.build_config(cls, values, where)
+    for name, value in values.items():
+        # The lengths of loops, by whatever name: training_steps, pretrain_epochs.
+        if name.endswith(("steps", "epochs")) and isinstance(value, int | float) and value < 0:
+            raise ContractError(
+                f"{name} = {value}: {name} must be at least 0",
+                where=where,
+                expected="a number of steps or epochs; 0 trains nothing",
+                fix=f"mend '{name}' in card.toml",
+            )
+
+
+def capabilities(plugin: loader.Plugin) -> str:
+    """Check that the model can do something, and that the card speaks of what it can do."""
     able = introspection.capabilities(plugin.cls)
     if not able:
         raise ContractError(
@@ -91,34 +100,38 @@ def capabilities_check(plugin: loader.Plugin) -> str:
             expected="one of " + ", ".join(sorted(known)),
             fix='name it there: score = "..."',
         )
+    scores = [score for protocols in plugin.card.scores.values() for score in protocols.values()]
+    scores += [variant.score for variant in plugin.card.variants.values()]
+    for name in filter(None, scores):
+        if name not in known:
+            raise unknown("score", name, known, where="card.toml")
     named = ["samplers " + "/".join(introspection.samplers(plugin.cls))] if "sample" in able else []
     return ", ".join([*able, *named])
 
 
-def task_declarations(plugin: loader.Plugin) -> str:
-    task = plugin.cls
+def task(plugin: loader.Plugin) -> str:
+    """Check what a task says of itself: its version, protocols, metrics and published rows."""
+    cls = plugin.cls
     where = f"{plugin.folder.name}/task.py"
     for name in ("version", "protocols", "needs", "metrics"):
-        if not hasattr(task, name):
+        if not hasattr(cls, name):
             raise ContractError(f"the task does not say its '{name}'", where=where)
-    if not any(metric.primary for metric in task.metrics):
+    if not any(metric.primary for metric in cls.metrics):
         raise ContractError("no metric is primary", where=where, expected="one metric to rank by, at least")
-    if task.needs not in contract.CAPABILITIES:
+    if cls.needs not in contract.CAPABILITIES:
         raise ContractError(
-            f"needs '{task.needs}'", where=where, expected="one of " + ", ".join(contract.CAPABILITIES)
+            f"needs '{cls.needs}'", where=where, expected="one of " + ", ".join(contract.CAPABILITIES)
         )
-    known = {metric.name for metric in task.metrics}
-    for row in task.published:
+    known = {metric.name for metric in cls.metrics}
+    for row in cls.published:
         if not set(row.metrics) <= known:
             raise ContractError(
                 f"published row '{row.label}' has metrics {set(row.metrics) - known}", where=where
             )
-        if row.protocol and row.protocol not in task.protocols:
+        if row.protocol and row.protocol not in cls.protocols:
             raise ContractError(
                 f"published row '{row.label}' is of protocol '{row.protocol}'",
                 where=where,
-                expected="one of " + ", ".join(task.protocols),
+                expected="one of " + ", ".join(cls.protocols),
             )
-    return (
-        f"{len(task.metrics)} metrics, {len(task.protocols)} protocols, {len(task.published)} published rows"
-    )
+    return f"{len(cls.metrics)} metrics, {len(cls.protocols)} protocols, {len(cls.published)} published rows"

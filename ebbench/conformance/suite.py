@@ -1,4 +1,4 @@
-"""None"""
+"""The contract suite: every check on one plug-in, in the order in which they help its author."""
 
 from __future__ import annotations
 
@@ -6,16 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from ebbench import contract
-from ebbench.conformance.declarations import (
-    capabilities_check,
-    card,
-    config,
-    imports,
-    readme,
-    task_declarations,
-)
+from ebbench.conformance import beside, declarations, tasktrials, trials
+from ebbench.conformance.limit import LIMIT
 from ebbench.conformance.reports import Report, reported
-from ebbench.conformance.trials import base_of, budget_for, check_on
 from ebbench.plugins import loader
 
 
@@ -23,30 +16,56 @@ def check(
     plugin: loader.Plugin,
     data_specs: Mapping[str, contract.DataSpec],
     needs: Mapping[str, str] | None = None,
+    *,
+    limit: float = LIMIT,
 ) -> Iterator[Report]:
     """Run every check on a plug-in, one report each; the first failure of a load ends the suite.
 
     `data_specs` are the shapes to try a model on, and `needs` what is asked of it there, by task name:
-    its samplers, which may be long chains, are tried where that is a sample, if it is so anywhere.
+    its samplers, which may be long chains, are tried where that is a sample, if it is so anywhere. A check
+    that takes longer than `limit` seconds has failed.
     """
-    of_kind = [config, capabilities_check] if plugin.kind == "model" else [task_declarations]
-    checks: list[Callable[[loader.Plugin], str]] = [card, imports, readme, *of_kind]
+    of_kind = [declarations.config, declarations.capabilities] if plugin.kind == "model" else []
+    of_kind += [declarations.task] if plugin.kind == "task" else []
+    checks: list[Callable[[loader.Plugin], str]] = [
+        declarations.card,
+        declarations.imports,
+        declarations.readme,
+        *of_kind,
+    ]
     for function in checks:
-        report = reported(function.__name__.strip("_").replace("_", " "), partial(function, plugin))
+        report = reported(plugin, function.__name__, partial(function, plugin), limit)
         yield report
-        if not report.passed and function in (card, imports):
+        if not report.passed and function in (declarations.card, declarations.imports):
             return
     if plugin.kind == "model":
-        budgets = {name: budget_for(plugin, name) for name in data_specs if _base_has_budget(plugin, name)}
-        tried = {name: budget for name, budget in budgets.items() if budget is not None}
-        sampled = {name for name in tried if (needs or {}).get(name, "sample") == "sample"}
-        for task_name, budget in tried.items():
-            samples = task_name in sampled or not sampled
-            yield from check_on(plugin, task_name, data_specs[task_name], budget, samples=samples)
+        yield from _tried(plugin, data_specs, needs or {}, limit)
+    else:
+        yield from tasktrials.tried(plugin, limit)
+    report = reported(plugin, "files", partial(beside.uncovered, plugin), limit)
+    if report.text:
+        yield Report(report.name, report.passed, report.text, remark=report.passed)
+
+
+def _tried(
+    plugin: loader.Plugin,
+    data_specs: Mapping[str, contract.DataSpec],
+    needs: Mapping[str, str],
+    limit: float,
+) -> Iterator[Report]:
+    budgets = {name: trials.budget_for(plugin, name) for name in data_specs if _base_has_budget(plugin, name)}
+    tried = {name: budget for name, budget in budgets.items() if budget is not None}
+    sampled = {name for name in tried if needs.get(name, "sample") == "sample"}
+    for name, budget in tried.items():
+        samples = name in sampled or not sampled
+        yield from trials.tried(plugin, name, data_specs[name], budget, samples=samples, limit=limit)
+    if not tried:
+        text = "on no task: the card has no budget for any that is here and that the model can do"
+        yield Report("tried", True, text, remark=True)
 
 
 def _base_has_budget(plugin: loader.Plugin, task_name: str) -> bool:
     if not plugin.cls.builds_on:
         return True
-    base = base_of(plugin, plugin.cls.Config())
-    return base is None or budget_for(base, task_name) is not None
+    base = trials.base_of(plugin, plugin.cls.Config())
+    return base is None or trials.budget_for(base, task_name) is not None

@@ -1,0 +1,82 @@
+"""The files of a plug-in's folder: what lies beside the code, and what comes there while it runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ebbench.errors import ContractError
+from ebbench.plugins import loader
+
+# Of a folder that holds more, only these are looked at: it is somebody's project, not a plug-in alone.
+MOST = 5000
+NAMED = 5
+
+Listing = Mapping[str, tuple[int, int]]
+
+
+def listing(folder: Path) -> Listing:
+    """The size and the time of change of each file of a folder, by its path there.
+
+    What Python and version control keep for themselves is left out.
+    """
+    found = {}
+    for path in _files(folder):
+        try:
+            stat = path.stat()
+        except OSError:  # a link that leads nowhere, or a file that went away meanwhile
+            continue
+        found[path.relative_to(folder).as_posix()] = (stat.st_size, stat.st_mtime_ns)
+    return found
+
+
+def check_untouched(folder: Path, before: Listing, wrote_at: str) -> str:
+    """Raise ContractError where the folder's files are not those that were there before."""
+    after = listing(folder)
+    touched = sorted({name for name, _ in set(before.items()) ^ set(after.items())})
+    if touched:
+        raise ContractError(
+            f"the plug-in writes into its own folder: {_named(touched)}",
+            where=wrote_at or folder.name,
+            expected="a folder that a run leaves as it is: it may be read-only, or in use by others",
+            fix="keep what must survive on the model, with a state_dict; write the rest elsewhere",
+        )
+    return "nothing was written there"
+
+
+def uncovered(plugin: loader.Plugin) -> str:
+    """The files beside the code that neither the code hash nor the card's `files` covers; "" for none.
+
+    Markdown and the card itself are not asked for.
+    """
+    known = {*plugin.source.files, *plugin.data_source.files, "card.toml"}
+    names = [name for name in listing(plugin.folder) if name not in known and not name.endswith(".md")]
+    if not names:
+        return ""
+    return (
+        f"not part of the code hash: {_named(names)}; what the code reads of them belongs into the card: "
+        'files = ["..."]'
+    )
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    found = 0
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _private(name))
+        for name in sorted(names):
+            if _private(name):
+                continue
+            yield Path(parent, name)
+            found += 1
+            if found == MOST:
+                return
+
+
+def _private(name: str) -> bool:
+    return name.startswith(".") or name == "__pycache__"

@@ -1,0 +1,176 @@
+"""A trained model's samplers and scores, tried under two seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ebbench import contract
+from ebbench.conformance import randomness
+from ebbench.conformance.noise import NoiseData
+from ebbench.conformance.watch import Watch
+from ebbench.errors import ContractError
+from ebbench.plugins import introspection, loader
+from ebbench.plugins.guard import plugin_code
+from ebbench.running import seeds
+from ebbench.running.progress import Reporter
+from ebbench.running.scoring import Scoring
+from ebbench.running.signals import StopRequest
+
+# A chain of a few steps says as much of shape, range and seed as one of a thousand.
+STEPS = 4
+EXAMPLES = 8
+# Of which a score must tell two apart.
+MANY = 256
+# How far a score may lie from itself, as a share and by itself: a sum may run in another order.
+RELATIVE, ABSOLUTE = 1e-3, 1e-4
+
+
+def samples(
+    plugin: loader.Plugin,
+    model: contract.Model,
+    data_spec: contract.DataSpec,
+    name: str,
+    method: Callable[..., Tensor],
+    watch: Watch,
+    place: Path,
+) -> str:
+    """Check one sampler: shape and range, the same samples for the same seed, others for another.
+
+    `place` is a folder for its chunks. Raises ContractError and PluginCrash.
+    """
+    where = f"{plugin.folder.name}/model.py, {method.__name__}()"
+    short = {"steps": STEPS} if "steps" in introspection.knobs(method) else {}
+    drawn, after = [], []
+    for attempt, seed in enumerate((0, 0, 1)):
+        scoring = Scoring(
+            model,
+            data_spec,
+            place / f"{name}{attempt}",
+            seed=seed,
+            device=torch.device("cpu"),
+            sampler=name,
+            draw=lambda n: method(model, n, **short),
+            plugin_folder=plugin.folder,
+            stop=StopRequest(),
+            reporter=Reporter(),
+        )
+        with watch.over(method.__name__) as seen:
+            # 7 in chunks of 4: a whole chunk and a part of one.
+            drawn.append(scoring.samples(7, lambda x: {"x": x.numpy()}, chunk=4)["x"])
+        after.append(randomness.states())
+    randomness.check_left_alone(f"sampler '{name}'", after[1:], seen.last.get("seed", where))
+    first, again, other = drawn
+    if (first != again).any():
+        raise ContractError(
+            f"sampler '{name}' gives other samples for the same seed",
+            where=where,
+            expected="randomness from the global states of torch, NumPy and Python alone",
+        )
+    # A generator that has collapsed gives one sample, whatever it is given.
+    if (first == other).all() and (first != first[:1]).any() and plugin.card.kind != "control":
+        raise ContractError(
+            f"sampler '{name}' gives the same samples for every seed",
+            where=where,
+            expected="draws from the global random states, which the engine seeds",
+            fix="draw the latents or the noise at each call, without a generator of one seed",
+        )
+    return f"{first.shape}, in [{first.min():.3g}, {first.max():.3g}], repeatable"
+
+
+def scores(
+    plugin: loader.Plugin,
+    model: contract.Model,
+    data: NoiseData,
+    name: str,
+    method: Callable[..., Tensor],
+    watch: Watch,
+) -> str:
+    """Check one score: finite, of each example alone, whatever the seed, and the examples left as they are.
+
+    Raises ContractError and PluginCrash.
+    """
+    where = f"{plugin.folder.name}/model.py, {method.__name__}()"
+    x = data.values[:EXAMPLES].clone()
+    found, after = [], []
+    for seed in (0, 1):
+        given = x.clone()
+        seeds.seed_everything(seed)
+        with watch.over(method.__name__, {"examples": partial(_sum, given)}) as seen:
+            values = method(model, given)
+        after.append(randomness.states())
+        if not torch.equal(given, x):
+            raise ContractError(
+                f"score '{name}' changes the examples that it is given, in place",
+                where=seen.last.get("examples", where),
+                expected="the examples are left as they are: the next score is given the same",
+                fix="write x = x - b, which makes a new tensor, for x -= b; or begin with x = x.clone()",
+            )
+        found.append(_checked(name, values, where))
+    randomness.check_left_alone(f"score '{name}'", after, seen.last.get("seed", where))
+    values, other = found
+    if not torch.allclose(values, other, rtol=RELATIVE, atol=ABSOLUTE):
+        raise ContractError(
+            f"score '{name}' of the same examples is another under another seed",
+            where=where,
+            expected="a number that the example settles; where it takes draws, ebbench.nn.noise.noise_of "
+            "seeds them by the example",
+        )
+    with plugin_code(plugin, None, method.__name__):
+        one = method(model, x[:1].clone())
+    if not torch.allclose(values[:1], one.detach(), rtol=RELATIVE, atol=ABSOLUTE):
+        raise ContractError(
+            f"score '{name}' of an example depends on the others in its batch",
+            where=where,
+            expected="each example scored by itself (no batch statistics in eval mode)",
+        )
+    if plugin.card.kind != "control" and bool((values == values[0]).all()):
+        _check_tells_apart(plugin, model, data, name, method, where)
+    return f"in [{values.min():.3g}, {values.max():.3g}]"
+
+
+def _sum(x: Tensor) -> float:
+    return float(x.double().sum())
+
+
+def _checked(name: str, values: object, where: str) -> Tensor:
+    expected = f"a floating-point tensor ({EXAMPLES},), one finite number an example"
+    if not isinstance(values, Tensor) or not values.is_floating_point():
+        found = f"a {values.dtype} tensor" if isinstance(values, Tensor) else f"a {type(values).__name__}"
+        raise ContractError(f"score '{name}' gave {found}", where=where, expected=expected)
+    if tuple(values.shape) != (EXAMPLES,):
+        raise ContractError(
+            f"score '{name}' gave the shape {tuple(values.shape)}", where=where, expected=expected
+        )
+    numbers = values.detach().clone()
+    if bad := int((~numbers.isfinite()).sum()):
+        kinds = sorted({str(value) for value in numbers[~numbers.isfinite()].tolist()})
+        raise ContractError(
+            f"score '{name}' gave {bad} of {len(numbers)} values that are {' or '.join(kinds)}",
+            where=where,
+            expected=expected,
+        )
+    return numbers
+
+
+def _check_tells_apart(
+    plugin: loader.Plugin,
+    model: contract.Model,
+    data: NoiseData,
+    name: str,
+    method: Callable[..., Tensor],
+    where: str,
+) -> None:
+    with plugin_code(plugin, None, method.__name__):
+        values = method(model, data.values[:MANY].clone()).detach()
+    if bool((values == values[0]).all()):
+        raise ContractError(
+            f"score '{name}' gives the same number for every example: {float(values[0]):g}",
+            where=where,
+            expected="numbers that tell examples apart; by ties alone nothing is found",
+            fix='a control that is meant to know nothing says so in its card: kind = "control"',
+        )

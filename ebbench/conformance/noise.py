@@ -1,0 +1,43 @@
+"""Noise of a task's shape, in place of its data."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ebbench import contract
+
+
+class NoiseData:
+    """Uniform noise in a spec's range (normal where it has none), in place of a data set.
+
+    Its density is known, for the models that ask for it.
+    """
+
+    def __init__(self, data_spec: contract.DataSpec, examples: int = 512) -> None:
+        self.spec = data_spec
+        self.device = torch.device("cpu")
+        self.values = self.fresh(examples, torch.Generator().manual_seed(0))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        return self.values[index]
+
+    def fresh(self, n: int, generator: torch.Generator) -> Tensor:
+        """(n, *shape) noise."""
+        low, high = self.spec.low, self.spec.high
+        if low is None or high is None:
+            return torch.randn(n, *self.spec.shape, generator=generator)
+        return low + (high - low) * torch.rand(n, *self.spec.shape, generator=generator)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """(n,), nats."""
+        low, high = self.spec.low, self.spec.high
+        flat = x.flatten(1)
+        if low is None or high is None:
+            return -(flat.square() + math.log(2 * math.pi)).sum(1) / 2
+        return torch.full((len(x),), -flat.shape[1] * math.log(high - low))

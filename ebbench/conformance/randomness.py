@@ -1,0 +1,41 @@
+"""Whether code leaves the global random states to the engine, which seeds them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ebbench.errors import ContractError
+
+States = dict[str, object]
+
+
+def states() -> States:
+    """The random states of torch, NumPy and Python, to be compared."""
+    _, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "NumPy": (np.asarray(keys).tobytes(), *rest),
+        "Python": random.getstate(),
+    }
+
+
+def check_left_alone(what: str, after: Sequence[States], where: str) -> None:
+    """Raise ContractError where code left the same random state behind `after` each of two seeds.
+
+    Draws take two states that differ to two that differ: only a seed, or a state, that the code itself sets
+    makes them one.
+    """
+    one, another = after
+    same = [name for name, state in one.items() if state == another[name]]
+    if same:
+        raise ContractError(
+            f"{what} sets the random state of {' and '.join(same)} to one of its own",
+            where=where,
+            expected="draws from the global random states as they are: the engine seeds them",
+            fix="take the call of seed() or manual_seed() out; where the draws must be fixed, give them a "
+            "torch.Generator of their own",
+        )
