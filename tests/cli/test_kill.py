@@ -9,15 +9,21 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from ebbench.record import resultfiles
+from ebbench.running.training import CHECKPOINT_SECONDS
 from ebbench.storage import state
 
-KILLS = 20
+# What a kill waits for: nothing, so that it falls anywhere from the very start on; or that the run trains or
+# samples.
+START, TRAINING, SAMPLING = None, "training", "sampling"
+SOME = [START, TRAINING, TRAINING, SAMPLING]
+TWENTY = 3 * [START] + 12 * [TRAINING] + 5 * [SAMPLING]
 
 
-def work(home: str, plugins: str, results: str) -> None:
+def work(home: str, plugins: str, results: str, checkpoint_seconds: float) -> None:
     """One attempt at the run, in a process of its own."""
     os.environ["EBBENCH_HOME"], os.environ["EBBENCH_PATH"] = home, plugins
     from ebbench.data.store import Store
@@ -36,25 +42,37 @@ def work(home: str, plugins: str, results: str) -> None:
         device=torch.device("cpu"),
         results=Path(results),
         store=Store(offline=True),
-        checkpoint_seconds=0.05,
+        checkpoint_seconds=checkpoint_seconds,
     )
     list(engine.run(spec.resolve(request), [5], settings))
 
 
-def test_killed_twenty_times_the_result_is_the_same(tmp_path: Path, plugins: Path):
+@pytest.mark.parametrize(
+    ("kills", "checkpoint_seconds"),
+    [
+        (SOME, 0.05),
+        pytest.param(TWENTY, 0.05, marks=pytest.mark.slow),
+        # As in earnest: the first step, and then after a second and more. Most kills come before.
+        pytest.param(TWENTY, CHECKPOINT_SECONDS, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_random_moments_the_result_is_the_same(
+    tmp_path: Path, plugins: Path, kills: list[str | None], checkpoint_seconds: float
+):
     # Both training and sampling say that they run; the sampling is slow enough to be hit.
-    training, sampling = tmp_path / "training", tmp_path / "sampling"
+    signs = {TRAINING: tmp_path / TRAINING, SAMPLING: tmp_path / SAMPLING}
     model = plugins / "blob" / "model.py"
-    code = model.read_text().replace("run.log(", f"open({str(training)!r}, 'w').close(); run.log(")
-    slow = f"open({str(sampling)!r}, 'w').close(); time.sleep(0.1); return (self.sample"
+    code = model.read_text().replace("run.log(", f"open({str(signs[TRAINING])!r}, 'w').close(); run.log(")
+    slow = f"open({str(signs[SAMPLING])!r}, 'w').close(); time.sleep(0.1); return (self.sample"
     model.write_text(code.replace("return (self.sample", slow))
     # A server that has imported torch forks each attempt: they start in milliseconds.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ebbench.running.engine", "ebbench.running.curves"])
 
     def attempt(name: str) -> multiprocessing.process.BaseProcess:
+        folder = tmp_path / name
         process = context.Process(
-            target=work, args=(str(tmp_path / name), str(plugins), str(tmp_path / name / "results"))
+            target=work, args=(str(folder), str(plugins), str(folder / "results"), checkpoint_seconds)
         )
         process.start()
         return process
@@ -64,22 +82,20 @@ def test_killed_twenty_times_the_result_is_the_same(tmp_path: Path, plugins: Pat
     assert whole.exitcode == 0
 
     rng = random.Random(0)
-    in_training = in_scoring = 0
-    for kill in range(KILLS):
-        for sign in (training, sampling):
+    hit = {TRAINING: 0, SAMPLING: 0}
+    for moment in kills:
+        for sign in signs.values():
             sign.unlink(missing_ok=True)
         process = attempt("parts")
-        # Three fall anywhere from the very start on, then most into the training, the last into the scoring.
-        sign = None if kill < 3 else training if kill < 15 else sampling
-        while sign is not None and not sign.exists():
+        while moment is not None and not signs[moment].exists():
             assert process.exitcode is None, "the run was over before it could be killed"
             time.sleep(0.005)
         time.sleep(rng.uniform(0.0, 0.1))
         assert process.exitcode is None
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        in_training += training.exists() and not sampling.exists()
-        in_scoring += sampling.exists()
+        hit[TRAINING] += signs[TRAINING].exists() and not signs[SAMPLING].exists()
+        hit[SAMPLING] += signs[SAMPLING].exists()
     # As a kill in the middle of writing the result would leave it.
     (one,) = (tmp_path / "whole").rglob("results/**/*.json")
     half = tmp_path / "parts" / one.relative_to(tmp_path / "whole")
@@ -87,7 +103,7 @@ def test_killed_twenty_times_the_result_is_the_same(tmp_path: Path, plugins: Pat
     last = attempt("parts")
     last.join(120)
     assert last.exitcode == 0
-    assert in_training >= 12 and in_scoring >= 5
+    assert hit[TRAINING] >= kills.count(TRAINING) and hit[SAMPLING] >= kills.count(SAMPLING)
 
     (two,) = (tmp_path / "parts").rglob("results/**/*.json")
     a, b = resultfiles.read(one), resultfiles.read(two)
