@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ebbench.plugins.loader import Kind
 
 app = typer.Typer(no_args_is_help=True, help="Write the folder of a new model or task.")
 
@@ -20,7 +23,8 @@ def model(
     out: Out = Path("."),
 ) -> None:
     """Write a model that samples and scores: every value an independent normal."""
-    folder = _write(name, out, {"model.py": MODEL, "card.toml": MODEL_CARD, "README.md": MODEL_README})
+    files = {"model.py": MODEL, "card.toml": MODEL_CARD, "README.md": MODEL_README}
+    folder = _write("model", name, out, files)
     typer.echo(f"{folder}: a model that works. Next:")
     typer.echo(f"  ebbench test {folder}")
     typer.echo(f"  ebbench run --task stackedmnist --model {folder} --budget smoke --results my-results")
@@ -32,23 +36,32 @@ def task(
     out: Out = Path("."),
 ) -> None:
     """Write a task that asks for samples of a law whose mean is known."""
-    folder = _write(name, out, {"task.py": TASK, "card.toml": TASK_CARD, "README.md": TASK_README})
+    folder = _write("task", name, out, {"task.py": TASK, "card.toml": TASK_CARD, "README.md": TASK_README})
     typer.echo(f"{folder}: a task that works. Next:")
     typer.echo(f"  ebbench test {folder}")
     typer.echo(f"  ebbench run --task {folder} --model real-data --budget smoke --results my-results")
 
 
-def _write(name: str, out: Path, files: dict[str, str]) -> Path:
+def _write(kind: Kind, name: str, out: Path, files: dict[str, str]) -> Path:
     from ebbench.errors import StorageError, UsageError
+    from ebbench.plugins import loader
+    from ebbench.plugins.cards import MOST_NAME
 
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) or len(name) > MOST_NAME:
         raise UsageError(
-            f"'{name}' is no name for a plug-in",
+            f"'{name[:200]}' is no name for a plug-in",
             where="NAME",
-            expected="lower-case letters, digits and single hyphens, such as my-model",
+            expected=f"lower-case letters, digits and single hyphens, at most {MOST_NAME}, such as my-{kind}",
         )
-    folder = out / name
-    if folder.exists():
+    if name in loader.names(kind):
+        raise UsageError(
+            f"there is a {kind} '{name}' already",
+            where="NAME",
+            expected="a name of its own: results go by it",
+            fix="choose another; nothing was changed",
+        )
+    folder = _folder(out) / name
+    if _is_there(folder):
         raise UsageError(
             f"{folder} is there already",
             where="--out" if out != Path() else "NAME",
@@ -73,6 +86,27 @@ def _write(name: str, out: Path, files: dict[str, str]) -> Path:
             f"the folder cannot be written: {error.strerror or error}", where=str(folder)
         ) from error
     return folder
+
+
+def _folder(out: Path) -> Path:
+    from ebbench.errors import UsageError
+
+    try:
+        return out.expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"'{out}' names a home that is not known here", where="--out") from error
+
+
+def _is_there(folder: Path) -> bool:
+    from ebbench.errors import StorageError
+
+    try:
+        # A link that leads nowhere is there too.
+        return folder.exists() or folder.is_symlink()
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"the folder cannot be looked at: {error}", where=str(folder)[:300], expected="a folder of yours"
+        ) from error
 
 
 MODEL = '''"""@TITLE@: every value an independent normal with the mean and deviation of the training data."""
@@ -178,10 +212,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ebbench import Data, DataSpec, Metric, Model, Score, Task
+from ebbench import Data, DataSpec, Metric, Model, Score, Scoring, Store, Task
 from ebbench.data.pool import Pool
-from ebbench.data.store import Store
-from ebbench.scoring import Scoring
 
 SAMPLES = 2000
 

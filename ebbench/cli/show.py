@@ -28,9 +28,9 @@ def show(
     if name.endswith(".json"):
         _result(read(name))
         return
-    path, shown = Path(name).expanduser(), False
-    for kind, file in loader.MODULES.items():
-        if name in loader.names(kind) or (path / file).is_file():
+    shown = False
+    for kind in loader.MODULES:
+        if loader.is_here(kind, name):
             plugin = loader.load(kind, name)
             (_task if kind == "task" else _model)(plugin)
             shown = True
@@ -42,7 +42,7 @@ def show(
             _result(result)
             return
     known = [*loader.names("task"), *loader.names("model"), *(result.run_id for result in found)]
-    raise unknown("task, model or result", name, known)
+    raise unknown("task, model or result", name[:200], known)
 
 
 def _task(plugin: Plugin) -> None:
@@ -71,12 +71,15 @@ def _task(plugin: Plugin) -> None:
 
 def _model(plugin: Plugin) -> None:
     from ebbench.plugins import introspection
+    from ebbench.plugins.configs import plain_value
+    from ebbench.plugins.introspection import knobs
 
     cls, card = plugin.cls, plugin.card
     _card("model", plugin)
     _pairs(
         {
             "kind": card.kind,
+            "measured on": card.measured_on,
             "capabilities": introspection.capabilities(cls),
             "scores": introspection.scores(cls),
         }
@@ -84,7 +87,10 @@ def _model(plugin: Plugin) -> None:
     samplers = introspection.samplers(cls)
     _section(
         "samplers (--sampler; knobs are set as SAMPLER.KNOB)",
-        {name: _settings(introspection.knobs(method)) for name, method in samplers.items()},
+        {
+            name: _settings({knob: plain_value(default) for knob, default in knobs(method).items()})
+            for name, method in samplers.items()
+        },
     )
     _fields("knobs (--set)", cls.Config)
     budgets = {
@@ -93,7 +99,7 @@ def _model(plugin: Plugin) -> None:
         for budget, tables in own.items()
         for task, values in tables.items()
     }
-    _section("budgets (what each sets, by task)", budgets)
+    _section("budgets (what each sets, by task; minutes are what it took)", budgets)
     _section(
         f"variants (--model {plugin.name}:VARIANT)",
         {
@@ -172,22 +178,22 @@ def _card(kind: str, plugin: Plugin) -> None:
         typer.echo(f"  {card.summary}")
     paper = ", ".join(str(part) for part in (card.authors, card.year) if part)
     title = f"{card.paper} ({paper})" if paper and card.paper else card.paper or paper
-    _pairs({"paper": title, "url": card.url, "folder": plugin.folder})
+    _pairs({"paper": title, "url": card.url, "folder": plugin.folder, "files": card.files})
 
 
 def _fields(title: str, config: type[Any]) -> None:
     """The fields of a frozen dataclass: name, default, and the string under each."""
     import dataclasses
 
+    from ebbench.plugins.configs import plain
     from ebbench.plugins.introspection import field_docs
 
     fields = dataclasses.fields(config)
     if fields:
         typer.echo(f"\n{title}")
-    documented = field_docs(config)
+    documented, defaults = field_docs(config), plain(config())
     for field in fields:
-        default = "" if field.default is dataclasses.MISSING else f" = {_value(field.default)}"
-        typer.echo(f"  {field.name}: {_type(field.type)}{default}")
+        typer.echo(f"  {field.name}: {_type(field.type)} = {_value(defaults[field.name])}")
         if field.name in documented:
             typer.echo(f"      {documented[field.name]}")
 

@@ -20,7 +20,7 @@ MINUTES = "minutes"
 _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 # A variant's name is put behind a model's name with a colon, and into the names of files.
 _VARIANT = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-_TITLE, _TEXT = 120, 600
+MOST_NAME, MOST_TITLE, MOST_TEXT = 64, 120, 600
 
 
 def _within(most: int) -> Callable[[str], str]:
@@ -38,8 +38,8 @@ def _web(url: str) -> str:
     return url
 
 
-_Title = Annotated[str, Field(min_length=1), AfterValidator(_within(_TITLE))]
-_Text = Annotated[str, AfterValidator(_within(_TEXT))]
+_Title = Annotated[str, Field(min_length=1), AfterValidator(_within(MOST_TITLE))]
+_Text = Annotated[str, AfterValidator(_within(MOST_TEXT))]
 _Url = Annotated[_Text, AfterValidator(_web)]
 _Tables = dict[str, dict[str, dict[str, Any]]]
 
@@ -83,7 +83,7 @@ class Card(_Strict):
     such as "weights/*". They are a part of its code hash.
     """
 
-    name: str = Field(pattern=_NAME, max_length=64)
+    name: str = Field(pattern=_NAME, max_length=MOST_NAME)
     title: _Title
     summary: _Text = ""
     paper: _Text = ""
@@ -118,8 +118,10 @@ class ModelCard(Card):
     @classmethod
     def _named(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
         for name in variants:
-            if not re.fullmatch(_VARIANT, name) or len(name) > 64:
-                raise ValueError(f"'{name}' is no name: letters, digits, '.', '_', '+' and '-', at most 64")
+            if not re.fullmatch(_VARIANT, name) or len(name) > MOST_NAME:
+                raise ValueError(
+                    f"'{name}' is no name: letters, digits, '.', '_', '+' and '-', at most {MOST_NAME}"
+                )
         return variants
 
 

@@ -28,7 +28,8 @@ _ENGINE = Path(__file__).parents[1]
 _BLOCKS = ("nn", "metrics", "data")
 _BUILT_IN = ("baselines", "tasks")
 # Each data file is pinned by its SHA-256, so how it is found, fetched and unpacked cannot move a number.
-_UNMOVING = {f"ebbench.data.{name}" for name in ("store", "registry", "gzipped", "checking", "downloading")}
+_FOUND_BY = ("store", "registry", "gzipped", "checking", "downloading", "importing", "cache")
+_UNMOVING = {f"ebbench.data.{name}" for name in _FOUND_BY}
 _SUFFIXES = (*importlib.machinery.EXTENSION_SUFFIXES, ".py", ".pyc")
 
 
@@ -260,14 +261,18 @@ def _outside(top: str) -> list[_Place]:
             places = [_Place(Path(spec.origin).absolute().parent)]
         else:  # built in or frozen
             places = []
-        return [place for place in places if not _installed(place)]
+        return [place for place in places if not _is_installed(place)]
     return []
 
 
-def _installed(place: _Place) -> bool:
-    if {"site-packages", "dist-packages"} & set(place.folder.parts):
+def _is_installed(place: _Place) -> bool:
+    # `pip install --target` makes a folder of packages under any name.
+    target = place.folder.parent if place.name else place.folder
+    return installed(place.folder) or any(target.glob("*.dist-info"))
+
+
+def installed(folder: Path) -> bool:
+    """Whether the modules in a folder are Python's own or those of an installed package."""
+    if {"site-packages", "dist-packages"} & set(folder.parts):
         return True
-    if any(place.folder.resolve().is_relative_to(folder) for folder in _standard_library()):
-        return True
-    # `pip install --target` makes such a folder under any name.
-    return any((place.folder.parent if place.name else place.folder).glob("*.dist-info"))
+    return any(folder.resolve().is_relative_to(library) for library in _standard_library())

@@ -69,6 +69,11 @@ def load(kind: Kind, name_or_path: str) -> Plugin:
     return _outside(next(iter(found.values())))
 
 
+def is_here(kind: Kind, name_or_path: str) -> bool:
+    """Whether there is a plug-in of that name, or in that folder; `load` may still refuse it."""
+    return name_or_path in names(kind) or _holds(_path(name_or_path), kind)
+
+
 def built_in(kind: Kind) -> dict[str, Path]:
     """The folder of each built-in by its name, which is the folder's too."""
     package = importlib.import_module(_BUILT_IN[kind])

@@ -6,8 +6,6 @@ The only place that imports plug-ins.
 from __future__ import annotations
 
 import functools
-import importlib
-import sys
 import types
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +14,11 @@ from typing import Any, Literal
 from ebbench.errors import PluginError, Stopped, shown
 from ebbench.plugins import cards, code, configs, introspection
 from ebbench.plugins.crash import fault, said
-from ebbench.plugins.loaded import package_of
-from ebbench.plugins.process import kept
+from ebbench.plugins.importing import main_module, plain_path
 
 Kind = Literal["model", "task"]
 
 MODULES: dict[Kind, str] = {"model": "model.py", "task": "task.py"}
-
-# By package: the hash of the code that was imported.
-_imported: dict[str, str] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +106,8 @@ class Plugin:
     @functools.cached_property
     def _code(self) -> code.Source:
         try:
-            return code.source_of(self.folder / MODULES[self.kind], self._declared())
+            with plain_path():
+                return code.source_of(self.folder / MODULES[self.kind], self._declared())
         except OSError as error:
             raise PluginError(
                 f"the code of {self.kind} '{self.folder.name}' cannot be read: {error.strerror or error}",
@@ -140,39 +135,19 @@ class Plugin:
         return sorted(found)
 
     def _module(self) -> types.ModuleType:
-        """The main module, imported anew where its code has changed since it was."""
-        package = package_of(self.folder)
-        name = f"{package}.{Path(MODULES[self.kind]).stem}"
         try:
             now = self._code.hash
-        except PluginError:  # a file that the card declares and that is missing: a run will say it
+        except PluginError:  # a file that the card declares is missing: a run will say it
             now = ""
-        if name in sys.modules and _imported.setdefault(package, now) == now:
-            return sys.modules[name]
-        _forget(package)
-        path = list(sys.path)
         try:
-            with kept():
-                importlib.invalidate_caches()
-                module = importlib.import_module(name)
-                added = [folder for folder in sys.path if folder not in path]
+            return main_module(self.folder, Path(MODULES[self.kind]).stem, now)
+        except (KeyboardInterrupt, Stopped):
+            raise
+        # Whatever else ends a program too: a plug-in must not end the command without a word.
         except BaseException as error:
-            _forget(package)
-            # Whatever else ends a program too: a plug-in must not end the command without a word.
-            if isinstance(error, KeyboardInterrupt | Stopped):
-                raise
             raise PluginError(
                 f"{self.kind} '{self.folder.name}' does not import: {said(error)}",
                 where=fault(error, self.folder),
                 expected="a module that imports without an error",
                 fix="mend the line named above",
             ) from error
-        # What it put on the path serves its later imports, from the end, where it hides nobody else's.
-        sys.path += added
-        _imported[package] = now
-        return module
-
-
-def _forget(package: str) -> None:
-    for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
-        del sys.modules[name]

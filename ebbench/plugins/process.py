@@ -21,7 +21,7 @@ def kept() -> Iterator[None]:
     """
     path = list(sys.path)
     with (
-        _stdout_as_stderr(),
+        stdout_as_stderr(),
         contextlib.redirect_stdout(sys.stderr),
         # Only to put it back, should the code replace it.
         contextlib.redirect_stderr(sys.stderr),
@@ -37,7 +37,7 @@ def kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stdout_as_stderr() -> Iterator[None]:
+def stdout_as_stderr() -> Iterator[None]:
     """What a child process or a library in C writes to standard output goes to standard error too."""
     sys.stdout.flush()
     try:

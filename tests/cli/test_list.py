@@ -60,3 +60,17 @@ def test_the_matrix_says_what_was_scored(cli, plugins):
     assert rows["real-data"]["toy2d"] == rows["exact-density"]["gaussian"] == "not run yet"
     shown = cli("list", "--matrix", "--results", "made").out
     assert "smoke 3" in shown and "not run yet" in shown
+
+
+def test_a_model_goes_by_the_name_of_its_card(cli, plugins):
+    toys.write_model(plugins, name="folder", card='name = "carded"\ntitle = "x"\n')
+    toys.write_model(plugins, name="meg")
+    models = {model["name"]: model for model in json.loads(cli("list", "--json").out)["models"]}
+    assert models["carded"]["error"] is None and "folder" not in models
+    assert "in 2 places" in models["meg"]["error"]
+
+
+def test_a_path_variable_that_cannot_be_is_named(cli, monkeypatch):
+    monkeypatch.setenv("EBBENCH_PATH", "~nobody-here")
+    said = cli("list")
+    assert said.code == 2 and "EBBENCH_PATH" in said.err

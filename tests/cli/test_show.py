@@ -84,3 +84,43 @@ def test_a_file_that_is_not_there(cli):
     said = cli("show", "none.json")
     assert said.code == 2
     assert "none.json" in said.err
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 300, "~nobody-here/x", "~nobody-here", "./" + "a" * 300, "x\0y", "a" * 300 + ".json"]
+)
+def test_a_name_that_cannot_be(cli, plugins, name):
+    said = cli("show", name)
+    assert said.code == 2 and said.err.startswith("error: ") and said.out == ""
+
+
+def test_defaults_are_shown_as_they_may_be_given(cli, plugins):
+    code = """
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from ebbench import Model
+
+
+class Mode(Enum):
+    fast = "f"
+
+
+class Odd(Model):
+    @dataclass(frozen=True)
+    class Config:
+        mode: Mode = Mode.fast
+        weights: Path = Path("w.pt")
+        maps: list[int] = field(default_factory=lambda: [1, 2])
+
+    def sample(self, n, *, mode: Mode = Mode.fast):
+        return None
+"""
+    card = 'name = "odd"\ntitle = "Odd"\nmeasured_on = "two cores"\nfiles = ["w.pt"]\n'
+    toys.write_model(plugins, code, name="odd", card=card + "[budgets.cpu.default]\nminutes = 20\n")
+    out = cli("show", "odd").out
+    for text in ("mode: Mode = f", "weights: Path = w.pt", "maps: list[int] = [1, 2]", "mode=f"):
+        assert text in out
+    for text in ("two cores", "files:        w.pt", "minutes=20"):
+        assert text in out
