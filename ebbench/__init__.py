@@ -9,6 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ebbench.api import results as results
+    from ebbench.api import run as run
+    from ebbench.api import table as table
+    from ebbench.api import trained as trained
     from ebbench.contract import Data as Data
     from ebbench.contract import DataSpec as DataSpec
     from ebbench.contract import Metric as Metric
@@ -27,8 +31,14 @@ if TYPE_CHECKING:
     from ebbench.errors import DataMissing as DataMissing
     from ebbench.errors import Diverged as Diverged
     from ebbench.errors import EbbenchError as EbbenchError
+    from ebbench.errors import Stopped as Stopped
     from ebbench.errors import UsageError as UsageError
     from ebbench.pictures import sheet as sheet
+    from ebbench.record.schema import Result as Result
+    from ebbench.running.loggers import JsonLines as JsonLines
+    from ebbench.running.loggers import Logger as Logger
+    from ebbench.running.loggers import TensorBoard as TensorBoard
+    from ebbench.running.loggers import WeightsAndBiases as WeightsAndBiases
     from ebbench.storage.hashing import derive_seed as derive_seed
 
 _HOMES = {
@@ -39,20 +49,30 @@ _HOMES = {
     "DataSpec": "ebbench.contract",
     "Diverged": "ebbench.errors",
     "EbbenchError": "ebbench.errors",
+    "JsonLines": "ebbench.running.loggers",
+    "Logger": "ebbench.running.loggers",
     "Metric": "ebbench.contract",
     "Model": "ebbench.contract",
     "Published": "ebbench.contract",
+    "Result": "ebbench.record.schema",
     "Run": "ebbench.contract",
     "Score": "ebbench.contract",
     "Scoring": "ebbench.contract",
+    "Stopped": "ebbench.errors",
     "Store": "ebbench.contract",
     "Task": "ebbench.contract",
+    "TensorBoard": "ebbench.running.loggers",
     "UsageError": "ebbench.errors",
+    "WeightsAndBiases": "ebbench.running.loggers",
     "derive_seed": "ebbench.storage.hashing",
     "mean_score": "ebbench.contract",
+    "results": "ebbench.api",
+    "run": "ebbench.api",
     "sampler": "ebbench.contract",
     "score": "ebbench.contract",
     "sheet": "ebbench.pictures",
+    "table": "ebbench.api",
+    "trained": "ebbench.api",
 }
 
 __all__ = sorted(_HOMES)

@@ -8,78 +8,80 @@ from typing import Annotated
 
 import typer
 
+from ebbench.cli.completion import model_names, task_names
+from ebbench.cli.outcome import print_outcome, stdout_kept_clean
+
 
 def run(
-    task: Annotated[str, typer.Option(help="A task's name, or the path of its folder.")],
+    task: Annotated[
+        str, typer.Option(help="A task's name, or the path of its folder.", autocompletion=task_names)
+    ],
     model: Annotated[
-        str, typer.Option(help="A model's name, or the path of its folder; NAME:VARIANT for a variant.")
+        str,
+        typer.Option(
+            help="A model's name, or the path of its folder; NAME:VARIANT for a variant.",
+            autocompletion=model_names,
+        ),
     ],
     budget: Annotated[
         str, typer.Option(help="smoke (seconds), cpu (half an hour) or paper (a GPU).")
     ] = "cpu",
     protocol: Annotated[str, typer.Option(help="How to score; the task's first if not given.")] = "",
     sampler: Annotated[str, typer.Option(help="Which of the model's samplers to score.")] = "",
-    seeds: Annotated[str, typer.Option(help="Such as 0-4 or 0,2,7.")] = "0",
+    seeds: Annotated[
+        list[str] | None, typer.Option(help="Such as 0-4 or 0,2,7; 0 if not given. May be given again.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A task option, a model's knob, or SAMPLER.KNOB."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    threads: Annotated[int, typer.Option(help="Threads on the CPU; 0 takes every core.")] = 0,
+    time_limit: Annotated[
+        str, typer.Option(help="Stop at a checkpoint after this long, such as 9m; the same command goes on.")
+    ] = "",
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
     results: Annotated[Path, typer.Option(help="Where results are written.")] = Path("results"),
     force: Annotated[bool, typer.Option("--force", help="Train and score again what is done.")] = False,
+    log: Annotated[str, typer.Option(help="Log the training for tensorboard, wandb or as jsonl.")] = "",
+    log_dir: Annotated[Path, typer.Option(help="Where tensorboard and jsonl are written.")] = Path("logs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
     """Train a model on a task, score it, and write one result a seed.
 
-    Interrupted at any moment, the same command goes on where it was. A finished run is only pointed at.
+    Interrupted at any moment, the same command goes on where it was. A finished run is only pointed at. The
+    exit code is 0 where every seed has its result, 2 after a mistake, 124 after the time limit, 130 or 143
+    after Ctrl-C or SIGTERM.
     """
-    from ebbench.data.store import Store
-    from ebbench.device import choose_device
-    from ebbench.running import engine, progress, spec, words
-    from ebbench.running.request import Request
-    from ebbench.running.settings import Settings
+    from ebbench import api
+    from ebbench.plugins import loader
+    from ebbench.running import loggers, words
 
-    request = Request(
-        task=task,
-        model=model,
-        budget=budget,
-        protocol=protocol,
-        sampler=sampler,
-        set=words.parse_settings(set_ or []),
-    )
-    resolved = spec.resolve(request)
-    run_seeds = words.parse_seeds(seeds)
-    settings = Settings(
-        device=choose_device(device),
-        results=results,
-        store=Store(data_dir),
-        force=force,
-        reporter=progress.reporter(quiet),
-    )
-    outcomes = []
-    for outcome in engine.run(resolved, run_seeds, settings):
-        outcomes.append(outcome)
-        if not as_json:
-            print_outcome(outcome, resolved.task.cls.metrics)
+    document = []
+    with stdout_kept_clean(as_json):
+        outcomes = api.runs(
+            task,
+            model,
+            budget=budget,
+            protocol=protocol,
+            sampler=sampler,
+            seeds=seeds or "0",
+            settings=words.parse_settings(set_ or []),
+            device=device,
+            data_dir=data_dir,
+            results=results,
+            force=force,
+            threads=threads,
+            time_limit=time_limit or None,
+            quiet=quiet,
+            logger=loggers.named(log, log_dir) if log else None,
+        )
+        for outcome in outcomes:
+            if as_json:
+                result = outcome.result.model_dump(mode="json")
+                document.append({"path": str(outcome.path), "existed": outcome.existed, "result": result})
+            else:
+                print_outcome(outcome, loader.load("task", task).cls.metrics)
     if as_json:
-        document = [
-            {"path": str(o.path), "existed": o.existed, "result": o.result.model_dump(mode="json")}
-            for o in outcomes
-        ]
         typer.echo(json.dumps(document, indent=2, allow_nan=False))
-
-
-def print_outcome(outcome, metrics) -> None:  # type: ignore[no-untyped-def]
-    result = outcome.result
-    said = "done before, nothing was run (--force repeats it)" if outcome.existed else "done"
-    typer.echo(f"seed {result.seed}: {said}  [source={result.task.source}]")
-    # A task may leave out what its options do not ask for.
-    scored = [metric for metric in metrics if metric.name in result.metrics]
-    width = max(len(metric.name) for metric in scored)
-    for metric in scored:
-        unit = f" {metric.unit}" if metric.unit else ""
-        star = "*" if metric.primary else " "
-        typer.echo(f"  {star} {metric.name:<{width}} {result.metrics[metric.name]:.6g}{unit}")
-    typer.echo(f"  {outcome.path}")

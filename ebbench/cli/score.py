@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ebbench.cli.run import print_outcome
+from ebbench.cli.outcome import print_outcome
 
 
 def score(

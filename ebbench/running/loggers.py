@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ebbench.errors import UsageError, unknown
-from ebbench.running import seeds
 from ebbench.storage.files import absolute
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,9 @@ class Log:
     def _call(self, tell: Callable[[Logger], None]) -> None:
         if self._make is None:
             return
+        # Not before: a logger is chosen before torch is loaded.
+        from ebbench.running import seeds
+
         random = seeds.capture()
         try:
             if self._logger is None:

@@ -39,7 +39,7 @@ def train_part(context: Context, base: Base | None, log: Log) -> tuple[contract.
     """
     model = _built(context, base)
     # What training alone needs (optimisers) is not there on a fresh model: it is not kept.
-    kept = set(model.state_dict())
+    kept = set(_state(context, model))
     stored = context.place / "state.json"
     if stored.exists():
         return _loaded(context, model, base)
@@ -72,10 +72,10 @@ def train_part(context: Context, base: Base | None, log: Log) -> tuple[contract.
         model.train(data, run)
     run.finish()
     record = _record(context, model, run, base)
-    for name in set(model.state_dict()) - kept:
+    for name in set(_state(context, model)) - kept:
         vars(model).pop(name, None)
     if model.keeps_state:
-        final = {name: part for name, part in model.state_dict().items() if name in kept}
+        final = {name: part for name, part in _state(context, model).items() if name in kept}
         # The task's code is kept for `_loaded`: it may have come to give other data since.
         seen = {"task_code": spec.task.code_hash, "fingerprint": fingerprint}
         state.save({"model": final, "training": record, "data": seen}, stored)
@@ -99,6 +99,11 @@ def _built(context: Context, base: Base | None) -> contract.Model:
     for module in introspection.nets(model).values():
         module.to(context.settings.device)
     return model
+
+
+def _state(context: Context, model: contract.Model) -> dict[str, Any]:
+    with plugin_code(context.spec.model, context.place, "state_dict"):
+        return dict(model.state_dict())
 
 
 def _loaded(

@@ -1,0 +1,371 @@
+"""The functions of a notebook: run, read results, tabulate them, and take a trained model.
+
+The command line is built on them. Nothing heavy is imported before a function needs it. Every function
+raises UsageError, DataError, PluginError or StorageError (all are EbbenchError) for what the caller can mend.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ebbench.errors import UsageError, shown, unknown
+
+if TYPE_CHECKING:
+    import pandas
+    import torch
+
+    from ebbench.board.row import Row
+    from ebbench.contract import Model
+    from ebbench.record.resultfiles import Problem
+    from ebbench.record.schema import Result
+    from ebbench.running.loggers import Factory
+    from ebbench.running.settings import Outcome
+
+AnyPath = str | os.PathLike[str]
+
+
+def run(
+    task: AnyPath,
+    model: AnyPath,
+    *,
+    budget: str = "cpu",
+    protocol: str = "",
+    sampler: str = "",
+    seeds: int | str | Iterable[int | str] = 0,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    data_dir: AnyPath | None = None,
+    results: AnyPath = "results",
+    force: bool = False,
+    threads: int | None = None,
+    time_limit: float | str | None = None,
+    quiet: bool = True,
+    logger: Factory | str | None = None,
+) -> list[Result]:
+    """Train a model on a task, score it, and write one result a seed: the results, in the seeds' order.
+
+    It is `ebbench run`: what is done already is read and not repeated, and what was interrupted goes on.
+
+    - `task`, `model`: a name, or the path of a folder; "NAME:VARIANT" for a variant of a model.
+    - `budget`: "smoke" (seconds), "cpu" (about half an hour on two cores) or "paper" (a GPU).
+    - `protocol`, `sampler`: "" is the task's first, and the model's plain sampler.
+    - `seeds`: a number, text such as "0-4" or "0,2,7", or several of these.
+    - `settings`: the task's options, the model's knobs and "SAMPLER.KNOB" by name, as for `--set`.
+    - `device`: "auto", "cpu", "cuda" or "cuda:N". `data_dir`: where the data sets lie.
+    - `results`: the folder that results are written to. `force`: train and score again what is done.
+    - `threads`: how many (0: every core of this process); None leaves them as they are.
+    - `time_limit`: seconds, or text such as "9m"; the work then stops at a checkpoint.
+    - `quiet`: False shows the progress on stderr.
+    - `logger`: "tensorboard", "wandb", "jsonl", or what makes a Logger (see `TensorBoard`).
+
+    Raises Stopped after the time limit, Ctrl-C or SIGTERM: what is done is kept, and the same call goes on.
+    """
+    outcomes = runs(
+        task,
+        model,
+        budget=budget,
+        protocol=protocol,
+        sampler=sampler,
+        seeds=seeds,
+        settings=settings,
+        device=device,
+        data_dir=data_dir,
+        results=results,
+        force=force,
+        threads=threads,
+        time_limit=time_limit,
+        quiet=quiet,
+        logger=logger,
+    )
+    return [outcome.result for outcome in outcomes]
+
+
+def runs(
+    task: AnyPath,
+    model: AnyPath,
+    *,
+    budget: str = "cpu",
+    protocol: str = "",
+    sampler: str = "",
+    seeds: int | str | Iterable[int | str] = 0,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    data_dir: AnyPath | None = None,
+    results: AnyPath = "results",
+    force: bool = False,
+    threads: int | None = None,
+    time_limit: float | str | None = None,
+    quiet: bool = True,
+    logger: Factory | str | None = None,
+) -> Iterator[Outcome]:
+    """As `run`, seed by seed: each result as soon as it is there, with its file.
+
+    What was asked for is checked now; the work is done as the outcomes are asked for.
+    """
+    from ebbench import threads as cores
+    from ebbench.running import progress, words
+
+    run_seeds = words.parse_seeds([seeds] if isinstance(seeds, str) else _texts(seeds))
+    seconds = None if time_limit is None else words.parse_duration(str(time_limit))
+    chosen = words.checked_settings((settings or {}).items(), "settings")
+    folder = absolute_path(results, "results")
+    reporter = progress.reporter(quiet)
+    # Before torch is loaded.
+    settled = None if threads is None else cores.settle(threads)
+
+    from ebbench.data.store import Store
+    from ebbench.device import choose_device
+    from ebbench.running import engine, loggers, spec
+    from ebbench.running.request import Request
+    from ebbench.running.settings import Settings
+
+    request = Request(
+        task=os.fspath(task),
+        model=os.fspath(model),
+        budget=budget,
+        protocol=protocol,
+        sampler=sampler,
+        set=chosen,
+    )
+    made = Settings(
+        device=choose_device(device),
+        results=folder,
+        store=Store(None if data_dir is None else Path(data_dir)),
+        force=force,
+        time_limit=seconds,
+        reporter=reporter,
+        logger=loggers.named(logger) if isinstance(logger, str) else logger,
+    )
+    resolved = spec.resolve(request)
+    if settled is not None:
+        reporter.note(settled)
+    return engine.run(resolved, run_seeds, made)
+
+
+def results(
+    folder: AnyPath | Iterable[AnyPath] = "results", *, task: str = "", model: str = ""
+) -> list[Result]:
+    """The results in a folder, or in several, in the order of their paths.
+
+    `task` and `model` keep those of one task, and of one model: by its name all its variants, as
+    "NAME:VARIANT" that one alone. A file that is no result is left out, and a warning names it.
+    """
+    found, problems = read_folders(folder)
+    for problem in problems:
+        warnings.warn(f"left out: {problem.path}: {problem.reason}", stacklevel=2)
+    return [
+        result
+        for result in found
+        if task in ("", result.task.name)
+        and model in ("", result.model.name, f"{result.model.name}:{result.model.variant}")
+    ]
+
+
+def read_folders(folders: AnyPath | Iterable[AnyPath]) -> tuple[list[Result], list[Problem]]:
+    """The results in one folder or several, and every JSON file that is none.
+
+    Raises UsageError for a folder that is not there.
+    """
+    from ebbench.record.resultfiles import load_all
+
+    found: list[Result] = []
+    problems: list[Problem] = []
+    given = [folders] if isinstance(folders, str | os.PathLike) else folders
+    for path in dict.fromkeys(absolute_path(folder, "results") for folder in given):
+        if not path.is_dir():
+            raise UsageError(
+                f"there is no folder '{shown(path)}'",
+                where="results",
+                expected="a folder with results",
+                fix="name another; `ebbench run` and ebbench.run(...) make one",
+            )
+        read, wrong = load_all(path)
+        found += read
+        problems += wrong
+    return found, problems
+
+
+def table(
+    task: AnyPath,
+    *,
+    results: AnyPath | Iterable[AnyPath] | Sequence[Result] = "results",
+    budget: str = "",
+    protocol: str = "",
+) -> pandas.DataFrame:
+    """The table of a task: a row a model, configuration, sampler, budget and protocol, over its seeds.
+
+    `results` is a folder, several, or a list of results; `budget` and `protocol` keep one each. Columns:
+
+    - rank (missing for a control, and where nothing decides), kind ("model" or "control"), model, variant,
+      settings (the task's options, and the knobs that were changed), sampler, budget, protocol, seeds (a
+      list), code ("current" where the code that is here would make the row again), tier;
+    - for each metric NAME its mean, NAME_low and NAME_high, the ends of the interval over the seeds
+      (Student's t, 95 %; missing where one seed says nothing of it). `ebbench show TASK` says the units.
+
+    The rows stand as on the board, each group by rank and its controls last; docs/table.md says more.
+    """
+    import pandas
+
+    from ebbench.plugins import loader
+
+    given = [results] if isinstance(results, str | os.PathLike) else list(results)
+    folders = [one for one in given if isinstance(one, str | os.PathLike)]
+    found = _results(folders) if folders else []
+    found += [one for one in given if not isinstance(one, str | os.PathLike)]
+    plugin = loader.load("task", os.fspath(task))
+    rows = select(plugin, found, budget=budget, protocol=protocol)
+    # A task may declare what no result has; a result may have what the task no longer declares.
+    names = [metric.name for metric in plugin.cls.metrics]
+    names += sorted({name for row in rows for name in row.metrics} - set(names))
+    columns = [*_COLUMNS, *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))]
+    frame = pandas.DataFrame([_cells(row, names) for row in rows], columns=columns)
+    return frame.astype({"rank": "Int64"})
+
+
+def select(plugin: Any, found: Iterable[Result], *, budget: str = "", protocol: str = "") -> list[Row]:
+    """The rows of a task (its plug-in) among results, of one budget and one protocol where they are named.
+
+    Raises UsageError for a budget or a protocol that is not known.
+    """
+    from ebbench.board import table as tables
+    from ebbench.plugins.budgets import BUDGETS
+
+    rows = tables.rows(found, plugin.name, metrics=plugin.cls.metrics, published=plugin.cls.published)
+    budgets, protocols = {*BUDGETS, *(row.budget for row in rows)}, set(plugin.cls.protocols)
+    if budget and budget not in budgets:
+        raise unknown("budget", budget, budgets, where="--budget")
+    if protocol and protocol not in protocols:
+        raise unknown("protocol", protocol, protocols, where=f"task '{plugin.name}'")
+    return [row for row in rows if budget in ("", row.budget) and protocol in ("", row.protocol)]
+
+
+def trained(
+    result: Result | AnyPath | None = None,
+    *,
+    task: AnyPath = "",
+    model: AnyPath = "",
+    seed: int | None = None,
+    budget: str = "",
+    protocol: str = "",
+    settings: Mapping[str, Any] | None = None,
+    part: str = "",
+    device: str | torch.device = "cpu",
+    data_dir: AnyPath | None = None,
+) -> Model:
+    """The trained model behind a result, or of a task, model and seed: to sample from, or to score with.
+
+    It comes out of the run store of this machine, in eval mode, its nets on `device`: nothing is trained,
+    but for a model that keeps no state (a control). What it offers is what its method can do, as the
+    contract says: `sample(n)` gives a float tensor (n, *shape) in the data's range, `energy(x)` a tensor
+    (n,), lower is more typical. Call them under `torch.no_grad()` where no gradient is wanted.
+
+    - `result`: a result, or its file. `task` and `model` are then needed only where they are folders of
+      your own, and give their paths.
+    - without it `task` and `model`, with `seed` (0), `budget` ("cpu"), `protocol` and `settings` as for
+      `run`.
+    - `part`: which training, where the task has several (a held-out digit).
+
+    Raises UsageError where the store does not have the training (the message gives the command that makes
+    it), or where the code, the card or the data are no longer those of the result.
+    """
+    from ebbench.data.store import Store
+    from ebbench.device import choose_device
+    from ebbench.record import resultfiles
+    from ebbench.running import engine, spec, words
+    from ebbench.running.request import Request, request_of
+    from ebbench.running.settings import Settings
+
+    chosen = words.checked_settings((settings or {}).items(), "settings")
+    if isinstance(result, str | os.PathLike):
+        result = resultfiles.read(result)
+    if result is None:
+        if not task or not model:
+            raise UsageError(
+                "trained() needs a result, or a task and a model",
+                expected="trained(result) or trained(task=..., model=..., seed=...)",
+            )
+        request = Request(
+            task=os.fspath(task),
+            model=os.fspath(model),
+            budget=budget or "cpu",
+            protocol=protocol,
+            set=chosen,
+        )
+        (run_seed,) = words.parse_seeds(str(seed or 0), where="seed")
+    else:
+        if seed is not None or budget or protocol or chosen:
+            raise UsageError(
+                "a result says its seed, budget, protocol and settings itself",
+                where="trained()",
+                expected="trained(result) alone, or trained(task=..., model=..., seed=...)",
+            )
+        request = request_of(result, model=os.fspath(model))
+        if task:
+            request = dataclasses.replace(request, task=os.fspath(task))
+        run_seed = result.seed
+    made = Settings(
+        device=choose_device(str(device)),
+        # Nothing is written there.
+        results=Path(),
+        store=Store(None if data_dir is None else Path(data_dir)),
+        trainings=result.trainings if result is not None else None,
+    )
+    return engine.load(spec.resolve(request), run_seed, made, part)
+
+
+# `run` and `table` have a parameter of its name.
+_results = results
+
+_COLUMNS = (
+    "rank",
+    "kind",
+    "model",
+    "variant",
+    "settings",
+    "sampler",
+    "budget",
+    "protocol",
+    "seeds",
+    "code",
+    "tier",
+)
+
+
+def _cells(row: Row, names: Sequence[str]) -> dict[str, Any]:
+    from ebbench.board import labels
+
+    cells: dict[str, Any] = {
+        "rank": row.rank,
+        "kind": row.kind,
+        "model": row.model,
+        "variant": row.variant,
+        "settings": labels.settings({**row.options, **row.overrides}),
+        "sampler": row.sampler or "",
+        "budget": row.budget,
+        "protocol": row.protocol,
+        "seeds": list(row.seeds),
+        "code": getattr(row, "code", ""),
+        "tier": row.tier,
+    }
+    for name in names:
+        cell = row.metrics.get(name)
+        cells[name] = cell.interval.mean if cell else None
+        cells[f"{name}_low"] = cell.interval.low if cell else None
+        cells[f"{name}_high"] = cell.interval.high if cell else None
+    return cells
+
+
+def _texts(seeds: int | Iterable[int | str]) -> list[str]:
+    return [str(seed) for seed in ([seeds] if isinstance(seeds, int) else seeds)]
+
+
+def absolute_path(path: AnyPath, label: str) -> Path:
+    """A path that the caller gave, from the root: a plug-in that changes the directory does not move it."""
+    from ebbench.storage.files import absolute
+
+    return absolute(os.fspath(path), label)
