@@ -24,6 +24,7 @@ from ebbench.sweeps.executors import Executor, LocalProcesses, Process
 from ebbench.sweeps.plan import Job
 from ebbench.sweeps.summary import Summary
 from ebbench.sweeps.work import Work, find_work, one_line
+from ebbench.threads import COUNT, usable_cores
 
 # How a run ends that was stopped and goes on when it is called again.
 _STOPPED = {TIME_IS_UP, 128 + signal.SIGINT, 128 + signal.SIGTERM}
@@ -55,23 +56,18 @@ def sweep(
     """
     results = absolute(results, "--results")
     check_writable(results)
-    each = str(max(1, (threads or _cores()) // workers))
+    each = str(max(1, (threads or usable_cores()) // workers))
     variables = dict(os.environ if environment is None else environment)
-    variables |= {"OMP_NUM_THREADS": each, "MKL_NUM_THREADS": each}
+    variables |= dict.fromkeys(COUNT, each)
     if workers > 1:
         variables[SHARED_GPU] = "1"
-    options = ["--device", device, "--results", str(results)]
+    options = ["--threads", each, "--device", device, "--results", str(results)]
     options += ["--data-dir", str(data_dir)] if data_dir else []
     summary = Summary()
     groups = find_work(jobs, results, Store(data_dir), options, summary)
     return Sweep(
         groups, summary, executor or LocalProcesses(), workers, environment=variables, seconds=seconds
     ).run()
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 import toys
 from ebbench.cli import main
@@ -19,6 +20,7 @@ from ebbench.record import resultfiles, schema
 from ebbench.sweeps import plan, sweep, work
 from ebbench.sweeps.executors import Process
 from ebbench.sweeps.summary import Summary
+from ebbench.threads import COUNT
 
 PLAN = """
 [[runs]]
@@ -52,9 +54,11 @@ class Here:
 
     def __init__(self) -> None:
         self.environments: list[Mapping[str, str]] = []
+        self.commands: list[str] = []
 
     def submit(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
         self.environments.append(environment)
+        self.commands.append(" ".join(argv))
         before, sys.argv = sys.argv, ["ebbench", *argv[4:]]
         log.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -71,10 +75,14 @@ class Here:
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Here:
-    executor = Here()
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
+    executor, threads = Here(), torch.get_num_threads()
     monkeypatch.setattr(sweep, "LocalProcesses", lambda: executor)
-    return executor
+    # A run settles its threads for the whole process.
+    for name in COUNT:
+        monkeypatch.setenv(name, str(threads))
+    yield executor
+    torch.set_num_threads(threads)
 
 
 def results_of(folder: Path) -> list[schema.Result]:
@@ -170,6 +178,16 @@ def test_a_task_that_raises_fails_its_own_runs(
     assert "failed: broken blob smoke seed 0" in ran.out and "today" in ran.out and "task.py:" in ran.out
 
 
+def test_a_task_whose_data_are_drawn_by_the_seed_is_done(cli, tmp_path: Path, here: Here):
+    (tmp_path / "plan.toml").write_text(
+        '[[runs]]\ntasks = ["toy2d"]\nmodels = ["uniform-noise"]\nbudgets = ["smoke"]\nseeds = "3"\n'
+        "set = { law = '8gaussians' }\n"
+    )
+    for said in ("1 done, 0 done before", "0 done, 1 done before"):
+        ran = cli("sweep", "plan.toml")
+        assert ran.code == 0 and said in ran.out, ran
+
+
 def test_a_run_that_ends_without_its_result_has_failed(cli, plugins: Path, tmp_path: Path, monkeypatch):
     class Nothing(Here):
         def submit(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
@@ -192,6 +210,7 @@ def test_what_a_plug_in_sets_when_it_is_loaded_is_not_inherited(
     assert os.environ["SHADE"] == "dark"
     (environment,) = here.environments
     assert environment["SHADE"] == "light" and environment["OMP_NUM_THREADS"] == "3"
+    assert "--threads 3" in here.commands[0]
 
 
 @pytest.mark.parametrize(
