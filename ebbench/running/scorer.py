@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,13 @@ from ebbench.device import pinned
 from ebbench.plugins import introspection
 from ebbench.plugins.configs import plain_value
 from ebbench.plugins.guard import plugin_code
-from ebbench.running.artefacts import Recorded
 from ebbench.running.assembly import Part
+from ebbench.running.chunks import Chunks
 from ebbench.running.context import Context
 from ebbench.running.curves import Curves
+from ebbench.running.replay import Recording
 from ebbench.running.scoring import Scoring
+from ebbench.running.sources import ModelSource
 from ebbench.storage.hashing import content_hash
 
 
@@ -28,21 +27,21 @@ def score_part(context: Context, model: contract.Model, training: dict[str, Any]
     spec, settings, place = context.spec, context.settings, context.place
     for module in introspection.nets(model).values():
         module.eval()
+    folder = place / "scores" / context.identity.scoring
+    if settings.record is not None:
+        # A chunk that was kept before it was recorded is in no record.
+        folder = folder.with_name(f"{folder.name}-recorded")
     # Neither the task's options nor its protocol move a draw.
     knobs = {name: plain_value(value) for name, value in spec.knobs.items()}
     drawn = content_hash({"sampler": spec.sampler, "knobs": knobs})[:16]
-    folder = place / "scores" / context.identity.scoring
-    make: Callable[..., Scoring] = Scoring
+    along = Curves(**training["evaluations"])
+    scoring = open_scoring(context, model, folder, images=place / "samples" / drawn, evaluations=along)
+    shown: contract.Scoring = scoring
     if settings.record is not None:
-        # A chunk that was kept before it was recorded is in no record: this scoring begins anew.
-        folder = folder.with_name(f"{folder.name}-recorded")
-        shutil.rmtree(folder, ignore_errors=True)
-        make = partial(Recorded, part=context.name, arrays=settings.record)
-    scoring = open_scoring(context, model, folder, place / "samples" / drawn, make)
-    scoring.evaluations = Curves(**training["evaluations"])
+        shown = Recording(scoring, context.task.spec(), settings.record, context.name)
     began = time.perf_counter()
     with pinned(), plugin_code(spec.task, place, "score"):
-        score = context.task.score(model, scoring)
+        score = context.task.score(model, shown)
     return Part(
         score=score,
         training=training,
@@ -66,25 +65,33 @@ def open_scoring(
     context: Context,
     model: contract.Model,
     folder: Path,
-    samples: Path | None = None,
-    make: Callable[..., Scoring] = Scoring,
+    *,
+    images: Path | None = None,
+    evaluations: Curves | None = None,
 ) -> Scoring:
-    """A scoring of the trained `model` that keeps its chunks in `folder` and its images at `samples`."""
+    """A scoring of the trained `model` that keeps its chunks in `folder` and its images at `images`."""
     spec, settings = context.spec, context.settings
-    draw = None
-    if spec.sampler:
-        draw = partial(introspection.samplers(spec.model.cls)[spec.sampler], model, **spec.knobs)
-    return make(
+    data = context.task.spec()
+    source = ModelSource(
         model,
-        context.task.spec(),
-        folder,
+        spec.model,
+        data,
         seed=context.seed,
         device=settings.device,
         sampler=spec.sampler,
-        samples=samples,
-        draw=draw,
+        knobs=spec.knobs,
+        place=context.place,
+    )
+    return Scoring(
+        source,
+        data,
+        Chunks(folder),
+        seed=context.seed,
+        device=settings.device,
+        sampler=spec.sampler,
         declared=spec.score,
-        plugin_folder=spec.model.folder,
+        evaluations=evaluations,
+        images=images,
         stop=context.stop,
         reporter=settings.reporter,
     )

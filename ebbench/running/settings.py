@@ -37,7 +37,7 @@ class Settings:
     store: Store
     force: bool = False
     trainings: frozenset[str] | None = None
-    # Where to keep what the task is given, by name (artefacts.py).
+    # Where to keep what the task is given, by name (replay.py).
     record: dict[str, np.ndarray] | None = None
     reporter: Reporter = dataclasses.field(default_factory=Reporter)
     # Makes the logger of each training (loggers.py).

@@ -6,7 +6,7 @@ A bundle is a zip file:
     card.toml, README.md       of the model
     model/<file>               its code, which nobody runs unless asked to
     results/<run id>.json      what is claimed
-    artefacts/<run id>.npz     what the metrics are computed from (artefacts.py)
+    artefacts/<run id>.npz     what the metrics are computed from (running/replay.py)
 
 It comes from a stranger. Nothing in it is trusted before it is checked: names are of these forms and no
 others, sizes are bounded before anything is unpacked, arrays are read without pickle, and nothing is ever

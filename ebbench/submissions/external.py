@@ -21,8 +21,8 @@ from ebbench.plugins import loader
 from ebbench.plugins.configs import build_config
 from ebbench.record import provenance, schema
 from ebbench.record.schema import EXTERNAL
-from ebbench.running.artefacts import PLAIN, conversion, digest, replay
 from ebbench.running.progress import Reporter
+from ebbench.running.replay import PLAIN, conversion, digest, replay
 from ebbench.storage.hashing import content_hash
 from ebbench.submissions import bundles
 

@@ -24,8 +24,8 @@ from ebbench.plugins import loader
 from ebbench.plugins.budgets import BUDGETS
 from ebbench.plugins.configs import build_config
 from ebbench.record import schema
-from ebbench.running.artefacts import Replay, digest, replay
 from ebbench.running.progress import Reporter
+from ebbench.running.replay import Replay, digest, replay
 from ebbench.submissions.bundles import Bundle
 from ebbench.submissions.checking import TOLERANCE, Check
 from ebbench.submissions.rerun import code_hash

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import signal
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,30 +16,67 @@ import torch
 
 from ebbench.contract import DataSpec, Model, score
 from ebbench.errors import ContractError, PluginCrash, Stopped, StorageError
+from ebbench.plugins.cards import ModelCard
+from ebbench.plugins.plugin import Plugin
 from ebbench.running import scoring as scoring_module
-from ebbench.running.progress import Reporter
+from ebbench.running.chunks import Chunks
 from ebbench.running.scoring import Scoring
 from ebbench.running.signals import StopRequest, stop_on_signals
+from ebbench.running.sources import ModelSource
 
 SPEC = DataSpec(name="x", shape=(2,), low=-1.0, high=1.0)
 
 
+class Drawing(Model):
+    """Draws by a function."""
+
+    draw: Callable[[int], torch.Tensor]
+
+    def sample(self, n: int) -> torch.Tensor:
+        return type(self).draw(n)
+
+
+def plain(n: int) -> torch.Tensor:
+    return torch.rand(n, 2) * 2 - 1
+
+
 def scoring(
-    folder: Path, draw=None, *, seed: int = 0, stop: StopRequest | None = None, spec=SPEC, samples=None
+    folder: Path,
+    draw: Callable[[int], torch.Tensor] | None = None,
+    *,
+    seed: int = 0,
+    stop: StopRequest | None = None,
+    spec: DataSpec = SPEC,
+    samples: Path | None = None,
+    model: Model | None = None,
 ) -> Scoring:
-    return Scoring(
-        Model(spec, None),
+    """A scoring of `model`, or of one that draws by a function, with its chunks in `folder`."""
+    kind = type("Drawn", (Drawing,), {"draw": staticmethod(draw or plain)})
+    source = ModelSource(
+        model or kind(spec, None),
+        plugin(folder),
         spec,
-        folder,
         seed=seed,
         device=torch.device("cpu"),
         sampler="generator",
-        draw=draw or (lambda n: torch.rand(n, 2) * 2 - 1),
-        plugin_folder=folder,
-        stop=stop or StopRequest(),
-        reporter=Reporter(),
-        samples=samples,
     )
+    return Scoring(
+        source,
+        spec,
+        Chunks(folder),
+        seed=seed,
+        device=torch.device("cpu"),
+        sampler="generator",
+        images=samples,
+        stop=stop,
+    )
+
+
+def plugin(folder: Path) -> Plugin:
+    """A plug-in of which nothing but its name is asked."""
+    made = Plugin("model", folder)
+    vars(made)["card"] = ModelCard(name="odd", title="Odd")
+    return made
 
 
 def keep(x: torch.Tensor) -> dict[str, np.ndarray]:
@@ -156,9 +195,7 @@ class Scored(Model):
 
 
 def scored(folder: Path, model: Model) -> Scoring:
-    made = scoring(folder)
-    made._model = model
-    return made
+    return scoring(folder, model=model)
 
 
 def test_every_score_is_evaluated_in_parts_and_the_bound_is_turned(tmp_path: Path):
@@ -180,8 +217,7 @@ def test_scores_that_take_long_are_taken_once(tmp_path: Path, monkeypatch):
             return x.sum(1)
 
     def answers(folder: str, x: torch.Tensor, stop: StopRequest | None = None) -> list[np.ndarray]:
-        made = scoring(tmp_path / folder, stop=stop)
-        made._model = Asked(SPEC, None)
+        made = scoring(tmp_path / folder, stop=stop, model=Asked(SPEC, None))
         return [made.scores(part, chunk=10)["energy"] for part in (x, -x)]
 
     x = torch.rand(25, 2)
@@ -235,7 +271,7 @@ def test_a_score_that_raises_is_named(tmp_path: Path):
         def energy(self, x):
             raise ValueError("no")
 
-    with pytest.raises(PluginCrash, match="score 'energy' raised ValueError: no"):
+    with pytest.raises(PluginCrash, match=r"energy\(\) of model 'odd' raised ValueError: no"):
         scored(tmp_path, Wrong(SPEC, None)).scores(torch.rand(10, 2))
 
 
@@ -338,3 +374,148 @@ def test_images_are_kept_and_not_drawn_again(tmp_path: Path):
     # The nearest of 256 levels, both ends of the range being one.
     ends = scoring(tmp_path / "four", lambda n: torch.full((n, 1, 2, 2), 1.0), spec=IMAGE)
     assert (ends.images(3, brightness)["images"] == 255).all()
+
+
+def test_what_a_score_does_to_its_examples_does_not_reach_the_task(tmp_path: Path):
+    class Inplace(Model):
+        def energy(self, x):
+            x -= 1
+            return x.sum(1)
+
+        @score("other")
+        def other(self, x):
+            x.zero_()
+            return x.sum(1) + 1
+
+    x = torch.rand(25, 2)
+    before = x.clone()
+    made = scored(tmp_path, Inplace(SPEC, None)).scores(x, chunk=10)
+    assert torch.equal(x, before)
+    assert np.allclose(made["energy"], (before - 1).sum(1)), "whatever the score before it did"
+
+
+def test_what_a_model_gives_it_may_use_again(tmp_path: Path):
+    """A model that fills one buffer over and over gives as many samples, and scores, as it filled in."""
+    buffer = torch.zeros(10, 2)
+    scores = torch.zeros(10, dtype=torch.float64)
+
+    class Buffered(Model):
+        def sample(self, n):
+            return buffer[:n].uniform_(-1, 1)
+
+        def energy(self, x):
+            return torch.sum(x, 1, out=scores[: len(x)])
+
+    seen: list[torch.Tensor] = []
+
+    def first(x: torch.Tensor) -> dict[str, np.ndarray]:
+        seen.append(x)
+        x.mul_(1)
+        return {"x": x.numpy()}
+
+    made = scoring(tmp_path, model=Buffered(SPEC, None))
+    assert len(np.unique(made.samples(30, first, chunk=10)["x"])) == 60
+    assert all(x.untyped_storage().data_ptr() != buffer.untyped_storage().data_ptr() for x in seen)
+    x = torch.rand(30, 2).double()
+    assert np.allclose(made.scores(x, chunk=10)["energy"], x.sum(1))
+
+
+def seeded(n: int) -> torch.Tensor:
+    torch.manual_seed(0)
+    return torch.rand(n, 2)
+
+
+def seeded_numpy(n: int) -> torch.Tensor:
+    np.random.seed(7)
+    return torch.from_numpy(np.random.rand(n, 2)).float()
+
+
+def seeded_python(n: int) -> torch.Tensor:
+    random.seed("x")
+    return torch.tensor([[random.random(), 0.0] for _ in range(n)])
+
+
+def own_generator(n: int) -> torch.Tensor:
+    return torch.rand(n, 2, generator=torch.Generator().manual_seed(3))
+
+
+NOISE = torch.rand(100, 2)
+
+
+@pytest.mark.parametrize("chunk", [10, 1])
+@pytest.mark.parametrize("draw", [seeded, seeded_numpy, seeded_python])
+def test_a_sampler_that_seeds_itself_is_found(tmp_path: Path, draw, chunk: int):
+    with pytest.raises(ContractError, match="the sampler seeds itself"):
+        scoring(tmp_path, draw).samples(30, keep, chunk=chunk)
+
+
+@pytest.mark.parametrize("draw", [own_generator, lambda n: NOISE[:n]])
+def test_a_noise_that_is_always_the_same_is_found(tmp_path: Path, draw):
+    with pytest.raises(ContractError, match="hold the same 10 samples"):
+        scoring(tmp_path, draw).samples(30, keep, chunk=10)
+
+
+@pytest.mark.parametrize("chunk", [10, 1])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda n: torch.zeros(n, 2),
+        lambda n: NOISE[:1].repeat(n, 1) + 0 * torch.rand(n, 1),
+        # Of three samples at times ten are the same as before, by chance.
+        lambda n: (torch.rand(n, 2) < 0.02).float(),
+    ],
+    ids=["one constant", "collapsed", "nearly collapsed"],
+)
+def test_what_collapsed_or_is_constant_may_repeat(tmp_path: Path, draw, chunk: int):
+    assert len(scoring(tmp_path, draw).samples(300, keep, chunk=chunk)["x"]) == 300
+
+
+def test_a_seed_that_is_put_back_is_nobodys_business(tmp_path: Path):
+    def draw(n: int) -> torch.Tensor:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            shift = torch.rand(2) / 2
+        return torch.rand(n, 2) / 2 + shift
+
+    assert len(np.unique(scoring(tmp_path, draw).samples(30, keep, chunk=10)["x"])) == 60
+
+
+def test_a_score_that_draws_is_the_same_whatever_went_before(tmp_path: Path):
+    class Noisy(Model):
+        def energy(self, x):
+            return x.sum(1) + torch.rand(len(x))
+
+    def asked() -> np.ndarray:
+        return scored(tmp_path, Noisy(SPEC, None)).scores(torch.ones(25, 2), chunk=10)["energy"]
+
+    torch.manual_seed(1)
+    first = asked()
+    torch.manual_seed(2)
+    assert (asked() == first).all()
+    assert len(np.unique(first)) == 25
+
+
+def test_a_score_that_is_not_there_is_named(tmp_path: Path):
+    with pytest.raises(ContractError, match="the score nonsense") as error:
+        scored(tmp_path, Scored(SPEC, None)).scores(torch.rand(5, 2), only=("nonsense",))
+    assert "gradient_norm" in error.value.expected
+
+
+def test_a_model_without_a_sampler_is_named(tmp_path: Path):
+    source = ModelSource(Scored(SPEC, None), plugin(tmp_path), SPEC, seed=0, device=torch.device("cpu"))
+    with pytest.raises(ContractError, match="no sampler"):
+        Scoring(source, SPEC, seed=0, device=torch.device("cpu")).samples(5, keep)
+
+
+def test_what_reduce_does_to_images_does_not_reach_those_that_are_kept(tmp_path: Path):
+    def darkened(pixels: torch.Tensor) -> dict[str, np.ndarray]:
+        pixels.zero_()
+        return {}
+
+    def images(folder: str, kept: Path) -> np.ndarray:
+        made = scoring(tmp_path / folder, lambda n: torch.rand(n, 1, 2, 2), spec=IMAGE, samples=kept)
+        return made.images(25, darkened, chunk=10)["images"]
+
+    first = images("one", tmp_path / "kept")
+    assert first.any()
+    assert (images("two", tmp_path / "kept") == first).all()

@@ -1,4 +1,4 @@
-"""Artefacts: a scoring recorded, and made again from the record to the bit, without the model."""
+"""A scoring recorded, and made again from the record to the bit, without the model."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ import torch
 
 from ebbench.contract import DataSpec, Model, score
 from ebbench.errors import ContractError
-from ebbench.running.artefacts import Recorded, Replayed
-from ebbench.running.progress import Reporter
-from ebbench.running.signals import StopRequest
+from ebbench.plugins.cards import ModelCard
+from ebbench.plugins.plugin import Plugin
+from ebbench.running.chunks import Chunks
+from ebbench.running.replay import ArraySource, Recording
+from ebbench.running.scoring import Scoring
+from ebbench.running.sources import ModelSource
 
 IMAGES = DataSpec(name="images", shape=(1, 2, 2), low=-1.0, high=1.0)
 POINTS = DataSpec(name="points", shape=(2,))
 
 
 class Scored(Model):
+    def sample(self, n: int) -> torch.Tensor:
+        return torch.rand(n, *self.data.shape) * 2 - 1
+
     def energy(self, x: torch.Tensor) -> torch.Tensor:
         return x.flatten(1).double().sum(1) / 3
 
@@ -28,32 +34,29 @@ class Scored(Model):
         return x.flatten(1).norm(dim=1)
 
 
-def made(
-    kind: Any,
+def recorded(
     folder: Path,
     spec: DataSpec,
     arrays: dict[str, np.ndarray],
     *,
-    model: Any = None,
+    model: Model | None = None,
     part: str = "",
     samples: Path | None = None,
-):
-    return kind(
-        model or Model(spec, None),
-        spec,
-        folder,
-        part=part,
-        arrays=arrays,
-        **({"where": "x.npz"} if kind is Replayed else {}),
-        seed=0,
-        device=torch.device("cpu"),
-        sampler="generator",
-        samples=samples,
-        draw=lambda n: torch.rand(n, *spec.shape) * 2 - 1,
-        plugin_folder=folder,
-        stop=StopRequest(),
-        reporter=Reporter(),
+) -> Recording:
+    """A scoring of a model that draws evenly, whose samples and scores are kept in `arrays`."""
+    plugin = Plugin("model", folder)
+    vars(plugin)["card"] = ModelCard(name="odd", title="Odd")
+    source = ModelSource(
+        model or Scored(spec, None), plugin, spec, seed=0, device=torch.device("cpu"), sampler="generator"
     )
+    chunks = Chunks(folder)
+    scoring = Scoring(source, spec, chunks, seed=0, device=torch.device("cpu"), images=samples)
+    return Recording(scoring, spec, arrays, part)
+
+
+def replayed(spec: DataSpec, arrays: dict[str, np.ndarray], part: str = "", **options: Any) -> Scoring:
+    source = ArraySource(arrays, spec, where="x.npz", part=part, **options)
+    return Scoring(source, spec, seed=0, device=torch.device("cpu"))
 
 
 def asked(scoring: Any, spec: DataSpec, chunk: int = 10) -> list[np.ndarray]:
@@ -69,8 +72,7 @@ def asked(scoring: Any, spec: DataSpec, chunk: int = 10) -> list[np.ndarray]:
 @pytest.mark.parametrize("part", ["", "digit 3"])
 def test_a_replayed_scoring_gives_the_task_the_same_to_the_bit(tmp_path: Path, spec: DataSpec, part: str):
     arrays: dict[str, np.ndarray] = {}
-    scored = Scored(spec, None)
-    recorded = asked(made(Recorded, tmp_path / "a", spec, arrays, model=scored, part=part), spec)
+    given = asked(recorded(tmp_path, spec, arrays, part=part), spec)
     prefix = f"{part}/" if part else ""
     assert set(arrays) == {
         f"{prefix}{name}"
@@ -79,8 +81,8 @@ def test_a_replayed_scoring_gives_the_task_the_same_to_the_bit(tmp_path: Path, s
     kinds = {array.dtype for name, array in arrays.items() if "samples" in name}
     assert kinds == {np.dtype(np.uint8 if spec is IMAGES else np.float32)}
     # No model is there to be asked.
-    replayed = asked(made(Replayed, tmp_path / "b", spec, arrays, part=part), spec, chunk=7)
-    for one, other in zip(recorded, replayed, strict=True):
+    again = asked(replayed(spec, arrays, part), spec, chunk=7)
+    for one, other in zip(given, again, strict=True):
         assert one.dtype == other.dtype and (one == other).all()
 
 
@@ -90,9 +92,9 @@ def test_images_are_recorded_as_they_are_kept(tmp_path: Path):
     def mean(pixels: torch.Tensor) -> dict[str, np.ndarray]:
         return {"mean": pixels.float().mean((1, 2, 3)).numpy()}
 
-    drawn = made(Recorded, tmp_path / "a", IMAGES, arrays).images(25, mean, chunk=10)
+    drawn = recorded(tmp_path, IMAGES, arrays).images(25, mean, chunk=10)
     assert (arrays["samples.samples"] == drawn["images"]).all()
-    again = made(Replayed, tmp_path / "b", IMAGES, arrays).images(25, mean, chunk=10)
+    again = replayed(IMAGES, arrays).images(25, mean, chunk=10)
     assert (again["images"] == drawn["images"]).all() and (again["mean"] == drawn["mean"]).all()
 
 
@@ -100,7 +102,7 @@ def test_images_that_an_earlier_score_kept_are_recorded_too(tmp_path: Path):
     kept = tmp_path / "kept"
     arrays: dict[str, np.ndarray] = {}
     first, second = (
-        made(Recorded, tmp_path / name, IMAGES, found, samples=kept).images(25, lambda x: {}, chunk=10)
+        recorded(tmp_path / name, IMAGES, found, samples=kept).images(25, lambda x: {}, chunk=10)
         for name, found in (("a", {}), ("b", arrays))
     )
     assert (first["images"] == second["images"]).all()
@@ -122,10 +124,44 @@ def test_images_that_an_earlier_score_kept_are_recorded_too(tmp_path: Path):
 )
 def test_arrays_that_do_not_fit_are_named(tmp_path: Path, name: str, array: Any, said: str):
     arrays: dict[str, np.ndarray] = {}
-    asked(made(Recorded, tmp_path / "a", IMAGES, arrays, model=Scored(IMAGES, None)), IMAGES)
+    asked(recorded(tmp_path, IMAGES, arrays), IMAGES)
     if array is None:
         del arrays[name]
     else:
         arrays[name] = array
     with pytest.raises(ContractError, match=said):
-        asked(made(Replayed, tmp_path / "b", IMAGES, arrays), IMAGES)
+        asked(replayed(IMAGES, arrays), IMAGES)
+
+
+def test_a_recording_that_was_stopped_goes_on_and_misses_nothing(tmp_path: Path):
+    class Stops(Scored):
+        left = 2
+
+        def sample(self, n: int) -> torch.Tensor:
+            Stops.left -= 1
+            if Stops.left < 0:
+                raise KeyboardInterrupt
+            return super().sample(n)
+
+    whole: dict[str, np.ndarray] = {}
+    recorded(tmp_path / "whole", POINTS, whole).samples(30, lambda x: {}, chunk=10)
+    with pytest.raises(KeyboardInterrupt):
+        recorded(tmp_path / "b", POINTS, {}, model=Stops(POINTS, None)).samples(30, lambda x: {}, chunk=10)
+    arrays: dict[str, np.ndarray] = {}
+    recorded(tmp_path / "b", POINTS, arrays).samples(30, lambda x: {}, chunk=10)
+    assert (arrays["samples.samples"] == whole["samples.samples"]).all()
+
+
+def test_what_the_task_does_to_samples_does_not_reach_the_record(tmp_path: Path):
+    arrays: dict[str, np.ndarray] = {}
+    recorded(tmp_path, POINTS, arrays).samples(30, lambda x: {"x": x.zero_().numpy()}, chunk=10)
+    assert len(np.unique(arrays["samples.samples"])) == 60
+
+
+def test_floats_are_taken_for_images_where_they_may_be(tmp_path: Path):
+    floats = {"samples.samples": np.linspace(-1, 1, 100, dtype=np.float32).reshape(25, 1, 2, 2)}
+    made = replayed(IMAGES, floats, floats=True).samples(25, lambda x: {"x": x.numpy()}, chunk=10)["x"]
+    assert (made == floats["samples.samples"]).all()
+    too_high = {"samples.samples": floats["samples.samples"] * 2}
+    with pytest.raises(ContractError, match=r"the samples lie in \[-2, "):
+        replayed(IMAGES, too_high, floats=True).samples(25, lambda x: {}, chunk=25)

@@ -1,0 +1,302 @@
+"""Where a scoring takes samples and scores from: a model out of a plug-in's folder, or plain functions.
+
+Whoever is asked shares this process with the task, so nothing passes as a view: examples are copied before
+they are given to a model, and what it gives is copied before it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ebbench.contract import BOUND
+from ebbench.data.pool import in_range
+from ebbench.errors import ContractError
+from ebbench.plugins import introspection
+from ebbench.plugins.guard import plugin_code
+from ebbench.running import seeds
+from ebbench.running.repeats import Repeats
+from ebbench.storage.hashing import derive_seed
+
+if TYPE_CHECKING:
+    from ebbench.contract import DataSpec, Model
+    from ebbench.plugins.loader import Plugin
+
+# Values may leave the data's range by this share of it: a float32 rounding, no more.
+RANGE_TOLERANCE = 1e-5
+
+DIVERGED = "look at the curves: the training may have diverged"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One chunk of samples: float32 (count, *spec.shape), finite, in range, of nobody else's memory."""
+
+    values: Tensor
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Samples, in draws that have names, and scores, in questions that are numbered from 0."""
+
+    def expect(self, draw: str, n: int) -> None:
+        """`n` samples will be asked for. Raises ContractError where they cannot be had."""
+        ...
+
+    def draw(self, draw: str, number: int, count: int) -> Drawn:
+        """Chunk `number` of a draw. Raises ContractError for samples that do not fit."""
+        ...
+
+    def scored_by(self, question: int, name: str) -> bool:
+        """Whether a question is answered by the score `name`."""
+        ...
+
+    def answers(self, question: int, n: int, only: Collection[str] | None) -> list[str]:
+        """The names of the scores that `n` examples will have: all that there are, or those of `only`."""
+        ...
+
+    def score(self, question: int, begin: int, x: Tensor, names: Collection[str]) -> dict[str, np.ndarray]:
+        """The scores of the examples `x`, which begin at number `begin` of the question's: float64 (k,).
+
+        Lower is more typical: a bound of the log-likelihood comes with its sign turned. Raises ContractError
+        for scores that are not one finite number an example.
+        """
+        ...
+
+
+class ModelSource:
+    """Draws from a trained model, and its scores. `place` is where the traceback of a crash is kept."""
+
+    def __init__(
+        self,
+        model: Model,
+        plugin: Plugin,
+        spec: DataSpec,
+        *,
+        seed: int,
+        device: torch.device,
+        sampler: str = "",
+        knobs: Mapping[str, Any] | None = None,
+        place: Path | None = None,
+    ) -> None:
+        self._model, self._plugin, self._spec = model, plugin, spec
+        self._seed, self._device, self._place = seed, device, place
+        self._sampler, self._knobs = sampler, dict(knobs or {})
+        self._scores = introspection.scores(type(model))
+        self._repeats = Repeats()
+
+    def expect(self, draw: str, n: int) -> None:
+        """Raises ContractError where the model is scored by no sampler."""
+        if not self._sampler:
+            raise ContractError(
+                "the task asks for samples of a model that has no sampler",
+                where=self._plugin.folder.name,
+                expected="a method sample(self, n) or one marked @sampler(name)",
+            )
+
+    def draw(self, draw: str, number: int, count: int) -> Drawn:
+        """A chunk, drawn under a seed of its own."""
+        where = f"sampler '{self._sampler}' of {self._plugin.folder.name}"
+        method = introspection.samplers(type(self._model))[self._sampler]
+        seeds.seed_everything(derive_seed(self._seed, "sample", self._sampler, draw, number))
+        self._model.diagnostics = {}
+        with plugin_code(self._plugin, self._place, method.__name__):
+            made = method(self._model, count, **self._knobs)
+            told = {str(name): float(value) for name, value in self._model.diagnostics.items()}
+        if not np.isfinite(list(told.values())).all():
+            raise ContractError(
+                f"a diagnostic of the draws is not finite: {told}", where=where, expected="finite numbers"
+            )
+        if not isinstance(made, Tensor) or not made.is_floating_point():
+            raise ContractError(
+                f"the samples are a {_kind(made)}",
+                where=where,
+                expected=f"a floating-point tensor {(count, *self._spec.shape)}",
+            )
+        values = checked_samples(made, self._spec, count, self._device, where)
+        self._repeats.check(draw, number, values, where)
+        return Drawn(values, told)
+
+    def scored_by(self, question: int, name: str) -> bool:
+        """Whether the model has the score `name`."""
+        return name in self._scores
+
+    def answers(self, question: int, n: int, only: Collection[str] | None) -> list[str]:
+        """The scores of the model."""
+        return _chosen(self._scores, only, self._plugin.folder.name)
+
+    def score(self, question: int, begin: int, x: Tensor, names: Collection[str]) -> dict[str, np.ndarray]:
+        """The model's scores, each of a copy of `x`, under a seed that the chunk and the score settle."""
+        found = {}
+        for name in names:
+            method = self._scores[name]
+            # A score that draws must give the same whether the model was trained just now or long ago.
+            seeds.seed_everything(derive_seed(self._seed, "score", name, question, begin))
+            with plugin_code(self._plugin, self._place, method.__name__):
+                values = method(self._model, given(x, self._device))
+            where = f"score '{name}' of {self._plugin.folder.name}"
+            if not isinstance(values, Tensor) or not values.is_floating_point():
+                raise ContractError(
+                    f"the scores are a {_kind(values)}", where=where, expected=_expected_scores(len(x))
+                )
+            found[name] = checked_scores(values, name, len(x), where)
+        return found
+
+
+class CallableSource:
+    """Samples and scores by functions of the user's own; what they raise is the user's to see.
+
+    `sample` takes a number n and gives (n, *spec.shape), and each of `scores` takes float32
+    (n, *spec.shape) and gives (n,); as tensors or arrays, of floats, or for images of bytes too.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        *,
+        seed: int,
+        device: torch.device,
+        sample: Callable[[int], Any] | None = None,
+        scores: Mapping[str, Callable[[Tensor], Any]] | None = None,
+    ) -> None:
+        self._spec, self._seed, self._device = spec, seed, device
+        self._sample, self._scores = sample, dict(scores or {})
+        self._repeats = Repeats()
+
+    def expect(self, draw: str, n: int) -> None:
+        """Raises ContractError where there is no function for samples."""
+        if self._sample is None:
+            raise ContractError(
+                "the task asks for samples", where="samples", expected="a function n -> samples, or an array"
+            )
+
+    def draw(self, draw: str, number: int, count: int) -> Drawn:
+        """A chunk, drawn under a seed of its own."""
+        assert self._sample is not None, "expect() comes first"
+        seeds.seed_everything(derive_seed(self._seed, "sample", draw, number))
+        made = as_tensor(self._sample(count), f"samples({count})")
+        values = checked_samples(made, self._spec, count, self._device, f"samples({count})")
+        self._repeats.check(draw, number, values, "samples")
+        return Drawn(values)
+
+    def scored_by(self, question: int, name: str) -> bool:
+        """Whether there is a function for the score `name`."""
+        return name in self._scores
+
+    def answers(self, question: int, n: int, only: Collection[str] | None) -> list[str]:
+        """The scores that there is a function for."""
+        return _chosen(self._scores, only, "energy, log_likelihood_bound")
+
+    def score(self, question: int, begin: int, x: Tensor, names: Collection[str]) -> dict[str, np.ndarray]:
+        """What the functions give, each of a copy of `x`."""
+        found = {}
+        for name in names:
+            seeds.seed_everything(derive_seed(self._seed, "score", name, question, begin))
+            values = as_tensor(self._scores[name](given(x, self._device)), f"the score '{name}'")
+            found[name] = checked_scores(values, name, len(x), f"the score '{name}'")
+        return found
+
+
+def given(x: Tensor, device: torch.device) -> Tensor:
+    """A copy of the task's examples, which a model may write into."""
+    return x.detach().to(device, copy=True)
+
+
+def as_tensor(values: Any, where: str) -> Tensor:
+    """Numbers that a user gave, an array or a tensor, as a tensor. Raises ContractError for what is none."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fui":
+        values = torch.from_numpy(values.astype(values.dtype.newbyteorder("="), order="C", copy=True))
+    if not isinstance(values, Tensor) or not (values.is_floating_point() or values.dtype == torch.uint8):
+        raise ContractError(
+            f"'{where}' is a {_kind(values)}", where=where, expected="a NumPy array or a tensor, of floats"
+        )
+    return values
+
+
+def checked_samples(made: Tensor, spec: DataSpec, count: int, device: torch.device, where: str) -> Tensor:
+    """A copy of samples, float32 on `device`; bytes of images are brought to the data's range.
+
+    Raises ContractError for another shape than (count, *spec.shape), NaN, and values out of the range.
+    """
+    shape = (count, *spec.shape)
+    if tuple(made.shape) != shape:
+        raise ContractError(
+            f"the samples have shape {tuple(made.shape)}",
+            where=where,
+            expected=str(shape),
+            fix="channels come first" if sorted(made.shape) == sorted(shape) else "",
+        )
+    if made.dtype == torch.uint8:
+        if spec.low is None or spec.high is None:
+            raise ContractError("the samples are bytes", where=where, expected="floats")
+        return in_range(made.detach().to(device), spec)
+    drawn = made.detach().to(device, torch.float32, copy=True)
+    low, high = (float(v) for v in drawn.aminmax()) if drawn.numel() else (0.0, 0.0)
+    if not np.isfinite([low, high]).all():
+        raise ContractError(
+            "the samples hold NaN or infinite values",
+            where=where,
+            expected="finite values",
+            fix=f"{DIVERGED}, or a chain left the finite numbers",
+        )
+    least = -np.inf if spec.low is None else spec.low
+    most = np.inf if spec.high is None else spec.high
+    slack = RANGE_TOLERANCE * (most - least) if np.isfinite(most - least) else 0.0
+    if low < least - slack or high > most + slack:
+        raise ContractError(
+            f"the samples lie in [{low:.6g}, {high:.6g}]",
+            where=where,
+            expected=f"the data's range [{least:g}, {most:g}]",
+            fix="end the generator with a tanh, or scale and clamp what it gives",
+        )
+    return drawn.clamp_(spec.low, spec.high) if slack else drawn
+
+
+def checked_scores(values: Tensor, name: str, n: int, where: str) -> np.ndarray:
+    """The scores called `name`, float64 (n,), lower is more typical.
+
+    Raises ContractError for what is not one finite number an example.
+    """
+    if tuple(values.shape) != (n,):
+        raise ContractError(
+            f"the scores have shape {tuple(values.shape)}", where=where, expected=_expected_scores(n)
+        )
+    scores: np.ndarray = values.detach().to("cpu", torch.float64, copy=True).numpy()
+    if not np.isfinite(scores).all():
+        bad = int((~np.isfinite(scores)).sum())
+        raise ContractError(
+            f"{bad} of {n} scores are NaN or infinite",
+            where=where,
+            expected=_expected_scores(n),
+            fix=DIVERGED,
+        )
+    return -scores if name == BOUND else scores
+
+
+def _chosen(known: Collection[str], only: Collection[str] | None, where: str) -> list[str]:
+    """Of the scores that are known, those that are wanted. Raises ContractError where one is not there."""
+    wanted = list(known) if only is None else [name for name in known if name in only]
+    missing = sorted(set(only or ()) - set(wanted))
+    if missing or not wanted:
+        raise ContractError(
+            f"the task asks for {'the score ' + ', '.join(missing) if missing else 'scores'}",
+            where=where,
+            expected=f"one of {', '.join(known)}" if known else "a score: there is none",
+        )
+    return wanted
+
+
+def _expected_scores(n: int) -> str:
+    return f"a floating-point tensor ({n},), one finite number an example"
+
+
+def _kind(values: Any) -> str:
+    if isinstance(values, Tensor | np.ndarray):
+        return f"{values.dtype} {'tensor' if isinstance(values, Tensor) else type(values).__name__}"
+    return type(values).__name__
