@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from typing import Annotated
 
@@ -70,6 +72,7 @@ app.add_typer(data_app, name="data", help="Find, fetch, import and verify data s
 
 def main() -> None:
     """Run the command line; a user's mistake ends in a message and exit code 2, not in a traceback."""
+    _open_streams()
     try:
         app()
     except EbbenchError as error:
@@ -78,6 +81,18 @@ def main() -> None:
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.exit_code)
+
+
+def _open_streams() -> None:
+    """Standard streams that take whatever is written to them.
+
+    A stream that was closed by the caller leads nowhere. What a terminal has no character for is replaced.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":
