@@ -71,7 +71,8 @@ def stop_on_signals(seconds: float | None = None) -> Iterator[StopRequest]:
         request.signal = signal.Signals(number)
         if again or not request.safe_points:
             raise request.stopped("at once, what was saved before is kept")
-        print("stopping after this step ... (again to stop at once)", file=sys.stderr, flush=True)
+        why = "the time limit is over: " if number == signal.SIGALRM else ""
+        print(f"{why}stopping after this step ... (again to stop at once)", file=sys.stderr, flush=True)
 
     # The alarm comes as a signal too: it reaches a run that waits for a lock or sleeps in a plug-in's code.
     watched = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGALRM] if seconds is not None else [])
