@@ -22,25 +22,12 @@ def test(
     from pathlib import Path
 
     from ebbench.conformance import suite
-    from ebbench.conformance.shapes import Shapes, shapes_for
-    from ebbench.errors import PluginError
     from ebbench.plugins import loader
 
     is_task = (Path(path) / "task.py").is_file() or (path in loader.names("task"))
     plugin = loader.load("task" if is_task else "model", path)
-    shapes = Shapes()
-    if plugin.kind == "model":
-        try:
-            loaded = plugin.cls is not None
-        except PluginError:
-            # The suite says it as its first failure.
-            loaded = False
-        if loaded:
-            shapes = shapes_for(plugin, task)
-    for name, reason in shapes.left_out.items():
-        typer.echo(f"skip  {name}: {reason}")
     failed = 0
-    for report in suite.check(plugin, shapes.specs, shapes.needs):
+    for report in suite.check(plugin, task=task):
         failed += not report.passed
         mark = "note" if report.remark else "ok  " if report.passed else "FAIL"
         typer.echo(f"{mark}  {report.name}: {report.text}")

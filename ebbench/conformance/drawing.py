@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,9 +17,8 @@ from ebbench.errors import ContractError
 from ebbench.plugins import introspection, loader
 from ebbench.plugins.guard import plugin_code
 from ebbench.running import seeds
-from ebbench.running.progress import Reporter
-from ebbench.running.scoring import Scoring
-from ebbench.running.signals import StopRequest
+from ebbench.running.sources import checked_samples
+from ebbench.storage.hashing import derive_seed
 
 # A chain of a few steps says as much of shape, range and seed as one of a thousand.
 STEPS = 4
@@ -37,31 +36,37 @@ def samples(
     name: str,
     method: Callable[..., Tensor],
     watch: Watch,
-    place: Path,
 ) -> str:
     """Check one sampler: shape and range, the same samples for the same seed, others for another.
 
-    `place` is a folder for its chunks. Raises ContractError and PluginCrash.
+    Raises ContractError and PluginCrash.
     """
     where = f"{plugin.folder.name}/model.py, {method.__name__}()"
     short = {"steps": STEPS} if "steps" in introspection.knobs(method) else {}
     drawn, after = [], []
-    for attempt, seed in enumerate((0, 0, 1)):
-        scoring = Scoring(
-            model,
-            data_spec,
-            place / f"{name}{attempt}",
-            seed=seed,
-            device=torch.device("cpu"),
-            sampler=name,
-            draw=lambda n: method(model, n, **short),
-            plugin_folder=plugin.folder,
-            stop=StopRequest(),
-            reporter=Reporter(),
-        )
-        with watch.over(method.__name__) as seen:
-            # 7 in chunks of 4: a whole chunk and a part of one.
-            drawn.append(scoring.samples(7, lambda x: {"x": x.numpy()}, chunk=4)["x"])
+    for seed in (0, 0, 1):
+        parts = []
+        # A whole chunk and a part of one.
+        for number, count in enumerate((4, 3)):
+            seeds.seed_everything(derive_seed(seed, "sample", number))
+            model.diagnostics = {}
+            with watch.over(method.__name__) as seen:
+                made = method(model, count, **short)
+                told = {str(key): float(value) for key, value in model.diagnostics.items()}
+            if not all(math.isfinite(value) for value in told.values()):
+                raise ContractError(
+                    f"a diagnostic of sampler '{name}' is not finite: {told}",
+                    where=where,
+                    expected="finite numbers in self.diagnostics",
+                )
+            if not isinstance(made, Tensor) or not made.is_floating_point():
+                raise ContractError(
+                    f"sampler '{name}' gave {_kind(made)}",
+                    where=where,
+                    expected=f"a floating-point tensor {(count, *data_spec.shape)}",
+                )
+            parts.append(checked_samples(made, data_spec, count, torch.device("cpu"), where))
+        drawn.append(torch.cat(parts))
         after.append(randomness.states())
     randomness.check_left_alone(f"sampler '{name}'", after[1:], seen.last.get("seed", where))
     first, again, other = drawn
@@ -79,7 +84,7 @@ def samples(
             expected="draws from the global random states, which the engine seeds",
             fix="draw the latents or the noise at each call, without a generator of one seed",
         )
-    return f"{first.shape}, in [{first.min():.3g}, {first.max():.3g}], repeatable"
+    return f"{tuple(first.shape)}, in [{first.min():.3g}, {first.max():.3g}], repeatable"
 
 
 def scores(
@@ -133,6 +138,10 @@ def scores(
     return f"in [{values.min():.3g}, {values.max():.3g}]"
 
 
+def _kind(values: object) -> str:
+    return f"a {values.dtype} tensor" if isinstance(values, Tensor) else f"a {type(values).__name__}"
+
+
 def _sum(x: Tensor) -> float:
     return float(x.double().sum())
 
@@ -140,8 +149,7 @@ def _sum(x: Tensor) -> float:
 def _checked(name: str, values: object, where: str) -> Tensor:
     expected = f"a floating-point tensor ({EXAMPLES},), one finite number an example"
     if not isinstance(values, Tensor) or not values.is_floating_point():
-        found = f"a {values.dtype} tensor" if isinstance(values, Tensor) else f"a {type(values).__name__}"
-        raise ContractError(f"score '{name}' gave {found}", where=where, expected=expected)
+        raise ContractError(f"score '{name}' gave {_kind(values)}", where=where, expected=expected)
     if tuple(values.shape) != (EXAMPLES,):
         raise ContractError(
             f"score '{name}' gave the shape {tuple(values.shape)}", where=where, expected=expected

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 
-from ebbench import contract
 from ebbench.conformance import beside, declarations, tasktrials, trials
 from ebbench.conformance.limit import LIMIT
 from ebbench.conformance.reports import Report, reported
+from ebbench.conformance.shapes import Shapes, shapes_for
 from ebbench.plugins import loader
 
 
 def check(
-    plugin: loader.Plugin,
-    data_specs: Mapping[str, contract.DataSpec],
-    needs: Mapping[str, str] | None = None,
-    *,
-    limit: float = LIMIT,
+    plugin: loader.Plugin, shapes: Shapes | None = None, *, task: str = "", limit: float = LIMIT
 ) -> Iterator[Report]:
     """Run every check on a plug-in, one report each; the first failure of a load ends the suite.
 
-    `data_specs` are the shapes to try a model on, and `needs` what is asked of it there, by task name:
-    its samplers, which may be long chains, are tried where that is a sample, if it is so anywhere. A check
-    that takes longer than `limit` seconds has failed.
+    A model is tried on `shapes`; where none are given, on those of the tasks that are here, or of `task`
+    alone. Its samplers, which may be long chains, are tried where the task asks for a sample, if one does so.
+    A check that takes longer than `limit` seconds has failed. Raises PluginError for a `task` that does not
+    load.
     """
     of_kind = [declarations.config, declarations.capabilities] if plugin.kind == "model" else []
     of_kind += [declarations.task] if plugin.kind == "task" else []
@@ -39,7 +36,10 @@ def check(
         if not report.passed and function in (declarations.card, declarations.imports):
             return
     if plugin.kind == "model":
-        yield from _tried(plugin, data_specs, needs or {}, limit)
+        shapes = shapes_for(plugin, task) if shapes is None else shapes
+        for name, reason in shapes.left_out.items():
+            yield Report(f"task {name}", True, f"left out: {reason}", remark=True)
+        yield from _tried(plugin, shapes, limit)
     else:
         yield from tasktrials.tried(plugin, limit)
     report = reported(plugin, "files", partial(beside.uncovered, plugin), limit)
@@ -47,18 +47,15 @@ def check(
         yield Report(report.name, report.passed, report.text, remark=report.passed)
 
 
-def _tried(
-    plugin: loader.Plugin,
-    data_specs: Mapping[str, contract.DataSpec],
-    needs: Mapping[str, str],
-    limit: float,
-) -> Iterator[Report]:
-    budgets = {name: trials.budget_for(plugin, name) for name in data_specs if _base_has_budget(plugin, name)}
+def _tried(plugin: loader.Plugin, shapes: Shapes, limit: float) -> Iterator[Report]:
+    budgets = {
+        name: trials.budget_for(plugin, name) for name in shapes.specs if _base_has_budget(plugin, name)
+    }
     tried = {name: budget for name, budget in budgets.items() if budget is not None}
-    sampled = {name for name in tried if needs.get(name, "sample") == "sample"}
+    sampled = {name for name in tried if shapes.needs.get(name, "sample") == "sample"}
     for name, budget in tried.items():
         samples = name in sampled or not sampled
-        yield from trials.tried(plugin, name, data_specs[name], budget, samples=samples, limit=limit)
+        yield from trials.tried(plugin, name, shapes.specs[name], budget, samples=samples, limit=limit)
     if not tried:
         text = "on no task: the card has no budget for any that is here and that the model can do"
         yield Report("tried", True, text, remark=True)

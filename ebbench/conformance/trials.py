@@ -82,7 +82,7 @@ def tried(
             module.eval()
         for name, method in introspection.samplers(plugin.cls).items() if samples else ():
             draw = partial(drawing.samples, plugin, trial.trained, data_spec, name, method, trial.watch)
-            yield reported(plugin, f"sampler {name}", partial(draw, Path(folder)), limit)
+            yield reported(plugin, f"sampler {name}", draw, limit)
         for name, method in introspection.scores(plugin.cls).items():
             ask = partial(drawing.scores, plugin, trial.trained, trial.data, name, method, trial.watch)
             yield reported(plugin, f"score {name}", ask, limit)

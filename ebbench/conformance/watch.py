@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ebbench.errors import ContractError
+from ebbench.errors import ContractError, PluginCrash
 from ebbench.plugins import loader
 from ebbench.plugins.guard import plugin_code
 
@@ -111,27 +111,41 @@ class Watch:
         seen, said, seeds = Seen(), _Listener(), _SeedCalls()
         looks: dict[str, Look] = {shared.name: shared.get for shared in _SHARED}
         looks |= {"seed": seeds.count, STDOUT: said.count, FOLDER: self._folder_time, **(also or {})}
-        before = {shared.name: shared.get() for shared in _SHARED}
-        with plugin_code(self._plugin, None, method):
-            try:
-                with contextlib.redirect_stdout(said), seeds.counted(), _traced(self._plugin, looks, seen):
+        before = after = {shared.name: shared.get() for shared in _SHARED}
+        crash: PluginCrash | None = None
+        try:
+            with (
+                plugin_code(self._plugin, None, method),
+                contextlib.redirect_stdout(said),
+                seeds.counted(),
+                _traced(self._plugin, looks, seen),
+            ):
+                try:
                     yield seen
-            finally:
-                after = {shared.name: shared.get() for shared in _SHARED}
-                changed = [shared for shared in _SHARED if after[shared.name] != before[shared.name]]
-                for shared in changed:
-                    shared.put(before[shared.name])
-                self.wrote_at = seen.last.get(FOLDER, self.wrote_at)
-                if said.text and not self.printed:
-                    self.printed, self.printed_at = said.text, seen.first.get(STDOUT, method)
+                finally:
+                    # Before the guard puts back what it can.
+                    after = {shared.name: shared.get() for shared in _SHARED}
+        except PluginCrash as error:
+            crash = error
+        finally:
+            changed = [shared for shared in _SHARED if after[shared.name] != before[shared.name]]
             for shared in changed:
-                raise ContractError(
-                    f"{method}() changes {shared.name}, which the whole process shares: "
-                    f"{before[shared.name]} before, {after[shared.name]} after",
-                    where=seen.last.get(shared.name, f"{self._plugin.folder.name}, {method}()"),
-                    expected="what is shared is left as it was",
-                    fix="take the line out, or put the old value back before the method ends",
-                )
+                shared.put(before[shared.name])
+            self.wrote_at = seen.last.get(FOLDER, self.wrote_at)
+            if said.text and not self.printed:
+                self.printed, self.printed_at = said.text, seen.first.get(STDOUT, method)
+        for shared in changed:
+            # A crash after that may be of its making.
+            then = f"; then: {crash.what}" if crash else ""
+            raise ContractError(
+                f"{method}() changes {shared.name}, which the whole process shares: "
+                f"{before[shared.name]} before, {after[shared.name]} after{then}",
+                where=seen.last.get(shared.name, f"{self._plugin.folder.name}, {method}()"),
+                expected="what is shared is left as it was",
+                fix="take the line out, or put the old value back before the method ends",
+            ) from crash
+        if crash is not None:
+            raise crash
 
     def said(self) -> str:
         """The remark on what was printed."""

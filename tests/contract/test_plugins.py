@@ -9,10 +9,11 @@ import pytest
 
 import toys
 from ebbench.conformance import suite
+from ebbench.conformance.shapes import Shapes
 from ebbench.contract import DataSpec
 from ebbench.plugins import budgets, loader
 
-SPEC = {"dots": DataSpec(name="dots", shape=(2,), low=0.0, high=1.0)}
+DOTS = DataSpec(name="dots", shape=(2,), low=0.0, high=1.0)
 
 
 @pytest.mark.parametrize("name", loader.names("model"))
@@ -40,13 +41,16 @@ def test_built_in_tasks(cli, name: str):
 @pytest.mark.parametrize("name", ["meg", "wgan-gp"])
 def test_the_gans_fit_vectors_of_another_size(name: str):
     # A linear output layer is not held to a range, so they are checked without one.
-    reports = list(suite.check(loader.load("model", name), {"stackedmnist": DataSpec(name="x", shape=(5,))}))
+    vectors = Shapes({"stackedmnist": DataSpec(name="x", shape=(5,))})
+    reports = list(suite.check(loader.load("model", name), vectors))
     assert all(report.passed for report in reports), [r for r in reports if not r.passed]
 
 
 def failures(folder: Path) -> str:
     plugin = loader.load("model", str(folder))
-    return "\n".join(f"{r.name}: {r.text}" for r in suite.check(plugin, SPEC) if not r.passed)
+    return "\n".join(
+        f"{r.name}: {r.text}" for r in suite.check(plugin, Shapes({"dots": DOTS})) if not r.passed
+    )
 
 
 def test_the_toys_pass_but_for_their_docs(tmp_path: Path):
@@ -58,8 +62,8 @@ def test_samplers_are_tried_where_a_task_asks_for_them_and_scores_everywhere(tmp
     plugin = loader.load("model", str(toys.write_model(tmp_path, able)))
 
     def tried(**needs: str) -> list[str]:
-        specs = {name: SPEC["dots"] for name in needs}
-        names = [report.name for report in suite.check(plugin, specs, needs)]
+        shapes = Shapes({name: DOTS for name in needs}, needs)
+        names = [report.name for report in suite.check(plugin, shapes)]
         return [name for name in names if name.startswith(("trains", "sampler", "score"))]
 
     samplers = ["sampler generator", "sampler shifted"]

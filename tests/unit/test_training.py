@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ebbench.conformance.trials import NoiseData
+from ebbench.conformance.noise import NoiseData
 from ebbench.contract import DataSpec, Model
 from ebbench.data.pool import Pool
 from ebbench.errors import ContractError, Diverged, Stopped
