@@ -11,10 +11,10 @@
     +-- StorageError             a file that cannot be read or written (permissions, full disk)
     +-- ResultError              a result file that does not fit its schema
     +-- BundleError              a submitted bundle that is refused
-    Stopped                      SIGINT or SIGTERM was obeyed: state is saved, the same command goes on
+    Stopped                      a signal or a time limit was obeyed: state is saved, the same command goes on
 
 An error says what is wrong, where, what was expected, and what to do next. `Stopped` is no
-EbbenchError: nobody made a mistake, and its exit code is the signal's (130 or 143).
+EbbenchError: nobody made a mistake. Its exit code is the signal's (130 or 143), or 124 for a time limit.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ class BundleError(EbbenchError):
 
 
 class Stopped(Exception):
-    """SIGINT or SIGTERM was obeyed; the state is saved and the same command goes on from it.
+    """A signal or a time limit was obeyed; the state is saved and the same command goes on from it.
 
-    `exit_code` is 128 + the signal's number, as a shell reports it.
+    `exit_code` is 128 + the signal's number, as a shell reports it, or 124 for a time limit.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:
