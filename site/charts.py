@@ -1,155 +1,195 @@
-"""Charts as SVG that takes its colours from the page: dark mode, print and a phone need no second drawing."""
+"""The charts: rows and curves as SVG. Colours are classes of site.css."""
 
 from __future__ import annotations
 
-import io
-import math
-import re
 import textwrap
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any, Literal
 
-import matplotlib
-from markupsafe import Markup, escape
-from matplotlib.figure import Figure
+from ebbench.site import svg
+from markupsafe import Markup
 
 from ebbench.board import labels
 from ebbench.board.row import Row
 from ebbench.contract import Metric
-from ebbench.record.schema import Result
+from ebbench.record.resultfiles import Problem
+from ebbench.record.schema import Curves, Result
 
-# Stand-ins that no chart uses by chance; they become the page's own colours.
-INK, RULE, MUTED, ACCENT, WARM = "#010203", "#010204", "#010205", "#010206", "#010207"
-_VARIABLES = {INK: "--ink", RULE: "--rule", MUTED: "--muted", ACCENT: "--accent", WARM: "--warm"}
-# Told apart by those who see no red or green, and on white and on black (Okabe and Ito's, less black).
-LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#999999")
-
-# Of a line of a name beside a chart, in characters: more would leave the chart too little.
-LONGEST_NAME = 36
+WIDTH = 520.0
+# The height of a row beside a chart, of one line of its name and of a line of a legend.
+ROW, NAME_LINE, KEY_LINE = 19.0, 11.0, 11.0
+# Of a line of a name, in characters: more would leave the chart too little.
+LONGEST_NAME, LONGEST_KEY = 36, 26
+# A character's width: of most letters of most fonts less.
+LETTER = 5.4
+# Lines of different colours; site.css has as many.
+COLOURS = 8
 # Beyond this factor between the greatest and the least value a linear axis shows one of them.
 DECADES = 50.0
+# Ticks of an upright axis.
+HEIGHTS = 5
+# Points of a line; more are closer than a pixel.
+MOST_POINTS = 160
 
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "ebbench",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": RULE,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "legend.frameon": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": RULE,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
+# What a chart shows of an upright axis: nothing, the grid alone, or the numbers too.
+Shows = Literal["nothing", "grid", "numbers"]
 
 
-def intervals(rows: Sequence[Row], metric: Metric, label: str, key: str) -> Markup:
+@dataclass(frozen=True)
+class Chart:
+    """A chart of a page: its title, what its marks mean, and how it is drawn; None where there is nothing."""
+
+    title: str
+    said: str
+    draw: Callable[[], Markup | None]
+
+
+Charts = Iterable[Chart]
+
+
+def drawn(charts: Charts, page: str) -> tuple[list[tuple[str, str, Markup]], list[Problem]]:
+    """The charts of a page as title, legend and SVG, and those that could not be drawn."""
+    made, problems = [], []
+    for chart in charts:
+        try:
+            if picture := chart.draw():
+                made.append((chart.title, chart.said, picture))
+        # What it is drawn from stands in results, and those come from anyone: the page stands without it.
+        except Exception as error:
+            reason = f"the chart '{chart.title}' cannot be drawn: {type(error).__name__}: {error}"
+            problems.append(Problem(Path(page), reason))
+    return made, problems
+
+
+def intervals(rows: Sequence[Row], metric: Metric, title: str) -> Markup:
     """A line a row: each seed, the mean and its interval; what was published; controls muted."""
     shown = [row for row in rows if metric.name in row.metrics]
-    with matplotlib.rc_context(_STYLE):
-        names = [textwrap.fill(called(row), LONGEST_NAME) for row in reversed(shown)]
-        # In rows of a name of one line.
-        heights = [1 + 0.6 * name.count("\n") for name in names]
-        places = [end - (height + 1) / 2 for end, height in zip(accumulate(heights), heights, strict=True)]
-        figure = Figure(figsize=(7.2, height := 0.26 * sum(heights) + 0.9))
-        # Margins by hand: a layout that measures the text takes as long as the drawing.
-        left = 0.03 + 0.0112 * max(len(line) for name in names for line in name.split("\n"))
-        figure.subplots_adjust(left=left, right=0.98, top=1 - 0.1 / height, bottom=0.55 / height)
-        axes = figure.subplots()
-        for at, row in zip(places, reversed(shown), strict=True):
-            cell = row.metrics[metric.name]
-            colour = MUTED if row.kind == "control" else ACCENT
-            values = [value for value in cell.values if value is not None]
-            axes.plot(values, [at] * len(values), "o", color=colour, markersize=2.5, alpha=0.5)
-            low, high = cell.interval.low, cell.interval.high
-            if low is not None and high is not None:
-                axes.plot([low, high], [at, at], "-", color=colour, linewidth=1.4)
-            axes.plot([cell.interval.mean], [at], "|", color=colour, markersize=9, markeredgewidth=2)
-            if metric.name in row.published:
-                axes.plot([row.published[metric.name].value], [at], "x", color=WARM, markersize=5)
-        axes.set_yticks(places, names)
-        axes.set_ylim(-0.7, sum(heights) - 0.3)
-        values = [v for row in shown for v in row.metrics[metric.name].values if v is not None]
-        if min(values) > 0 and spans_decades(metric, values):
-            axes.set_xscale("log")
-        arrow = {"lower": "  (lower is better)", "higher": "  (higher is better)"}.get(metric.better, "")
-        axes.set_xlabel(f"{metric.name}{f', {metric.unit}' if metric.unit else ''}{arrow}")
-        axes.grid(axis="x", linewidth=0.5)
-        axes.tick_params(length=0)
-        return _inline(figure, key, label)
+    names = [textwrap.wrap(called(row), LONGEST_NAME) or [""] for row in shown]
+    heights = [ROW + NAME_LINE * (len(name) - 1) for name in names]
+    left = 14 + LETTER * max(len(line) for name in names for line in name)
+    bottom = sum(heights) + 4
+    x = svg.Axis.around(_seen(shown, metric), left, WIDTH - 14, log=_by_logarithm(shown, metric))
+    arrow = {"lower": " (lower is better)", "higher": " (higher is better)"}.get(metric.better, "")
+    unit = f", {metric.unit}" if metric.unit and metric.unit != metric.name else ""
+    parts = [_frame(x, svg.Axis(0, 1, bottom, 2), f"{metric.name}{unit}{arrow}", y_shows="nothing")]
+    for end, height, name, row in zip(accumulate(heights), heights, names, shown, strict=True):
+        middle = end - height / 2 + 2
+        for i, words in enumerate(name):
+            parts.append(svg.text(left - 6, middle + NAME_LINE * (i - (len(name) - 1) / 2), words, "at-end"))
+        parts.append(_interval(row, metric, x, middle))
+    described = "; ".join(
+        f"{called(row)} {labels.spelled(cell.interval.mean, cell.interval.half_width)}"
+        for row in shown
+        for cell in [row.metrics[metric.name]]
+    )
+    return svg.drawing(WIDTH, bottom + 34, title, described, *parts)
 
 
-def along(
-    named: Mapping[str, Sequence[Result]], series: str, label: str, key: str, y: str = ""
-) -> Markup | None:
-    """One series along training, against steps and against seconds: a colour a name, a line a seed."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 2.4))
-        right = 0.76 if len(named) > 1 else 0.98
-        figure.subplots_adjust(left=0.1, right=right, top=0.96, bottom=0.2, wspace=0.08)
-        drawn = False
-        for panel, by in zip(figure.subplots(1, 2, sharey=True), ("step", "seconds"), strict=True):
-            for colour, (name, results) in zip(LINES * 9, named.items(), strict=False):
-                for i, result in enumerate(results):
-                    training = result.training
-                    curves = (
-                        training.evaluations if series in training.evaluations.series else training.curves
-                    )
-                    if series not in curves.series:
-                        continue
-                    values = [math.nan if v is None else v for v in curves.series[series]]
-                    at = getattr(curves, by)
-                    panel.plot(
-                        *_thinned(at, values), color=colour, linewidth=0.9, label=name if i == 0 else None
-                    )
-                    drawn = True
-            panel.set_xlabel({"step": "steps", "seconds": "seconds"}[by])
-            panel.grid(linewidth=0.5)
-            panel.tick_params(length=0)
-        figure.axes[0].set_ylabel(y or series)
-        if len(named) > 1:
-            figure.axes[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-        return _inline(figure, key, label) if drawn else None
+def _seen(rows: Sequence[Row], metric: Metric) -> list[float]:
+    """Every value of a metric that its chart shows."""
+    values: list[float] = []
+    for row in rows:
+        cell = row.metrics[metric.name]
+        bounds = [cell.interval.mean, cell.interval.low, cell.interval.high]
+        values += [value for value in [*cell.values, *bounds] if value is not None]
+        if metric.name in row.published:
+            values.append(row.published[metric.name].value)
+    return values
 
 
-def precision_recall(named: Mapping[str, Mapping[str, Any]], label: str, key: str) -> Markup:
+def _by_logarithm(rows: Sequence[Row], metric: Metric) -> bool:
+    scored = [v for row in rows for v in row.metrics[metric.name].values if v is not None]
+    return min(_seen(rows, metric)) > 0 and spans_decades(metric, scored)
+
+
+def _interval(row: Row, metric: Metric, x: svg.Axis, y: float) -> Markup:
+    cell = row.metrics[metric.name]
+    low, high, mean = cell.interval.low, cell.interval.high, x.at(cell.interval.mean)
+    parts = [
+        svg.element("circle", cx=x.at(value), cy=y, r=1.6, class_="seed")
+        for value in cell.values
+        if value is not None
+    ]
+    if low is not None and high is not None:
+        parts.append(svg.line(x.at(low), y, x.at(high), y, "interval"))
+    parts.append(svg.line(mean, y - 4.5, mean, y + 4.5, "mean"))
+    if metric.name in row.published:
+        at = x.at(row.published[metric.name].value)
+        parts += [svg.line(at - 3, y + end, at + 3, y - end, "published") for end in (-3, 3)]
+    return svg.element("g", *parts, class_="control" if row.kind == "control" else "model")
+
+
+def along(named: Mapping[str, Sequence[Result]], series: str, title: str, y_title: str = "") -> Markup | None:
+    """One series along training, against steps and against seconds: a colour a name, a line a seed.
+
+    None where no result has the series.
+    """
+    found = [
+        (colour, name, curves)
+        for colour, (name, results) in enumerate(named.items())
+        for result in results
+        if (curves := _curves_with(result, series)) is not None
+    ]
+    values = [value for _, _, curves in found for value in curves.series[series] if value is not None]
+    if not values:
+        return None
+    legend = len(named) > 1
+    right = WIDTH - (150 if legend else 14)
+    y = svg.Axis.around(values, 140, 4)
+    left = _left_of(y)
+    middle = (left + right) / 2
+    parts = []
+    for start, end, by in ((left, middle - 6, "step"), (middle + 6, right, "seconds")):
+        drawn = [(colour, getattr(curves, by), curves.series[series]) for colour, _, curves in found]
+        x = svg.Axis.around([at for _, places, _ in drawn for at in places], start, end)
+        if by == "step":
+            parts.append(_frame(x, y, "steps", y_title or series, most=4))
+        else:
+            # The heights are those of its neighbour.
+            parts.append(_frame(x, y, "seconds", most=4, y_shows="grid"))
+        parts += [_line(colour, places, heights, x, y) for colour, places, heights in drawn]
+    if legend:
+        parts.append(_legend(list(named), right + 10, y))
+    described = f"{series} against steps and seconds, a line a seed: {', '.join(named)}"
+    return svg.drawing(WIDTH, 178, title, described, *parts)
+
+
+def _curves_with(result: Result, series: str) -> Curves | None:
+    training = result.training
+    for curves in (training.evaluations, training.curves):
+        if series in curves.series and curves.step:
+            return curves
+    return None
+
+
+def precision_recall(named: Mapping[str, Mapping[str, Any]], title: str) -> Markup:
     """Precision against recall, a colour a name; each has "recall" and "precision", as the task drew them."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 3.4))
-        figure.subplots_adjust(left=0.1, right=0.74, top=0.97, bottom=0.14)
-        axes = figure.subplots()
-        for colour, (name, drawn) in zip(LINES * 9, named.items(), strict=False):
-            axes.plot(drawn["recall"], drawn["precision"], color=colour, linewidth=1.1, label=name)
-        axes.set_xlabel("recall")
-        axes.set_ylabel("precision")
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1.02)
-        axes.grid(linewidth=0.5)
-        axes.tick_params(length=0)
-        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-        return _inline(figure, key, label)
+    y = svg.Axis(0, 1.02, 204, 4)
+    x = svg.Axis(0, 1, _left_of(y), WIDTH - 150)
+    parts = [_frame(x, y, "recall", "precision")]
+    for colour, drawn in enumerate(named.values()):
+        parts.append(_line(colour, drawn["recall"], drawn["precision"], x, y))
+    parts.append(_legend(list(named), x.end + 10, y))
+    described = f"precision against recall, one line each: {', '.join(named)}"
+    return svg.drawing(WIDTH, 242, title, described, *parts)
 
 
-def counts(named: Mapping[str, Sequence[int]], label: str, key: str) -> Markup:
+def counts(named: Mapping[str, Sequence[int]], title: str) -> Markup:
     """How many modes were met how often: entry i is the number of modes met i times, the last all above."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 2.8))
-        figure.subplots_adjust(left=0.1, right=0.74, top=0.97, bottom=0.17)
-        axes = figure.subplots()
-        for colour, (name, often) in zip(LINES * 9, named.items(), strict=False):
-            axes.step(range(len(often)), often, where="mid", color=colour, linewidth=1.0, label=name)
-        axes.set_xlabel("samples of a mode")
-        axes.set_ylabel("modes")
-        axes.grid(linewidth=0.5)
-        axes.tick_params(length=0)
-        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-        return _inline(figure, key, label)
+    y = svg.Axis.around([0, *(number for often in named.values() for number in often)], 164, 4)
+    x = svg.Axis.around([0, max(len(often) - 1 for often in named.values())], _left_of(y), WIDTH - 150)
+    parts = [_frame(x, y, "samples of a mode", "modes")]
+    for colour, often in enumerate(named.values()):
+        stairs = [(x.at(i + side), y.at(number)) for i, number in enumerate(often) for side in (-0.5, 0.5)]
+        # The first and the last value are no wider than the chart.
+        inside = [(min(max(at, x.start), x.end), height) for at, height in stairs]
+        parts.append(svg.path(inside, _colour(colour)))
+    parts.append(_legend(list(named), x.end + 10, y))
+    described = f"modes by the number of their samples, one line each: {', '.join(named)}"
+    return svg.drawing(WIDTH, 202, title, described, *parts)
 
 
 def called(row: Row) -> str:
@@ -168,25 +208,69 @@ def spans_decades(metric: Metric, values: Sequence[float]) -> bool:
     return max(positive) / min(positive) > DECADES
 
 
-def _thinned(x: Sequence[float], y: Sequence[float], most: int = 160) -> tuple[list[float], list[float]]:
-    step = max(1, len(x) // most)
-    return list(x[::step]), list(y[::step])
+def _frame(
+    x: svg.Axis, y: svg.Axis, x_title: str, y_title: str = "", *, most: int = 6, y_shows: Shows = "numbers"
+) -> Markup:
+    """The axes with at most `most` ticks of `x`, and what is shown of the heights."""
+    parts = []
+    for value, words in _with_room(x, most):
+        at = x.at(value)
+        parts.append(svg.line(at, y.start, at, y.end, "grid"))
+        parts.append(svg.text(at, y.start + 9, words, "at-middle"))
+    for value, words in y.ticks(HEIGHTS) if y_shows != "nothing" else ():
+        at = y.at(value)
+        parts.append(svg.line(x.start, at, x.end, at, "grid"))
+        if y_shows == "numbers":
+            parts.append(svg.text(x.start - 4, at, words, "at-end"))
+    parts.append(svg.line(x.start, y.start, x.end, y.start, "axis"))
+    parts.append(svg.line(x.start, y.start, x.start, y.end, "axis"))
+    parts.append(svg.text((x.start + x.end) / 2, y.start + 25, x_title, "at-middle"))
+    if y_title:
+        upright = svg.text(0, 0, y_title, "at-middle")
+        where = f"translate(8 {svg.place((y.start + y.end) / 2)}) rotate(-90)"
+        parts.append(svg.element("g", upright, transform=where))
+    return svg.element("g", *parts)
 
 
-def _inline(figure: Figure, key: str, label: str) -> Markup:
-    """The figure as an <svg> to be put into a page; `key` keeps its ids apart from another chart's."""
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Only what is referred to needs an id, and two charts of a page must not share one.
-    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', svg))
-    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{key}-{m[1]}"' if m[1] in used else "", svg)
-    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{key}-", svg)
-    for stand_in, variable in _VARIABLES.items():
-        svg = svg.replace(stand_in, f"var({variable})")
-    svg = re.sub(r'(<svg [^>]*?)width="[^"]*pt"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg [^>]*?)height="[^"]*pt"', r"\1", svg, count=1)
-    svg = svg.replace("<svg ", f'<svg class="chart" role="img" aria-label="{escape(label)}" ', 1)
-    return Markup(svg)
+def _with_room(axis: svg.Axis, most: int) -> list[tuple[float, str]]:
+    """The ticks of a level axis: as many, up to `most`, as have room for their texts."""
+    for fewer in range(most, 1, -1):
+        ticks = axis.ticks(fewer)
+        if all(
+            axis.at(right) - axis.at(left) > (len(words) + len(others)) / 2 * LETTER + 4
+            for (left, words), (right, others) in pairwise(ticks)
+        ):
+            return ticks
+    return axis.ticks(1)
+
+
+def _left_of(y: svg.Axis) -> float:
+    """Where the charts begin: to the left stand the numbers of `y` and its title."""
+    return 22 + LETTER * max((len(words) for _, words in y.ticks(HEIGHTS)), default=0)
+
+
+def _line(
+    colour: int, at: Sequence[float], heights: Sequence[float | None], x: svg.Axis, y: svg.Axis
+) -> Markup:
+    every = max(1, len(at) // MOST_POINTS)
+    points = list(zip(at, heights, strict=True))
+    # The last point is where training ended.
+    thinned = [*points[:-1:every], *points[-1:]]
+    return svg.path(((x.at(a), None if h is None else y.at(h)) for a, h in thinned), _colour(colour))
+
+
+def _colour(number: int) -> str:
+    return f"line line-{number % COLOURS}"
+
+
+def _legend(names: Sequence[str], left: float, y: svg.Axis) -> Markup:
+    """Which colour is whose, in the middle of the height, in names of few lines."""
+    keys = [textwrap.wrap(name, LONGEST_KEY, max_lines=3) or [""] for name in names]
+    top = (y.start + y.end - KEY_LINE * (sum(map(len, keys)) - 1)) / 2
+    parts = []
+    for colour, key in enumerate(keys):
+        parts.append(svg.line(left, top, left + 14, top, _colour(colour)))
+        for words in key:
+            parts.append(svg.text(left + 19, top, words, "key"))
+            top += KEY_LINE
+    return svg.element("g", *parts)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ebbench.site import charts, content
+from ebbench.site import charts, views
 
 from ebbench.board import labels
 from ebbench.board.row import Row
@@ -16,11 +16,15 @@ from ebbench.contract import Metric
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """A method on a task: the primary metric, the rank, and 0 (trivial) to 1 (the best there is)."""
+    """A method on a task: the primary metric, the rank, and 0 (trivial) to 1 (the best there is).
+
+    `code` says what its code is, where a run of today would not be by it.
+    """
 
     text: str
     rank: str
     heat: float
+    code: str
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class MatrixRow:
     cells: Sequence[MatrixCell | None] = field(default_factory=list)
 
 
-def rows(tasks: Sequence[content.TaskView], all_methods: Sequence[content.MethodView]) -> list[MatrixRow]:
+def rows(tasks: Sequence[views.TaskView], all_methods: Sequence[views.MethodView]) -> list[MatrixRow]:
     """Methods (with their variants and samplers) against tasks, by each task's headline group."""
     found: dict[tuple[bool, str], MatrixRow] = {}
     columns = [task.headline for task in tasks]
@@ -52,9 +56,10 @@ def rows(tasks: Sequence[content.TaskView], all_methods: Sequence[content.Method
             )
             cells = list(made.cells)
             cells[column] = MatrixCell(
-                text=content.spelled(row.metrics[metric.name]),
+                text=views.spelled(row.metrics[metric.name]),
                 rank="" if row.rank is None else f"rank {labels.place(row, group)}",
                 heat=heat(row.metrics[metric.name].interval.mean),
+                code=views.code(row),
             )
             found[key] = MatrixRow(made.label, made.method, made.control, cells)
     order = {method.name: i for i, method in enumerate(all_methods)}
@@ -64,7 +69,7 @@ def rows(tasks: Sequence[content.TaskView], all_methods: Sequence[content.Method
     )
 
 
-def metric_of(task: content.TaskView) -> Metric:
+def metric_of(task: views.TaskView) -> Metric:
     """The metric that the matrix shows of a task with rows: the first primary one that tells models apart."""
     shown = labels.scored(task.headline, task.primary)
     primary = [metric for metric in shown if metric.better != "neither"] or shown

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from ebbench.site import charts, content
+from ebbench.site import addresses, charts, result_page, views
 
 from ebbench.board import labels
 from ebbench.errors import ResultError, StorageError
@@ -25,6 +24,8 @@ WORDS = (
     ("submit", "Submit", "docs/submitting.md"),
     ("statistics", "About the statistics", "docs/table.md"),
 )
+# Of a run id, in characters: a file system allows 255 bytes with the ending.
+LONGEST_RUN_ID = 200
 
 
 class Pages:
@@ -40,22 +41,23 @@ class Pages:
             lstrip_blocks=True,
         )
         self.jinja.filters |= {
-            "spelled": content.spelled,
-            "hours": content.hours,
-            "number": content.number,
-            "web": content.web_address,
+            "spelled": views.spelled,
+            "hours": views.hours,
+            "number": views.number,
+            "web": addresses.web_address,
         }
         self.jinja.globals |= {
             "words": [(name, title) for name, title, path in WORDS if (project / path).exists()],
-            "result_page": result_page,
+            "result_page": addresses.result_page,
+            "method_page": addresses.method_page,
+            "task_page": addresses.task_page,
             "place": labels.place,
             "changed": labels.changed,
-            "cost": content.cost,
+            "cost": views.cost,
             "external": EXTERNAL,
-            "difference": content.difference,
+            "difference": views.difference,
             "called": charts.called,
-            "method_page": lambda name: f"methods/{content.slug(name)}.html",
-            "task_page": lambda name: f"tasks/{content.slug(name)}.html",
+            "code_of": views.code,
         }
 
     def page(self, path: str, template: str, **values: Any) -> None:
@@ -63,42 +65,45 @@ class Pages:
         root = "../" * path.count("/")
         self.write(path, self.jinja.get_template(template).render(root=root, path=path, **values))
 
-    def write(self, path: str, text: str) -> None:
+    def write(self, path: str, content: str | bytes) -> None:
         """Write the file `path` of the site."""
         target = self.out / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-
-
-def result_page(result: Result) -> str:
-    """The page of a result, from the site's root."""
-    return f"results/{content.slug(result.task.name)}/{content.slug(result.model.name)}/{result.run_id}.html"
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def show_results(out: Path, project: Path, files: Sequence[Path]) -> list[Result | Problem]:
     """Write the pages of the results in `files`, with JSON and pictures; return what each file holds."""
     pages = Pages(out, project)
-    made: list[Result | Problem] = []
-    for file in files:
-        try:
-            result = read(file)
-        except (ResultError, StorageError) as error:
-            made.append(Problem(file, error.what))
-            continue
-        made.append(result)
-        page = result_page(result)
-        folder = out / Path(page).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, folder / f"{result.run_id}.json")
-        pictures = content.pictures(result, file)
-        for _, picture in pictures:
-            shutil.copyfile(picture, folder / picture.name)
-        pages.page(
-            page,
-            "result.html",
-            title=result.run_id,
-            result=result,
-            raw=content.readable(result),
-            pictures=[(name, picture.name) for name, picture in pictures],
-        )
-    return made
+    return [_show(pages, file) for file in files]
+
+
+def _show(pages: Pages, file: Path) -> Result | Problem:
+    try:
+        result = read(file)
+        content = file.read_bytes()
+        pictures = [(name, path.name, path.read_bytes()) for name, path in result_page.pictures(result, file)]
+    except (ResultError, StorageError) as error:
+        return Problem(file, error.what)
+    except OSError as error:
+        return Problem(file, f"a picture of it cannot be read: {error.strerror or error}")
+    if not result.metrics:
+        return Problem(file, "it holds no metric")
+    if len(result.run_id) > LONGEST_RUN_ID:
+        return Problem(file, f"its run id has {len(result.run_id)} characters; {LONGEST_RUN_ID} are allowed")
+    try:
+        sections = result_page.sections(result)
+    except RecursionError:
+        return Problem(file, "it is nested too deeply to be shown")
+    pages.page(
+        addresses.result_page(result),
+        "result.html",
+        title=result.run_id,
+        result=result,
+        sections=sections,
+        pictures=[(name, picture) for name, picture, _ in pictures],
+    )
+    pages.write(f"{addresses.result_folder(result)}/{result.run_id}.json", content)
+    for _, picture, pixels in pictures:
+        pages.write(f"{addresses.result_folder(result)}/{picture}", pixels)
+    return result

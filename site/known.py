@@ -1,0 +1,136 @@
+"""What is known of a plug-in: its card, its README and what its code declares, as far as each can be read.
+
+A board must stand though the code of one plug-in does not import any more: its page says what it can.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ebbench.contract import Metric, Published
+from ebbench.errors import EbbenchError
+from ebbench.plugins import introspection, loader
+from ebbench.record.resultfiles import Problem
+from ebbench.record.scrub import scrub
+
+
+@dataclass(frozen=True)
+class Known:
+    """A plug-in as the site shows it. `here` is whether it is here at all; `fault`, why not all is known.
+
+    `metrics`, `published`, `protocols` and `version` are a task's; `capabilities`, `samplers` and `scores`
+    a model's.
+    """
+
+    here: bool = False
+    fault: str = ""
+    folder: Path | None = None
+    # A TaskCard or a ModelCard.
+    card: Any = None
+    readme: str = ""
+    sources: Sequence[Path] = ()
+    metrics: Sequence[Metric] = ()
+    published: Sequence[Published] = ()
+    protocols: Mapping[str, str] = field(default_factory=dict)
+    version: int | None = None
+    capabilities: Sequence[str] = ()
+    samplers: Sequence[str] = ()
+    scores: Sequence[str] = ()
+
+
+class Plugins:
+    """The plug-ins that are here, each looked at once. `problems` are those that do not load."""
+
+    def __init__(self) -> None:
+        self.names: dict[loader.Kind, list[str]] = {kind: loader.names(kind) for kind in loader.MODULES}
+        self._known: dict[tuple[loader.Kind, str], Known] = {}
+
+    def load(self) -> None:
+        """Look at all of them; with torch that takes seconds, in which others may be at work."""
+        for kind, names in self.names.items():
+            for name in names:
+                self.known(kind, name)
+
+    def known(self, kind: loader.Kind, name: str) -> Known:
+        """What is known of a plug-in of that name; of one that is not here nothing."""
+        if name not in self.names[kind]:
+            return Known()
+        if (kind, name) not in self._known:
+            self._known[kind, name] = _known(kind, name)
+        return self._known[kind, name]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The plug-ins that were looked at and do not load, and why."""
+        return [
+            Problem(known.folder or Path(name), known.fault)
+            for (_, name), known in sorted(self._known.items())
+            if known.fault
+        ]
+
+
+def _known(kind: loader.Kind, name: str) -> Known:
+    found = Known(here=True)
+    try:
+        plugin = loader.load(kind, name)
+        found = _of_folder(plugin)
+        found = replace(found, card=plugin.card)
+        return _of_code(plugin, found)
+    except EbbenchError as error:
+        where = f" ({error.where})" if error.where else ""
+        return replace(found, fault=scrub(f"{error.what}{where}"))
+
+
+def _of_folder(plugin: loader.Plugin) -> Known:
+    sources = [plugin.folder / file for file in (loader.MODULES[plugin.kind], "card.toml")]
+    readme = plugin.folder / "README.md"
+    text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
+    return Known(
+        here=True,
+        folder=plugin.folder,
+        sources=[path for path in sources if path.is_file()],
+        # The page has a title of its own.
+        readme=re.sub(r"\A#[^\n]*\n", "", text),
+    )
+
+
+def _of_code(plugin: loader.Plugin, found: Known) -> Known:
+    """`found` and what the code declares; where that is none of what it must be, the fault says so."""
+    cls = plugin.cls
+    try:
+        if plugin.kind == "model":
+            return replace(
+                found,
+                capabilities=introspection.capabilities(cls),
+                samplers=list(introspection.samplers(cls)),
+                scores=list(introspection.scores(cls)),
+            )
+        declared = replace(
+            found,
+            metrics=tuple(cls.metrics),
+            published=tuple(cls.published),
+            protocols=dict(cls.protocols),
+            version=int(cls.version),
+        )
+        _check(declared)
+        return declared
+    # What a class declares is anyone's, and so is what goes wrong with it.
+    except Exception as error:
+        name = plugin.folder.name
+        fault = f"{plugin.kind} '{name}' does not declare what it must: {type(error).__name__}: {error}"
+        return replace(found, fault=scrub(fault))
+
+
+def _check(declared: Known) -> None:
+    for what, values, kind in (
+        ("metrics", declared.metrics, Metric),
+        ("published", declared.published, Published),
+        ("protocols", declared.protocols, str),
+    ):
+        for value in values:
+            if not isinstance(value, kind):
+                raise TypeError(f"{what} holds {value!r}, which is no {kind.__name__}")

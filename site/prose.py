@@ -1,0 +1,81 @@
+"""Markdown as HTML: tags in it are shown, not obeyed, and its links lead to pages of the site or out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from posixpath import normpath
+from urllib.parse import urlsplit
+
+from ebbench.site.addresses import method_page, task_page
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup
+
+# The folders whose READMEs are pages, and what the pages are of.
+TASKS, METHODS = "tasks", "baselines"
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Turns Markdown into HTML. `words` are the pages made of the project's files, by the file."""
+
+    words: Mapping[str, str]
+    tasks: Collection[str]
+    methods: Collection[str]
+
+    def html(self, text: str, *, source: str, page: str) -> Markup:
+        """The Markdown `text` of the file `source` (from the project's root), to be put into `page`."""
+        markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+        tokens = markdown.parse(text)
+        for token in tokens:
+            if token.children:
+                token.children = self._linked(token.children, source, "../" * page.count("/"))
+        return Markup(markdown.renderer.render(tokens, markdown.options, {}))
+
+    def _linked(self, tokens: list[Token], source: str, root: str) -> list[Token]:
+        """The tokens of a line with links of the site; a link that leads nowhere leaves its words."""
+        kept = []
+        ends = []
+        for token in tokens:
+            if token.type == "link_open":
+                ends.append(self._link(token, source, root))
+                kept += [token] if ends[-1] else []
+            elif token.type == "link_close":
+                kept += [token] if ends.pop() else []
+            else:
+                kept.append(self._image(token, source, root) if token.type == "image" else token)
+        return kept
+
+    def _link(self, token: Token, source: str, root: str) -> bool:
+        """Turn a link to where the site has what it means; whether it leads anywhere."""
+        address = str(token.attrs["href"])
+        parts = urlsplit(address)
+        if parts.scheme or parts.netloc or address.startswith("#"):
+            return True
+        page = self._page(parts.path, source)
+        if page:
+            token.attrs["href"] = f"{root}{page}" + (f"#{parts.fragment}" if parts.fragment else "")
+        return bool(page)
+
+    def _page(self, path: str, source: str) -> str:
+        """The page of the file at `path` beside `source`; "" where the site has none."""
+        file = PurePosixPath(normpath(PurePosixPath(source).parent / path))
+        if str(file) in self.words:
+            return self.words[str(file)]
+        folder = file.parent if file.name == "README.md" else file
+        if folder.parent.name == TASKS and folder.name in self.tasks:
+            return task_page(folder.name)
+        if folder.parent.name == METHODS and folder.name in self.methods:
+            return method_page(folder.name)
+        # The project's own page is the board.
+        return "index.html" if str(file) == "README.md" else ""
+
+    def _image(self, token: Token, source: str, root: str) -> Token:
+        """A picture of the project's figures; for any other its words: a page loads nothing from outside."""
+        path = str(token.attrs["src"])
+        if normpath(PurePosixPath(source).parent / path).startswith("docs/figures/"):
+            token.attrs["src"] = root + path
+            return token
+        return Token("text", "", 0, content=token.content)

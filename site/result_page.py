@@ -1,0 +1,55 @@
+"""A result's own page: all that stands in its file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ebbench.record.schema import Result
+
+# Values of a list that are shown; all of them are in the JSON.
+LONGEST_LIST = 24
+
+# json.dumps with an option makes an encoder at each call.
+AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def sections(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Everything in a result, section after section: its title, and its facts as names and values."""
+    whole = result.model_dump(mode="json")
+    top = [(key, _text(value)) for key, value in whole.items() if not isinstance(value, dict | list)]
+    made = [("identity", top)]
+    for key, value in whole.items():
+        if isinstance(value, dict | list) and value:
+            pairs: list[tuple[str, str]] = []
+            _flatten(value, "", pairs)
+            made.append((key, pairs))
+    return made
+
+
+def _flatten(value: Any, prefix: str, pairs: list[tuple[str, str]]) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _flatten(inner, f"{prefix}.{key}" if prefix else key, pairs)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for i, inner in enumerate(value):
+            _flatten(inner, f"{prefix}[{i}]", pairs)
+    else:
+        pairs.append((prefix, _text(value)))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, list) and len(value) > LONGEST_LIST:
+        return f"{len(value)} values: {AS_JSON(value[:6])[1:-1]}, ... (all in the JSON)"
+    return AS_JSON(value)
+
+
+def pictures(result: Result, file: Path) -> list[tuple[str, Path]]:
+    """The pictures of the result in `file` that are shown: PNGs beside it, no links (to who knows what)."""
+    beside = [(name, file.parent / picture) for name, picture in result.pictures.items()]
+    return [(n, p) for n, p in beside if p.is_file() and not p.is_symlink() and p.suffix == ".png"]
