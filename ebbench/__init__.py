@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ebbench.running.loggers import Logger as Logger
     from ebbench.running.loggers import TensorBoard as TensorBoard
     from ebbench.running.loggers import WeightsAndBiases as WeightsAndBiases
+    from ebbench.running.outside import evaluate as evaluate
     from ebbench.storage.hashing import derive_seed as derive_seed
 
 _HOMES = {
@@ -65,6 +66,7 @@ _HOMES = {
     "UsageError": "ebbench.errors",
     "WeightsAndBiases": "ebbench.running.loggers",
     "derive_seed": "ebbench.storage.hashing",
+    "evaluate": "ebbench.running.outside",
     "mean_score": "ebbench.contract",
     "results": "ebbench.api",
     "run": "ebbench.api",

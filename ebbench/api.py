@@ -150,7 +150,7 @@ def runs(
 def results(
     folder: AnyPath | Iterable[AnyPath] = "results", *, task: str = "", model: str = ""
 ) -> list[Result]:
-    """The results in a folder, or in several, in the order of their paths.
+    """The results in a `folder`, or in several, in the order of their paths.
 
     `task` and `model` keep those of one task, and of one model: by its name all its variants, as
     "NAME:VARIANT" that one alone. A file that is no result is left out, and a warning names it.
@@ -197,7 +197,7 @@ def table(
     budget: str = "",
     protocol: str = "",
 ) -> pandas.DataFrame:
-    """The table of a task: a row a model, configuration, sampler, budget and protocol, over its seeds.
+    """The table of a `task`: a row a model, configuration, sampler, budget and protocol, over its seeds.
 
     `results` is a folder, several, or a list of results; `budget` and `protocol` keep one each. Columns:
 

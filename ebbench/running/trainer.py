@@ -48,7 +48,7 @@ def train_part(context: Context, base: Base | None, log: Log) -> tuple[contract.
         raise UsageError(
             f"there is no trained state of {spec.model.name}, seed {context.seed}, in the run store",
             where=str(home() / "runs"),
-            expected="the training that the result came from, by the same code and settings",
+            expected="the training, by the same code and settings",
             fix=f"`{spec.command(context.seed)}` makes it",
         )
     context.reporter.note(f"seed {context.seed}: training {spec.model.name} at budget {spec.budget}")
