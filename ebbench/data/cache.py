@@ -67,6 +67,6 @@ def opened(part: Path) -> Iterator[FileIO]:
     try:
         file = FileIO(part, "w")
     except OSError as error:
-        raise unwritable(part.parent, error) from error
+        raise unwritable(part.parents[1], error) from error
     with file:
         yield file

@@ -138,4 +138,6 @@ def _reason(error: requests.RequestException) -> str:
     if error.response is not None:
         return f"{error.response.status_code} {error.response.reason}"
     inner = error.args[0] if error.args else error
-    return str(getattr(inner, "reason", None) or inner)
+    reason = str(getattr(inner, "reason", None) or inner)
+    # Without "HTTPSConnection(host='...', port=443): ": the message has the host already.
+    return reason.partition("): ")[2] or reason

@@ -56,6 +56,7 @@ def import_path(path: Path, cache: Path) -> list[Imported]:
             "there is nothing to import",
             where=f"{path}: {kind(path)}",
             expected="a data file or a folder of them",
+            fix="give the path of one",
         )
     folder = stat.S_ISDIR(found.st_mode)
     candidates = list(_files_below(path)) if folder else [path]

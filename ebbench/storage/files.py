@@ -73,7 +73,7 @@ def absolute(path: Path | str, label: str) -> Path:
 
 
 def look(path: Path) -> os.stat_result | None:
-    """What is at `path`, links followed; None where there is nothing.
+    """What is at `path`, links followed; None where there is nothing, or links that lead in a circle.
 
     Raises `StorageError` where that cannot be told, as in a folder that the user may not enter.
     """
@@ -82,6 +82,8 @@ def look(path: Path) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ELOOP:
+            return None
         raise cannot_read(path, error) from error
 
 

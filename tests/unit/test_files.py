@@ -93,7 +93,8 @@ def test_a_look_tells_nothing_from_what_cannot_be_told(tmp_path: Path, monkeypat
     (tmp_path / "broken").symlink_to("nowhere")
     found = files.look(tmp_path / "file")
     assert found is not None and found.st_size == 3
-    for nothing in ("none", "broken", "file/inside"):
+    (tmp_path / "loop").symlink_to("loop")
+    for nothing in ("none", "broken", "file/inside", "loop"):
         assert files.look(tmp_path / nothing) is None
     for bad in (LONG, "a\0b"):
         with pytest.raises(StorageError, match="cannot read"):
