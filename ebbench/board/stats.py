@@ -1,11 +1,11 @@
-"""Intervals over seeds, paired comparisons, and ranks in which ties share a place.
+"""Intervals over seeds, comparisons of two rows, and ranks in which ties share a place.
 
-Everything here is exact or seeded. scipy is imported inside the functions: only those who ask for
-an interval pay for it.
+scipy is imported inside the functions: only those who ask for an interval or a test pay for it.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,9 @@ from typing import Literal
 from ebbench.errors import UsageError
 
 Better = Literal["higher", "lower"]
+
+# The level of the tests: below it a difference counts as one.
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -75,40 +78,6 @@ def prediction(values: Sequence[float], further: int, level: float = 0.95) -> In
     return Interval(mean, mean - half, mean + half, n, level, "t, prediction")
 
 
-def bootstrap(
-    values: Sequence[float],
-    level: float = 0.95,
-    *,
-    method: Literal["percentile", "bca"] = "bca",
-    resamples: int = 9999,
-    seed: int = 0,
-) -> Interval:
-    """The bootstrap interval of the mean, for values that are far from normal.
-
-    The same arguments give the same interval. Below about 10 values it is too narrow: prefer
-    `interval` over seeds. Errors are those of `interval`.
-    """
-    _check(values, level)
-    n, mean = len(values), _mean(values)
-    name = f"bootstrap-{method}"
-    if n == 1:
-        return Interval(mean, None, None, n, level, name)
-    if min(values) == max(values):  # no resample differs, and BCa would divide by zero
-        return Interval(mean, mean, mean, n, level, name)
-    import numpy as np
-    from scipy.stats import bootstrap as resample
-
-    found = resample(
-        (np.asarray(values, dtype=float),),
-        np.mean,
-        n_resamples=resamples,
-        confidence_level=level,
-        method="BCa" if method == "bca" else "percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(mean, float(found.low), float(found.high), n, level, name)
-
-
 def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
     """The paired t-test of a - b over the seeds that both have; both map a seed to a value.
 
@@ -124,49 +93,70 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
     mean = _mean(differences)
     if n == 1:
         return Comparison(mean, None, n)
-    spread = statistics.stdev(differences)
+    ours, theirs = _scaled([a[seed] for seed in seeds], [b[seed] for seed in seeds])
+    differences = [x - y for x, y in zip(ours, theirs, strict=True)]
     # Differences of equal size still spread by rounding, about 1e-16 of the values subtracted.
-    scale = max(abs(value) for seed in seeds for value in (a[seed], b[seed]))
-    if spread <= 1e-14 * scale:
-        return Comparison(mean, 1.0 if abs(mean) <= 1e-14 * scale else 0.0, n)
-    return Comparison(mean, _two_sided(mean / (spread / math.sqrt(n)), n - 1), n)
+    noise = 1e-14 * max(map(abs, [*ours, *theirs]))
+    if statistics.stdev(differences) <= noise:
+        return Comparison(mean, 1.0 if abs(_mean(differences)) <= noise else 0.0, n)
+    from scipy.stats import ttest_rel
+
+    return Comparison(mean, float(ttest_rel(ours, theirs).pvalue), n)
+
+
+def p_value(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:
+    """The two-sided p-value of two rows; both map a seed to a value.
+
+    The test is paired over the common seeds; with fewer than two of those it is Welch's t-test; and
+    where a row has a single value there is no test: None.
+    """
+    found = paired(a, b)
+    return found.p if found.p is not None else _welch(list(a.values()), list(b.values()))
 
 
 def _welch(a: Sequence[float], b: Sequence[float]) -> float | None:
     # Two rows without common seeds (someone else's runs) cannot be paired.
     if len(a) < 2 or len(b) < 2:
         return None
-    parts = [statistics.variance(values) / len(values) for values in (a, b)]
-    difference = _mean(a) - _mean(b)
-    if sum(parts) == 0:
-        return 1.0 if difference == 0 else 0.0
-    freedom = sum(parts) ** 2 / sum(
-        part**2 / (len(values) - 1) for part, values in zip(parts, (a, b), strict=True)
-    )
-    return _two_sided(difference / math.sqrt(sum(parts)), freedom)
+    a, b = _scaled(a, b)
+    means, spreads = (_mean(a), _mean(b)), (statistics.stdev(a), statistics.stdev(b))
+    noise = 1e-14 * max(map(abs, [*a, *b]))
+    if max(spreads) <= noise:
+        return 1.0 if abs(means[0] - means[1]) <= noise else 0.0
+    # Not `ttest_ind`: of values that are all equal, as a count often is, it warns.
+    from scipy.stats import ttest_ind_from_stats
+
+    found = ttest_ind_from_stats(means[0], spreads[0], len(a), means[1], spreads[1], len(b), equal_var=False)
+    return float(found.pvalue)
 
 
-def _two_sided(t: float, freedom: float) -> float:
-    from scipy.special import stdtr
+def _scaled(a: Sequence[float], b: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Both by one power of two, exactly: t-tests stay as they are, and no square overflows or vanishes."""
+    _, exponent = math.frexp(max(map(abs, [*a, *b])))
+    return [math.ldexp(x, -exponent) for x in a], [math.ldexp(x, -exponent) for x in b]
 
-    return float(2 * stdtr(freedom, -abs(t)))
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values of one family of tests, adjusted by Holm's step-down method, in the order given.
 
-def tie(a: Mapping[int, float], b: Mapping[int, float], alpha: float = 0.05) -> bool:
-    """Whether two rows cannot be told apart at the level `alpha`; both map a seed to a value.
-
-    The test is paired over the common seeds; with fewer than two of those it is Welch's t-test; and
-    where a row has a single value there is no test, and only equal means tie.
+    Where each test whose adjusted p is below alpha counts, the chance of even one false finding among
+    the family is at most alpha, however the tests hang together (Holm, 1979).
     """
-    comparison = paired(a, b)
-    p = comparison.p if comparison.p is not None else _welch(list(a.values()), list(b.values()))
-    if p is None:
-        return _mean(list(a.values())) == _mean(list(b.values()))
-    return p >= alpha
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted = [0.0] * len(p_values)
+    least = 0.0
+    for position, i in enumerate(order):
+        least = max(least, min(1.0, (len(p_values) - position) * p_values[i]))
+        adjusted[i] = least
+    return adjusted
 
 
-def rank(rows: Sequence[Mapping[int, float]], better: Better, alpha: float = 0.05) -> list[int]:
+def rank(rows: Sequence[Mapping[int, float]], better: Better, alpha: float = ALPHA) -> list[int]:
     """The rank of each row, 1 for the best; each row maps a seed to a value, at least one.
+
+    Every pair of the rows is a test of one family (`p_value`), whose p-values are adjusted by Holm's
+    method: k rows are k (k - 1) / 2 tests. Two rows tie where the adjusted p is `alpha` or more. A pair
+    that has no test, since a row has a single value, belongs to no family and ties where the means are equal.
 
     Rows are taken in the order of their means. A row that ties with the first of the current group
     joins it; the first that does not opens the next group, whose rank is its position. (A tie is
@@ -177,16 +167,27 @@ def rank(rows: Sequence[Mapping[int, float]], better: Better, alpha: float = 0.0
     for row in rows:
         _check(list(row.values()), 0.95)
     means = [_mean(list(row.values())) for row in rows]
+    apart = _told_apart(rows, alpha)
     order = sorted(range(len(rows)), key=lambda i: -means[i] if better == "higher" else means[i])
     ranks = [0] * len(rows)
     first = -1
     for position, i in enumerate(order):
-        if first < 0 or not tie(rows[first], rows[i], alpha):
+        if first < 0 or apart.get(frozenset((first, i)), means[first] != means[i]):
             first = i
             ranks[i] = position + 1
         else:
             ranks[i] = ranks[first]
     return ranks
+
+
+def _told_apart(rows: Sequence[Mapping[int, float]], alpha: float) -> dict[frozenset[int], bool]:
+    """Whether the two rows of each pair differ, for every pair that has a test."""
+    found = {
+        frozenset(pair): p
+        for pair in itertools.combinations(range(len(rows)), 2)
+        if (p := p_value(rows[pair[0]], rows[pair[1]])) is not None
+    }
+    return {pair: p < alpha for pair, p in zip(found, holm(list(found.values())), strict=True)}
 
 
 def _mean(values: Sequence[float]) -> float:
