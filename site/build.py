@@ -28,6 +28,7 @@ from markupsafe import Markup
 
 import ebbench
 from ebbench.board import export
+from ebbench.errors import UsageError, shown
 from ebbench.record.resultfiles import Problem, result_files
 from ebbench.record.schema import Result
 
@@ -42,9 +43,17 @@ SOURCES = ("site", "tasks", "baselines", "docs", "tests", "scripts", "benchmarks
 def build(results: Path, out: Path, project: Path = PROJECT) -> list[Problem]:
     """Render the results in the folder `results` into `out`, and say what was left out.
 
-    Raises UsageError where `out` holds something else than an earlier build or lies among results or
-    sources, StorageError where it cannot be written.
+    Raises UsageError where there is no folder of results, and where `out` holds something else than an
+    earlier build or lies among results or sources; StorageError where it cannot be written.
     """
+    if not results.is_dir():
+        # An empty site would take the place of a full one.
+        raise UsageError(
+            "there is no folder of results",
+            where=f"--results {shown(results)}",
+            expected="a folder that `ebbench run` writes to; it may be empty",
+            fix="name the right one; nothing was changed",
+        )
     package = Path(ebbench.__file__).parent
     place = Place(out, [results, package, *(project / name for name in SOURCES if (project / name).exists())])
     with place.building() as made:

@@ -45,7 +45,7 @@ class Prose:
             elif token.type == "link_close":
                 kept += [token] if ends.pop() else []
             else:
-                kept.append(self._image(token, source, root) if token.type == "image" else token)
+                kept += self._image(token, source, root) if token.type == "image" else [token]
         return kept
 
     def _link(self, token: Token, source: str, root: str) -> bool:
@@ -72,10 +72,10 @@ class Prose:
         # The project's own page is the board.
         return "index.html" if str(file) == "README.md" else ""
 
-    def _image(self, token: Token, source: str, root: str) -> Token:
+    def _image(self, token: Token, source: str, root: str) -> list[Token]:
         """A picture of the project's figures; for any other its words: a page loads nothing from outside."""
         path = str(token.attrs["src"])
-        if normpath(PurePosixPath(source).parent / path).startswith("docs/figures/"):
-            token.attrs["src"] = root + path
-            return token
-        return Token("text", "", 0, content=token.content)
+        if not normpath(PurePosixPath(source).parent / path).startswith("docs/figures/"):
+            return self._linked(token.children or [], source, root)
+        token.attrs["src"] = root + path
+        return [token]

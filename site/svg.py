@@ -115,7 +115,9 @@ def _ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     tens, over = 10 ** max(power, 0), 10 ** max(-power, 0)
     factor = next((f for f in (1, 2, 2.5, 5) if f * tens / over >= least), 10)
     step = factor * tens / over
-    values = [i * factor * tens / over for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    # 2.4 is 48 steps of 0.05, and less by a rounding.
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    values = [i * factor * tens / over for i in range(first, last + 1)]
     decimals = max(0, -power + (factor == 2.5) - (factor == 10))
     plain = decimals <= 5 and max(abs(low), abs(high)) < 1e7
     return [(v, f"{v:,.{decimals}f}" if plain else f"{v:.4g}") for v in values]

@@ -14,21 +14,26 @@ Results = Annotated[Path, typer.Option(help="The folder with the results.")]
 
 @app.command()
 def build(
-    out: Annotated[Path, typer.Option(help="Where the site goes; an earlier build is replaced.")] = Path(
-        "_site"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Where the site goes; an earlier build is replaced, other files beside it are kept."
+        ),
+    ] = Path("_site"),
     results: Results = Path("results"),
 ) -> None:
     """Render the results and the cards into plain files: any web server will do, or none.
 
-    A result file that cannot be read is named on stderr and left out; the exit code is then 1.
+    What cannot be read or shown (a result, a plug-in, a chart) is named on stderr and left out; the exit code
+    is then 1.
     """
+    from ebbench.record.text import one_line
     from ebbench.site.build import build as render
 
     problems = render(results, out)
     typer.echo(f"the site is in {out}: open {out / 'index.html'}")
     for problem in problems:
-        typer.echo(f"left out: {problem.path}: {problem.reason}", err=True)
+        typer.echo(one_line(f"left out: {problem.path}: {problem.reason}"), err=True)
     if problems:
         raise typer.Exit(1)
 
@@ -36,7 +41,9 @@ def build(
 @app.command()
 def serve(
     out: Annotated[Path, typer.Option(help="A site that was built.")] = Path("_site"),
-    port: Annotated[int, typer.Option(help="The port on this machine; 0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port on this machine; 0 takes a free one.")
+    ] = 8000,
 ) -> None:
     """Show a site that was built, on this machine alone, until Ctrl-C."""
     import functools
