@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from ebbench.site import views
 from ebbench.site.build import build
 
-from ebbench.errors import UsageError
 from ebbench.record import resultfiles
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,6 +173,128 @@ def test_a_task_that_nobody_knows_has_a_page_too(some: Path, tmp_path: Path):
     assert "relative_gap" in (tmp_path / "site" / "tasks" / "a-strangers-task.html").read_text()
 
 
+def changed(some: Path, name: str, **parts: object) -> Path:
+    """A result of the VAE once more, with parts of another value, in a file of that name."""
+    raw = json.loads(one_of("gaussian", "vae").read_text())
+    for path, value in parts.items():
+        *parents, last = path.split("__")
+        place = raw
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    raw |= {"run_id": parts.get("run_id", name), "pictures": {}}
+    file = some / "odd" / f"{name}.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(raw))
+    return file
+
+
+def test_odd_results_are_named_and_the_rest_is_built(some: Path, tmp_path: Path, cli):
+    nested: list[object] = []
+    for _ in range(400):
+        nested = [{"a": nested}]
+    odd = [
+        changed(some, "no-metrics", task__name="mine", metrics={}),
+        changed(some, "no-metrics-here", metrics={}),
+        changed(some, "long-name", model__name="n" * 300),
+        changed(some, "long-task", task__name="n" * 300),
+        changed(some, "long-id", run_id="n" * 300),
+        changed(some, "vast", seed=2, metrics={"relative_gap": 1.7e308}, model__name="vast"),
+        changed(some, "vast-too", seed=3, metrics={"relative_gap": -1.7e308}, model__name="vast"),
+        changed(some, "nested", details={"a": nested}, model__name="nested"),
+        # Of two of one id the second in the order of the files is left out.
+        changed(some, "twice", run_id="long-name-2"),
+    ]
+    changed(some, "long-name-2", model__name="m" * 100)
+    said = cli("site", "build", "--results", some, "--out", "site")
+    assert said.code == 1, said.err
+    named = {line.split(": ")[1] for line in said.err.splitlines() if line.startswith("left out: ")}
+    assert named == {str(path) for path in odd}
+    home = (tmp_path / "site" / "index.html").read_text()
+    assert "vast-too.json" in home and "no metric" in home
+    made = resultfiles.read(one_of("gaussian", "vae"))
+    page = (tmp_path / "site" / "tasks" / "gaussian.html").read_text()
+    assert f'data-value="{made.metrics["relative_gap"]}"' in page
+    assert (tmp_path / "site" / "results" / "gaussian" / ("m" * 100) / "long-name-2.html").exists()
+    for page in (tmp_path / "site").rglob("*.html"):
+        for target in parsed(page).targets:
+            if not target.startswith(("http", "data:", "#")):
+                assert (page.parent / unquote(target.partition("#")[0])).exists(), f"{page} -> {target}"
+
+
+def test_a_row_that_no_table_can_hold_is_named_and_the_others_are_there(
+    some: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    odd = [changed(some, f"odd-{seed}", model__name="odd", seed=seed) for seed in (0, 1)]
+    rows = views.tables.rows
+
+    def fail(results, task, **more):
+        if any(result.model.name == "odd" for result in results):
+            raise OverflowError("too large")
+        return rows(results, task, **more)
+
+    monkeypatch.setattr("ebbench.site.views.tables.rows", fail)
+    problems = build(some, tmp_path / "site")
+    assert [problem.path for problem in problems] == odd and "too large" in problems[0].reason
+    made = resultfiles.read(one_of("gaussian", "vae"))
+    page = (tmp_path / "site" / "tasks" / "gaussian.html").read_text()
+    assert f'data-value="{made.metrics["relative_gap"]}"' in page and "odd" not in page
+
+
+def test_a_chart_of_odd_details_is_named_and_its_page_is_there(some: Path, tmp_path: Path):
+    path = some / "stackedmnist" / "meg" / one_of("stackedmnist", "meg").name
+    raw = json.loads(path.read_text())
+    raw["details"]["modes_by_count"] = ["many", {"few": 1}]
+    path.write_text(json.dumps(raw))
+    (problem,) = build(some, tmp_path / "site")
+    assert problem.path == Path("tasks/stackedmnist.html") and "How often each mode was met" in problem.reason
+    page = (tmp_path / "site" / "tasks" / "stackedmnist.html").read_text()
+    assert "The table" in page and "<svg" in page
+
+
+BROKEN = {
+    "raise RuntimeError('not any more')": "not any more",
+    "import ebbench\n\n\nclass T(ebbench.Task):\n    pass\n": "does not declare what it must",
+    "import ebbench\n\n\nclass T(ebbench.Task):\n    version = 1\n    protocols = {}\n    published = ()\n"
+    "    metrics = ('kl',)\n": "no Metric",
+}
+
+
+@pytest.mark.parametrize("code", list(BROKEN))
+def test_a_task_that_does_not_load_is_named_and_its_page_says_what_it_can(
+    code: str, some: Path, tmp_path: Path, plugins: Path, cli
+):
+    changed(some, "of-dots", task__name="dots", metrics={"kl": 0.25, "other": 2.0})
+    folder = plugins / "dots"
+    (folder / "task.py").write_text(code)
+    (folder / "README.md").write_text("# Dots\n\nWords of its author, see [this](../../docs/findings.md).\n")
+    said = cli("site", "build", "--results", some, "--out", "site")
+    assert said.code == 1 and f"left out: {folder}: " in said.err and BROKEN[code] in said.err
+    page = (tmp_path / "site" / "tasks" / "dots.html").read_text()
+    assert "Words of its author" in page and 'href="../findings.html"' in page
+    assert "0.25" in page and "nothing is ranked" in page and BROKEN[code] in page
+    assert "nothing is ranked" not in (tmp_path / "site" / "tasks" / "gaussian.html").read_text()
+    assert str(tmp_path) not in page, "no path of this machine"
+
+
+def test_a_method_that_does_not_load_is_named_and_its_page_is_there(
+    some: Path, tmp_path: Path, plugins: Path, cli
+):
+    (plugins / "blob" / "model.py").write_text("import a_package_that_is_nowhere\n")
+    said = cli("site", "build", "--results", some, "--out", "site")
+    assert said.code == 1 and "a_package_that_is_nowhere" in said.err
+    page = (tmp_path / "site" / "methods" / "blob.html").read_text()
+    assert "does not load here" in page and "a_package_that_is_nowhere" in page
+
+
+def test_two_names_never_share_a_page(some: Path, tmp_path: Path):
+    for i, name in enumerate(("a/b", "a_b", "..", "A b", "é")):
+        changed(some, f"named-{i}", task__name=name, model__name=name)
+    assert build(some, tmp_path / "site") == []
+    pages = [path.name for path in (tmp_path / "site" / "methods").glob("*.html")]
+    assert {"a_b.html"} <= set(pages) and len([name for name in pages if name.startswith("a_b")]) == 2
+
+
 def test_a_picture_that_is_a_link_is_on_no_page(some: Path, tmp_path: Path):
     made = resultfiles.read(one_of("stackedmnist", "meg"))
     picture = some / "stackedmnist" / "meg" / made.pictures["samples"]
@@ -186,6 +308,7 @@ def test_a_picture_that_is_a_link_is_on_no_page(some: Path, tmp_path: Path):
 
 
 def test_no_results_make_a_site_that_says_so(tmp_path: Path):
+    (tmp_path / "none").mkdir()
     assert build(tmp_path / "none", tmp_path / "site") == []
     assert "There are no results yet." in (tmp_path / "site" / "index.html").read_text()
 
@@ -200,6 +323,7 @@ def test_the_old_site_stays_until_the_new_one_is_whole(
     def fail(*_: object) -> None:
         raise RuntimeError("in the middle")
 
+    (out / "CNAME").write_text("example.org")
     with monkeypatch.context() as patch:
         patch.setattr("ebbench.site.build._Site._words", fail)
         with pytest.raises(RuntimeError):
@@ -208,15 +332,31 @@ def test_the_old_site_stays_until_the_new_one_is_whole(
     shutil.rmtree(some / "gaussian")
     build(some, out)
     assert not (out / "results" / "gaussian").exists()
-    assert not list(tmp_path.glob(".site-*")), "nothing is left of either"
+    assert (out / "CNAME").read_text() == "example.org", "no build made it"
+    assert not list(tmp_path.rglob(".ebbench-site-*")), "nothing is left of either"
 
 
-def test_a_folder_that_is_no_site_is_not_touched(some: Path, tmp_path: Path):
+def test_what_is_no_place_for_a_site_is_refused_by_the_command(some: Path, tmp_path: Path, cli):
+    """Each kind of place is tried in test_place.py."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
-    with pytest.raises(UsageError, match="no site"):
-        build(some, tmp_path / "mine")
-    assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
+    before = {path.relative_to(tmp_path) for path in tmp_path.rglob("*")}
+    for out in (
+        "mine",
+        "results",
+        "results/site",
+        ".",
+        ROOT,
+        ROOT / "tasks" / "new",
+        ROOT / "ebbench" / "new",
+    ):
+        said = cli("site", "build", "--results", some, "--out", out)
+        assert said.code == 2 and "--out" in said.err and "nothing was changed" in said.err, (out, said.err)
+    for results in ("nowhere", "mine/thesis.tex"):
+        said = cli("site", "build", "--results", results, "--out", "site")
+        assert said.code == 2 and "no folder of results" in said.err
+    assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*")} == before
+    assert not (ROOT / "tasks" / "new").exists()
 
 
 def test_thousands_of_results_take_seconds(tmp_path: Path):
