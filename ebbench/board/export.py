@@ -11,6 +11,7 @@ from typing import Any
 from ebbench.board.labels import cells, footer, groups, header, scored
 from ebbench.board.row import Row
 from ebbench.contract import Metric
+from ebbench.record.text import one_line
 
 
 def as_json(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
@@ -27,7 +28,7 @@ def as_csv(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
     # No rows, no metrics: the header holds the columns that do not depend on them.
     writer = csv.DictWriter(text, list(lines[0]) if lines else list(_FLAT), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({name: _csv_cell(value) for name, value in line.items()} for line in lines)
     return text.getvalue()
 
 
@@ -40,6 +41,7 @@ _FLAT = (
     "budget",
     "rank",
     "invalid",
+    "code",
     "kind",
     "model",
     "variant",
@@ -70,6 +72,14 @@ def _flat(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
         line[f"{name}_published"] = reference.value if reference else None
         line[f"{name}_published_plus_minus"] = reference.plus_minus if reference else None
     return line
+
+
+def _csv_cell(value: Any) -> Any:
+    """A value as a spreadsheet may be given it: a text that would be read as a formula gets an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = one_line(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _compact(value: Any) -> str:
@@ -103,20 +113,20 @@ def as_latex(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
         columns = scored(group, metrics)
         heads = header(group, columns)
         layout = "".join("r" if numeric else "l" for _, numeric in heads)
-        lines += [f"% {title}", rf"\begin{{tabular}}{{{layout}}}", r"\hline"]
+        lines += [f"% {one_line(title)}", rf"\begin{{tabular}}{{{layout}}}", r"\hline"]
         lines.append(" & ".join(_latex_text(name) for name, _ in heads) + r" \\")
         lines.append(r"\hline")
         for row in group:
             lines.append(" & ".join(_latex_text(cell) for cell in cells(row, group, columns)) + r" \\")
         lines += [r"\hline", r"\end{tabular}", ""]
-    lines += [f"% {note}" for note in footer(rows, metrics)]
+    lines += [f"% {one_line(note)}" for note in footer(rows, metrics)]
     return "".join(text + "\n" for text in lines)
 
 
 def _markdown_text(text: str) -> str:
     for character in "\\`*_[]|<>":
         text = text.replace(character, "\\" + character)
-    return " ".join(text.split())
+    return one_line(text)
 
 
 _LATEX = {
@@ -139,4 +149,4 @@ _LATEX = {
 
 
 def _latex_text(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(_LATEX.get(character, character) for character in one_line(text))

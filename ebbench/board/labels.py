@@ -12,6 +12,17 @@ from ebbench.board.row import Row
 from ebbench.contract import Metric
 
 
+def full_name(name: str, variant: str) -> str:
+    """How a model is asked for: "model", or "model:variant"."""
+    return f"{name}:{variant}" if variant else name
+
+
+def label(row: Row) -> str:
+    """A row in one word and its settings: "model:variant@sampler knob=value"."""
+    changed_values = "".join(f" {key}={value}" for key, value in sorted(row.overrides.items()))
+    return full_name(row.model, row.variant) + (f"@{row.sampler}" if row.sampler else "") + changed_values
+
+
 def groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
     """The rows that may be compared with each other, under a title that says what they share."""
     for _, found in itertools.groupby(rows, key=lambda row: row.group()):
@@ -56,11 +67,14 @@ def place(row: Row, group: Sequence[Row]) -> str:
 def cells(row: Row, group: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
     """The text of each column of `header` for one row of its group."""
     config, knobs = changed(row)
-    model = f"{row.model}:{row.variant}" if row.variant else row.model
+    model = full_name(row.model, row.variant)
+    # What a card declares is worth a word where it parts two rows that are called the same.
+    twins = {other.score for other in group if label(other) == label(row)}
+    score = f"by {row.score}" if len(twins) > 1 else ""
     kind = "(control)" if row.kind == "control" else ""
     cells = [
         place(row, group),
-        joined(model, config, kind),
+        joined(model, config, score, kind),
         joined(row.sampler or "", knobs),
     ]
     cells.append(str(len(row.seeds)))
@@ -73,7 +87,8 @@ def cells(row: Row, group: Sequence[Row], metrics: Sequence[Metric]) -> list[str
                 if reference
                 else ""
             )
-    return [*cells, row.tier]
+    # A row that is current needs no word.
+    return [*cells, joined(row.tier, f"({row.code})" if row.code == "older code" else "")]
 
 
 def changed(row: Row) -> tuple[str, str]:
@@ -132,12 +147,13 @@ def footer(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
     if orders:
         lines.append(
             f"rank by {', or by '.join(dict.fromkeys(', then '.join(order) for order in orders))}; "
-            "rows that a paired t-test cannot tell apart (p of 0.05 or more) tie."
+            "rows that t-tests over the seeds cannot tell apart tie (p of 0.05 or more, by Holm over all "
+            "pairs of a group)."
         )
     sources = {reference.source for row in rows for reference in row.published.values()}
     if sources:
         lines.append("published: " + "; ".join(sorted(sources)) + ".")
     for row in rows:
-        name = joined(f"{row.model}:{row.variant}" if row.variant else row.model, row.sampler or "")
+        name = joined(full_name(row.model, row.variant), row.sampler or "")
         lines += [f"{name}, {row.budget}, {row.protocol}: {note}." for note in row.notes]
     return lines

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from ebbench.board.currency import State
 from ebbench.board.stats import Interval
 from ebbench.record.schema import Tier
 
@@ -40,7 +41,8 @@ class Row:
     `rank` is the place among the models of the group by the task's primary metrics, the next one
     deciding where the one before it ties; None for a control, for an `invalid` row (a seed of which did
     not pass one of the task's gates), for a row of one seed beside rows of several, and where nothing
-    decides. `notes` say why, and which results were left out because newer ones replace them.
+    decides. `code` says whether the checkout would make the row again. `notes` say why not, why a row has
+    no rank, and which results were left out because newer ones replace them.
     """
 
     task: str
@@ -64,6 +66,7 @@ class Row:
     level: float
     rank: int | None = None
     invalid: bool = False
+    code: State = "current"
     notes: list[str] = field(default_factory=list)
 
     def group(self) -> tuple[int, str, str, str, str]:
@@ -95,6 +98,7 @@ class Row:
             "tier": self.tier,
             "rank": self.rank,
             "invalid": self.invalid,
+            "code": self.code,
             "notes": self.notes,
         }
 

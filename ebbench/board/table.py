@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ebbench.board.currency import State, Today
+from ebbench.board.labels import full_name
 from ebbench.board.ranking import ranked
 from ebbench.board.row import Cell, Reference, Row, text_of
 from ebbench.board.stats import interval
@@ -27,26 +29,33 @@ def rows(
     metrics: Sequence[Metric] = (),
     published: Sequence[Published] = (),
     level: float = 0.95,
+    today: Today | None = None,
 ) -> list[Row]:
     """The rows of `task`, group after group, the models of a group by rank and its controls last.
 
     `metrics` and `published` are the task's own; without them rows are neither ranked nor set beside
-    a published number. Intervals are Student's t over the seeds at `level`.
+    a published number. Intervals are Student's t over the seeds at `level`. `today` saves loading the
+    plug-ins anew where the rows of several tasks are made.
     """
+    today = today or Today()
     pooled: dict[str, list[Result]] = {}
     for result in results:
         if result.task.name == task:
             pooled.setdefault(result.row_key(), []).append(result)
     order = [metric.name for metric in metrics]
-    made = [_row(results, order, published, level) for results in pooled.values()]
+    made = [_row(results, order, published, level, today) for results in pooled.values()]
     groups: dict[Any, list[Row]] = {}
     for row in made:
         groups.setdefault(row.group(), []).append(row)
     return [row for group in sorted(groups) for row in ranked(groups[group], metrics)]
 
 
-def _row(results: list[Result], order: list[str], published: Sequence[Published], level: float) -> Row:
+def _row(
+    results: list[Result], order: list[str], published: Sequence[Published], level: float, today: Today
+) -> Row:
     kept, notes = _current(results)
+    code, reason = _oldest([today.state(result) for result in kept])
+    notes += [f"{code}: {reason}"] if reason else []
     first = kept[0]
     values = {name: [r.metrics.get(name) for r in kept] for name in _names(kept, order)}
     sampler = first.sampler.name if first.sampler else None
@@ -73,6 +82,7 @@ def _row(results: list[Result], order: list[str], published: Sequence[Published]
         published=_references(published, first),
         tier=min((r.tier for r in kept), key=TIERS.index),
         level=level,
+        code=code,
         notes=notes,
     )
 
@@ -97,6 +107,11 @@ def _current(results: list[Result]) -> tuple[list[Result], list[str]]:
     return [kept[seed] for seed in sorted(kept)], notes
 
 
+def _oldest(states: Sequence[tuple[State, str]]) -> tuple[State, str]:
+    """The state of a row: of older code where one of its seeds is."""
+    return next((found for found in states if found[0] == "older code"), states[0])
+
+
 def _version(result: Result) -> str:
     knobs = result.sampler.knobs if result.sampler else {}
     versions: list[Any] = [result.model.code_hash, result.config, knobs]
@@ -117,7 +132,7 @@ def _references(published: Sequence[Published], made: Result) -> dict[str, Refer
 
     A published row that names no sampler holds for each, unless another names this one.
     """
-    full = f"{made.model.name}:{made.model.variant}" if made.model.variant else made.model.name
+    full = full_name(made.model.name, made.model.variant)
     sampler = made.sampler.name if made.sampler else None
     knobs = made.sampler.knobs if made.sampler else {}
     values = (

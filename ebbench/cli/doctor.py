@@ -21,6 +21,9 @@ Finding = dict[str, str]
 def doctor(
     data_dir: Annotated[Path | None, typer.Option(help="Look for data in this folder only.")] = None,
     results: Annotated[Path, typer.Option(help="The folder with the results.")] = Path("results"),
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Say for each row whether the checkout would make it again.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check the device, the packages, the data sets, what each task needs, and the results that are here.
@@ -40,7 +43,7 @@ def doctor(
         findings.append(_finding("data", "folder", FAIL, _line(error)))
     else:
         findings += [*_data(store), *_tasks(store)]
-    findings += _results(results)
+    findings += _results(results, rows)
     broken = any(finding["state"] == FAIL for finding in findings)
     if as_json:
         typer.echo(json.dumps({"ok": not broken, "findings": findings}, indent=2, ensure_ascii=False))
@@ -180,12 +183,12 @@ def _tasks(store: Store) -> Iterator[Finding]:
             yield _finding("task", name, OK, text)
 
 
-def _results(folder: Path) -> Iterator[Finding]:
-    """Whose results are of another version of the model's code than this one: a run of them begins anew."""
+def _results(folder: Path, each: bool) -> Iterator[Finding]:
+    """Whether the checkout would make the results again: a line a task, or with `each` a line a row too."""
     from collections import Counter
 
-    from ebbench.errors import EbbenchError
-    from ebbench.plugins import loader
+    from ebbench.board import labels, table
+    from ebbench.board.currency import Today
     from ebbench.record import resultfiles
 
     if not folder.is_dir():
@@ -193,19 +196,18 @@ def _results(folder: Path) -> Iterator[Finding]:
     here, problems = resultfiles.load_all(folder)
     for problem in problems:
         yield _finding("results", problem.path.name, WARN, problem.reason)
-    code = {}
-    for name in {made.model.name for made in here}:
-        try:
-            code[name] = loader.load("model", name).code_hash
-        except EbbenchError:
-            # A stranger's model, or none at all: samples that were handed in.
-            continue
-    other = Counter(made.model.name for made in here if code.get(made.model.name) != made.model.code_hash)
-    text = f"{len(here):,} results"
-    if other:
-        models = ", ".join(f"{name} ({n})" for name, n in sorted(other.items()))
-        text += f"; by other code than this checkout's, so that a new run of them trains anew: {models}"
-    yield _finding("results", str(folder), OK, text)
+    today = Today()
+    for task in sorted({made.task.name for made in here}):
+        rows = table.rows(here, task, today=today)
+        states = Counter(row.code for row in rows)
+        text = ", ".join(
+            f"{states[state]} {state}" for state in ("current", "older code", "not here") if states[state]
+        )
+        yield _finding("results", task, OK, f"{len(rows)} rows: {text}")
+        for row in rows if each else ():
+            name = f"{labels.label(row)}, {row.budget}, {row.protocol}"
+            reason = next((note for note in row.notes if note.startswith(f"{row.code}: ")), row.code)
+            yield _finding("results", f"  {name}", OK, reason)
 
 
 def _line(error: Exception) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 from ebbench.errors import ContractError, PluginError, UsageError, unknown
 from ebbench.plugins import cards, introspection, loader
-from ebbench.plugins.budgets import BUDGETS, budget_knobs, budget_values
-from ebbench.plugins.configs import build_config, change_config, check_knobs
+from ebbench.plugins.budgets import BUDGETS
+from ebbench.plugins.configs import build_config
+from ebbench.plugins.settled import settled
 from ebbench.running.request import Request
 from ebbench.running.words import as_toml, split_variant
 
@@ -60,7 +61,7 @@ def resolve(request: Request) -> Spec:
     task = loader.load("task", request.task)
     model_name, _, variant = split_variant(request.model)
     model = loader.load("model", model_name)
-    _check_declared(task)
+    check_declared(task)
     protocols = task.cls.protocols
     protocol = request.protocol or next(iter(protocols))
     if protocol not in protocols:
@@ -80,20 +81,19 @@ def resolve(request: Request) -> Spec:
         )
     sampler = _choose_sampler(task, model, request.sampler)
     score = _declared_score(task, model, variant, protocol)
-    method = introspection.samplers(model.cls)[sampler] if sampler else None
-    defaults = introspection.knobs(method) if method else {}
+    defaults = introspection.knobs(introspection.samplers(model.cls)[sampler]) if sampler else {}
     chosen = _sort_settings(request.set, task, model, sampler, defaults)
 
-    values = budget_values(model, request.budget, task.name, variant)
-    where = f"card.toml of '{model.name}'"
-    config = build_config(model.cls.Config, values, where)
-    config = change_config(config, chosen["config"], "--set")
-    knobs = dict(defaults)
-    if method:
-        knobs |= check_knobs(card.samplers.get(sampler, {}).get(protocol, {}), method, where)
-        budgeted = budget_knobs(model, request.budget, task.name, variant)
-        knobs |= check_knobs(budgeted.get(sampler, {}), method, where)
-        knobs |= check_knobs(chosen["knobs"], method, "--set")
+    config, knobs = settled(
+        model,
+        task.name,
+        budget=request.budget,
+        variant=variant,
+        protocol=protocol,
+        sampler=sampler,
+        config=chosen["config"],
+        knobs=chosen["knobs"],
+    )
     overrides = {key: getattr(config, key) for key in chosen["config"]}
     overrides |= {f"{sampler}.{key}": knobs[key] for key in chosen["knobs"]}
     return Spec(
@@ -113,7 +113,7 @@ def resolve(request: Request) -> Spec:
     )
 
 
-def _check_declared(task: loader.Plugin) -> None:
+def check_declared(task: loader.Plugin) -> None:
     """Raise ContractError where a task's class lacks what every run asks of it."""
     missing = [name for name in ("version", "protocols", "needs", "metrics") if not hasattr(task.cls, name)]
     if missing or not isinstance(task.cls.protocols, Mapping) or not task.cls.protocols:

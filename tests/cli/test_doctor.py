@@ -32,19 +32,19 @@ def test_missing_data_is_no_failure(cli, plugins):
     assert "ready to run" in cli("doctor").out
 
 
-def test_results_by_other_code_are_counted(cli, plugins, tmp_path):
+def test_rows_that_the_checkout_would_not_make_again_are_named(cli, plugins, tmp_path):
     run = ["run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--quiet"]
-    assert ("results", "results") not in findings(cli("doctor", "--json"))
+    assert ("results", "dots") not in findings(cli("doctor", "--json"))
     assert cli(*run).code == 0
-    assert findings(cli("doctor", "--json"))["results", "results"]["text"] == "1 results"
+    assert findings(cli("doctor", "--json"))["results", "dots"]["text"] == "1 rows: 1 current"
     model = plugins / "blob" / "model.py"
-    model.write_text(model.read_text() + "# changed\n")
-    assert cli(*run, "--seeds", "1").code == 0
+    model.write_text(model.read_text().replace("0.1 * torch", "0.2 * torch"))
     (tmp_path / "results" / "broken.json").write_text("{")
-    found = findings(cli("doctor", "--json"))
-    assert "2 results; by other code" in found["results", "results"]["text"]
-    assert found["results", "results"]["text"].endswith("blob (1)")
+    found = findings(cli("doctor", "--json", "--rows"))
+    assert found["results", "dots"]["text"] == "1 rows: 1 older code"
     assert found["results", "broken.json"]["state"] == "warn"
+    ((_, row),) = [(part, name) for part, name in found if "blob@generator" in name]
+    assert found["results", row]["text"] == "older code: the model's code has changed"
 
 
 def test_a_package_that_is_too_old_or_missing_fails(cli, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 from ebbench.board import table
+from ebbench.board.currency import Today
 from ebbench.contract import Metric, Published
 from ebbench.record import schema
 from ebbench.submissions.verification import verified
@@ -49,8 +50,15 @@ def make(model="meg", seed=0, kl=0.05, modes=1000.0, **changes):
     return schema.build(raw)
 
 
+class Now(Today):
+    """A checkout that would make every result again."""
+
+    def state(self, result):
+        return "current", ""
+
+
 def rows(*results, **more):
-    return table.rows(results, "stackedmnist", **{"metrics": METRICS, **more})
+    return table.rows(results, "stackedmnist", **{"metrics": METRICS, "today": Now(), **more})
 
 
 def test_results_that_differ_in_their_seed_share_a_row():

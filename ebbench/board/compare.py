@@ -1,0 +1,106 @@
+"""Two rows against each other, metric by metric and seed by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ebbench.board import stats
+from ebbench.board.labels import label
+from ebbench.board.ranking import by_seed
+from ebbench.board.row import Row
+from ebbench.contract import Metric
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared: what it is called, and the values of each metric by seed."""
+
+    label: str
+    values: Mapping[str, Mapping[int, float]]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric of both. `difference` is a - b over the common seeds, or of the means where there are none.
+
+    `low` and `high` bound it at 95 %, None for fewer than two common seeds. `p` is None where there is no
+    test; `adjusted` is p after Holm's correction over all that were compared at once. `verdict` is the
+    label of the better one, "tie", "untested", or "" where neither direction is better.
+    """
+
+    group: str
+    metric: str
+    a: str
+    b: str
+    mean_a: float
+    mean_b: float
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    adjusted: float | None
+    seeds: list[int]
+    verdict: str
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values, a key a field."""
+        return dict(vars(self))
+
+
+def side(row: Row) -> Side:
+    """A row of a table as one side of a comparison."""
+    return Side(label(row), {name: by_seed(row, name) for name in row.metrics})
+
+
+def compare(pairs: Iterable[tuple[str, Side, Side]], metrics: Sequence[Metric]) -> list[Compared]:
+    """Every metric that both sides of a pair have; each pair comes with the title of its group.
+
+    All tests of one call are a family: their p-values are adjusted by Holm's method.
+    """
+    asked = [
+        (title, one, other, metric)
+        for title, one, other in pairs
+        for metric in metrics
+        if one.values.get(metric.name) and other.values.get(metric.name)
+    ]
+    tested = [stats.p_value(one.values[m.name], other.values[m.name]) for _, one, other, m in asked]
+    adjusted = iter(stats.holm([p for p in tested if p is not None]))
+    return [
+        _compared(*words, p, next(adjusted) if p is not None else None)
+        for words, p in zip(asked, tested, strict=True)
+    ]
+
+
+def _compared(
+    title: str, one: Side, other: Side, metric: Metric, p: float | None, adjusted: float | None
+) -> Compared:
+    ours, theirs = one.values[metric.name], other.values[metric.name]
+    seeds = sorted(ours.keys() & theirs.keys())
+    spread = stats.interval([ours[s] - theirs[s] for s in seeds]) if len(seeds) > 1 else None
+    mean_a, mean_b = (stats.interval(list(values.values())).mean for values in (ours, theirs))
+    if adjusted is None:
+        verdict = "untested"
+    elif adjusted >= stats.ALPHA:
+        verdict = "tie"
+    elif metric.better == "neither":
+        verdict = ""
+    else:
+        verdict = (one if (mean_a > mean_b) == (metric.better == "higher") else other).label
+    paired = stats.paired(ours, theirs)
+    return Compared(
+        group=title,
+        metric=metric.name,
+        a=one.label,
+        b=other.label,
+        mean_a=mean_a,
+        mean_b=mean_b,
+        difference=paired.difference if seeds else mean_a - mean_b,
+        low=spread.low if spread else None,
+        high=spread.high if spread else None,
+        p=p,
+        adjusted=adjusted,
+        seeds=seeds,
+        verdict=verdict,
+    )
