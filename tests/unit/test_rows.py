@@ -1,14 +1,18 @@
 """Rows: what is pooled, what is kept apart, what is ranked, what stands beside it."""
 
 import copy
+import csv
+import dataclasses
+import io
 import json
 from pathlib import Path
 
 import pytest
 import scipy.stats
 
-from ebbench.board import table
+from ebbench.board import export, labels, table
 from ebbench.board.currency import Today
+from ebbench.board.stats import interval
 from ebbench.contract import Metric, Published
 from ebbench.record import schema
 from ebbench.submissions.verification import verified
@@ -315,3 +319,27 @@ def test_a_row_that_fails_a_gate_is_shown_and_not_ranked():
     assert (good.model, good.rank, good.invalid) == ("other", 1, False)
     assert (bad.rank, bad.invalid) == (None, True)
     assert "modes is below 1 for seed 1" in bad.notes[0]
+
+
+def test_no_text_of_a_row_breaks_a_format():
+    (row,) = rows(make())
+    hostile = dataclasses.replace(
+        row, options={"law": "a\n\\input{secrets}\x1b[31m"}, model='=HYPERLINK("x")', notes=["a\nb"]
+    )
+    latex = export.as_latex([hostile], METRICS)
+    assert all(line.startswith("%") for line in latex.splitlines() if "secrets" in line or "b." in line)
+    for write in (export.as_latex, export.as_markdown, export.as_csv):
+        assert "\x1b" not in write([hostile], METRICS)
+    (line,) = csv.DictReader(io.StringIO(export.as_csv([hostile], METRICS)))
+    assert line["model"] == '\'=HYPERLINK("x")' and float(line["kl_mean"]) == 0.05
+    negative = dataclasses.replace(row, metrics={"kl": table.Cell(interval([-1.0]), [-1.0])})
+    (line,) = csv.DictReader(io.StringIO(export.as_csv([negative], METRICS)))
+    assert line["kl_mean"] == "-1.0", "a number is no formula"
+
+
+def test_rows_that_differ_in_the_declared_score_alone_say_it():
+    found = rows(
+        make(score="energy"), make(score="gradient_norm", kl=0.07), make(model="other", score="energy")
+    )
+    names = {labels.cells(row, found, METRICS)[1] for row in found}
+    assert names == {"meg by energy", "meg by gradient_norm", "other"}
