@@ -48,10 +48,12 @@ def check_untouched(folder: Path, before: Listing, wrote_at: str) -> str:
 def uncovered(plugin: loader.Plugin) -> str:
     """The files beside the code that neither the code hash nor the card's `files` covers; "" for none.
 
-    Markdown and the card itself are not asked for.
+    Markdown and the card are not asked for, nor are Python files: the hash has those that the code imports.
     """
     known = {*plugin.source.files, *plugin.data_source.files, "card.toml"}
-    names = [name for name in listing(plugin.folder) if name not in known and not name.endswith(".md")]
+    names = [
+        name for name in listing(plugin.folder) if name not in known and not name.endswith((".md", ".py"))
+    ]
     if not names:
         return ""
     return (

@@ -210,11 +210,12 @@ def given(x: Tensor, device: torch.device) -> Tensor:
 
 def as_tensor(values: Any, where: str) -> Tensor:
     """Numbers that a user gave, an array or a tensor, as a tensor. Raises ContractError for what is none."""
-    if isinstance(values, np.ndarray) and values.dtype.kind in "fui":
-        values = torch.from_numpy(values.astype(values.dtype.newbyteorder("="), order="C", copy=True))
+    if isinstance(values, np.ndarray) and values.dtype.str[1:] in ("f2", "f4", "f8", "u1"):
+        # A copy, in the byte order of this machine: torch takes no other, nor negative strides.
+        values = torch.from_numpy(values.astype(values.dtype.newbyteorder("="), order="C"))
     if not isinstance(values, Tensor) or not (values.is_floating_point() or values.dtype == torch.uint8):
         raise ContractError(
-            f"'{where}' is a {_kind(values)}", where=where, expected="a NumPy array or a tensor, of floats"
+            f"it is a {_kind(values)}", where=where, expected="a NumPy array or a tensor, of floats"
         )
     return values
 
