@@ -19,7 +19,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from ebbench.board import table
+from ebbench.board import labels, table
 from ebbench.plugins import loader
 from ebbench.record.resultfiles import load_all
 from ebbench.record.schema import Result
@@ -63,8 +63,7 @@ def main() -> None:
 
 def called(result: Result) -> str:
     """A result's model and variant, as they are asked for."""
-    model = result.model
-    return f"{model.name}:{model.variant}" if model.variant else model.name
+    return labels.full_name(result.model.name, result.model.variant)
 
 
 def called_with_sampler(result: Result) -> str:

@@ -28,6 +28,7 @@ from markupsafe import Markup
 
 import ebbench
 from ebbench.board import export
+from ebbench.board.currency import Today
 from ebbench.errors import UsageError, shown
 from ebbench.record.resultfiles import Problem, result_files
 from ebbench.record.schema import Result
@@ -120,8 +121,9 @@ class _Site:
             by_task[result.task.name][path] = result
         names = {*plugins.names["task"], *by_task}
         self.tasks = []
+        today = Today()
         for name in sorted(names, key=lambda name: (not by_task[name], name)):
-            task, problems = views.task(name, by_task[name], plugins.known("task", name))
+            task, problems = views.task(name, by_task[name], plugins.known("task", name), today)
             self.tasks.append(task)
             self.found += task.results.values()
             self.problems += problems

@@ -67,7 +67,7 @@ def drawn(charts: Charts, page: str) -> tuple[list[tuple[str, str, Markup]], lis
 def intervals(rows: Sequence[Row], metric: Metric, title: str) -> Markup:
     """A line a row: each seed, the mean and its interval; what was published; controls muted."""
     shown = [row for row in rows if metric.name in row.metrics]
-    names = [textwrap.wrap(called(row), LONGEST_NAME) or [""] for row in shown]
+    names = [textwrap.wrap(called(row, rows), LONGEST_NAME) or [""] for row in shown]
     heights = [ROW + NAME_LINE * (len(name) - 1) for name in names]
     left = 14 + LETTER * max(len(line) for name in names for line in name)
     bottom = sum(heights) + 4
@@ -81,7 +81,7 @@ def intervals(rows: Sequence[Row], metric: Metric, title: str) -> Markup:
             parts.append(svg.text(left - 6, middle + NAME_LINE * (i - (len(name) - 1) / 2), words, "at-end"))
         parts.append(_interval(row, metric, x, middle))
     described = "; ".join(
-        f"{called(row)} {labels.spelled(cell.interval.mean, cell.interval.half_width)}"
+        f"{called(row, rows)} {labels.spelled(cell.interval.mean, cell.interval.half_width)}"
         for row in shown
         for cell in [row.metrics[metric.name]]
     )
@@ -192,12 +192,23 @@ def counts(named: Mapping[str, Sequence[int]], title: str) -> Markup:
     return svg.drawing(WIDTH, 202, title, described, *parts)
 
 
-def called(row: Row) -> str:
-    """A row's model, variant, changed settings and sampler, in few words."""
-    name = f"{row.model}:{row.variant}" if row.variant else row.model
+def called(row: Row, among: Sequence[Row]) -> str:
+    """A row's model, variant, sampler and changed settings, and its score where another row shares those."""
     config, knobs = labels.changed(row)
     sampler = row.sampler if row.sampler and row.sampler != "generator" else ""
-    return ", ".join(part for part in (name, f"{sampler} {knobs}".strip(), config) if part)
+    parts = (
+        labels.full_name(row.model, row.variant),
+        f"{sampler} {knobs}".strip(),
+        config,
+        by_score(row, among),
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def by_score(row: Row, among: Sequence[Row]) -> str:
+    """What parts rows that are called the same: the score that the card declared."""
+    twins = {other.score for other in among if labels.label(other) == labels.label(row)}
+    return f"by {row.score}" if twins - {row.score} else ""
 
 
 def spans_decades(metric: Metric, values: Sequence[float]) -> bool:

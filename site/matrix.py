@@ -49,7 +49,7 @@ def rows(tasks: Sequence[views.TaskView], all_methods: Sequence[views.MethodView
         for row in group:
             if metric.name not in row.metrics:
                 continue
-            key = (row.kind == "control", charts.called(row))
+            key = (row.kind == "control", charts.called(row, group))
             made = found.setdefault(
                 key,
                 MatrixRow(key[1], row.model, row.kind == "control", [None] * len(tasks)),

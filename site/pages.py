@@ -57,6 +57,7 @@ class Pages:
             "external": EXTERNAL,
             "difference": views.difference,
             "called": charts.called,
+            "by_score": charts.by_score,
             "code_of": views.code,
         }
 

@@ -21,6 +21,8 @@ from ebbench.record.schema import Result
 
 # Methods in one chart; more are read by nobody.
 MOST_LINES = 8
+# Rows that a note names.
+MOST_NAMED = 10
 
 
 def drawings(task: TaskView) -> Iterator[charts.Chart]:
@@ -35,7 +37,7 @@ def drawings(task: TaskView) -> Iterator[charts.Chart]:
                     partial(charts.intervals, group, metric, f"{metric.name} by method: {title}"),
                 )
     best = [row for row in task.headline if row.kind == "model"][:MOST_LINES]
-    named = {charts.called(row): task.results_of(row) for row in best}
+    named = {charts.called(row, task.headline): task.results_of(row) for row in best}
     yield from _along_training(task, named)
     first = {name: results[0] for name, results in named.items()}
     if curves := {name: found for name, one in first.items() if (found := _drawn(one)) is not None}:
@@ -85,10 +87,11 @@ def gallery(task: TaskView, files: Mapping[int, Path]) -> list[tuple[str, str, s
     """Pictures side by side: row, which picture, its file on the site, its result; the first seed of each."""
     made = []
     for row in task.headline:
+        called = charts.called(row, task.headline)
         result = task.results_of(row)[0]
         for name, picture in pictures(result, files[id(result)]):
             if not name.endswith("curves"):
-                made.append((charts.called(row), name, f"{result_folder(result)}/{picture.name}", result))
+                made.append((called, name, f"{result_folder(result)}/{picture.name}", result))
     return made
 
 
@@ -99,11 +102,16 @@ def columns(task: TaskView) -> int:
 
 
 def notes(task: TaskView) -> list[str]:
-    """What was left out or is not ranked, row by row."""
+    """What was left out, what is not ranked and what is of older code: each note once, with its rows."""
+    rows: dict[str, list[str]] = defaultdict(list)
+    for _, group in task.groups:
+        for row in group:
+            for note in row.notes:
+                rows[note].append(f"{charts.called(row, group)}, {row.budget}, {row.protocol}")
+    # A note of very many rows says less by all of their names; each row has its mark.
     return [
-        f"{charts.called(row)}, {row.budget}, {row.protocol}: {note}"
-        for row in task.rows
-        for note in row.notes
+        f"{'; '.join(names)}: {note}" if len(names) <= MOST_NAMED else f"{len(names)} rows: {note}"
+        for note, names in rows.items()
     ]
 
 

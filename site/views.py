@@ -11,6 +11,7 @@ from ebbench.site.known import Known
 
 from ebbench.board import export, labels
 from ebbench.board import table as tables
+from ebbench.board.currency import Today
 from ebbench.board.row import Cell, Reference, Row
 from ebbench.contract import Metric, Published
 from ebbench.plugins import cards
@@ -110,27 +111,31 @@ class MethodView:
         return bool(self.card and self.card.kind == "control")
 
 
-def task(name: str, files: Mapping[Path, Result], known: Known) -> tuple[TaskView, list[Problem]]:
+def task(
+    name: str, files: Mapping[Path, Result], known: Known, today: Today
+) -> tuple[TaskView, list[Problem]]:
     """The view of a task, and the results that no table can hold."""
     try:
-        rows = _rows(list(files.values()), name, known)
+        rows = _rows(list(files.values()), name, known, today)
         problems: list[Problem] = []
     except Exception:
-        files, problems = _sound(files, name, known)
-        rows = _rows(list(files.values()), name, known)
+        files, problems = _sound(files, name, known, today)
+        rows = _rows(list(files.values()), name, known, today)
     return TaskView(name, known, rows, {result.run_id: result for result in files.values()}), problems
 
 
-def _rows(results: Sequence[Result], name: str, known: Known) -> list[Row]:
+def _rows(results: Sequence[Result], name: str, known: Known, today: Today) -> list[Row]:
     """The rows of a task, each of which can be shown."""
-    rows = tables.rows(results, name, metrics=known.metrics, published=known.published)
+    rows = tables.rows(results, name, metrics=known.metrics, published=known.published, today=today)
     metrics = _shown(rows, known.metrics)
     for written in (export.as_csv, export.as_json, export.as_latex):
         written(rows, metrics)
     return rows
 
 
-def _sound(files: Mapping[Path, Result], name: str, known: Known) -> tuple[dict[Path, Result], list[Problem]]:
+def _sound(
+    files: Mapping[Path, Result], name: str, known: Known, today: Today
+) -> tuple[dict[Path, Result], list[Problem]]:
     """The results that make a row by themselves; what is wrong with the others, whatever that is."""
     rows: dict[str, dict[Path, Result]] = {}
     for path, result in files.items():
@@ -139,7 +144,7 @@ def _sound(files: Mapping[Path, Result], name: str, known: Known) -> tuple[dict[
     problems = []
     for row in rows.values():
         try:
-            _rows(list(row.values()), name, known)
+            _rows(list(row.values()), name, known, today)
             sound |= row
         except Exception as error:
             reason = f"no table can hold it: {type(error).__name__}: {error}"
@@ -179,9 +184,8 @@ def difference(cell: Cell | None, reference: Reference | None) -> float | None:
 
 
 def code(row: Row) -> str:
-    """What is to be said of a row's code: older than today's, or not here; "" where it is today's."""
-    state = getattr(row, "code", "current")
-    return "" if state == "current" else state
+    """The mark of a row that a run of today would not make again; "" for others."""
+    return row.code if row.code == "older code" else ""
 
 
 def spelled(cell: Cell) -> str:

@@ -41,6 +41,8 @@ class Today:
                 found = loader.load(kind, name) if name in loader.names(kind) else None
                 if found is not None:
                     _ = found.cls, found.code_hash
+                    # A task that does not say its version is none that a run of today could be of.
+                    found = found if kind == "model" or hasattr(found.cls, "version") else None
             except EbbenchError:
                 # `ebbench list` says what is wrong with it.
                 found = None

@@ -15,6 +15,7 @@ from ebbench.site import views
 from ebbench.site.build import build
 
 from ebbench.record import resultfiles
+from ebbench.record.schema import Result
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = ROOT / "results"
@@ -175,7 +176,7 @@ def test_a_task_that_nobody_knows_has_a_page_too(some: Path, tmp_path: Path):
 
 def changed(some: Path, name: str, **parts: object) -> Path:
     """A result of the VAE once more, with parts of another value, in a file of that name."""
-    raw = json.loads(one_of("gaussian", "vae").read_text())
+    raw = resultfiles.read(one_of("gaussian", "vae")).model_dump(mode="json")
     for path, value in parts.items():
         *parents, last = path.split("__")
         place = raw
@@ -264,7 +265,7 @@ BROKEN = {
 def test_a_task_that_does_not_load_is_named_and_its_page_says_what_it_can(
     code: str, some: Path, tmp_path: Path, plugins: Path, cli
 ):
-    changed(some, "of-dots", task__name="dots", metrics={"kl": 0.25, "other": 2.0})
+    changed(some, "of-dots", task__name="dots", metrics={"kl": 0.25, "other": 2.0}, hash_kind="source")
     folder = plugins / "dots"
     (folder / "task.py").write_text(code)
     (folder / "README.md").write_text("# Dots\n\nWords of its author, see [this](../../docs/findings.md).\n")
@@ -285,6 +286,37 @@ def test_a_method_that_does_not_load_is_named_and_its_page_is_there(
     assert said.code == 1 and "a_package_that_is_nowhere" in said.err
     page = (tmp_path / "site" / "methods" / "blob.html").read_text()
     assert "does not load here" in page and "a_package_that_is_nowhere" in page
+
+
+def test_rows_of_older_code_are_marked_and_others_are_not(
+    some: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def state(self: object, result: Result) -> tuple[str, str]:
+        return (
+            ("older code", "the model's code has changed") if result.model.name == "vae" else ("current", "")
+        )
+
+    monkeypatch.setattr("ebbench.board.currency.Today.state", state)
+    assert build(some, tmp_path / "site") == []
+    for page, marked in (
+        ("tasks/gaussian.html", True),
+        ("methods/vae.html", True),
+        ("tasks/stackedmnist.html", False),
+        ("methods/meg.html", False),
+    ):
+        text = (tmp_path / "site" / page).read_text()
+        assert (">older code</span>" in text) is marked, page
+        assert page.startswith("methods") or ("the model&#39;s code has changed" in text) is marked
+    assert (tmp_path / "site" / "index.html").read_text().count("older code") == 1
+
+
+def test_rows_that_their_scores_alone_part_are_told_apart(some: Path, tmp_path: Path):
+    for score in ("energy", "gradient_norm"):
+        changed(some, f"by-{score}", model__name="twin", score=score)
+    assert build(some, tmp_path / "site") == []
+    for page in ("index.html", "tasks/gaussian.html", "methods/twin.html"):
+        text = (tmp_path / "site" / page).read_text()
+        assert "by energy" in text and "by gradient_norm" in text, page
 
 
 def test_two_names_never_share_a_page(some: Path, tmp_path: Path):
