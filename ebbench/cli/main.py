@@ -74,9 +74,12 @@ def main() -> None:
     """Run the command line; a user's mistake ends in a message and exit code 2, not in a traceback."""
     _open_streams()
     try:
-        app()
+        app(prog_name="ebbench")
     except EbbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        from ebbench.record.text import visible
+
+        # It may quote a stranger: a terminal shows that, and does not obey it.
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)

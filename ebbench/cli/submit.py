@@ -55,6 +55,9 @@ def submit(
 
     store = Store(data_dir)
     reporter = progress.reporter(quiet)
+    if out is not None:
+        # Before anything is drawn and scored.
+        bundles.check_place(out, folder=model, results=results)
     if model is not None and samples is None and card is None and not task:
         folder, text, made, arrays = _of_folder(model, runs, results, store, device, reporter)
     elif model is None and samples and card and task and not runs:
@@ -68,6 +71,7 @@ def submit(
         )
     name = bundles.read_card(text, "card.toml").name
     path = out or Path(f"{name}.zip")
+    bundles.check_place(path, folder=folder, results=results)
     with tempfile.TemporaryDirectory() as scratch:
         # What the maintainers will do first, done here; a bundle that fails it is not left behind.
         trial = Path(scratch) / path.name

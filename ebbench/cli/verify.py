@@ -43,7 +43,7 @@ def verify(
     from ebbench.submissions.rerun import rerun as run_again
 
     if time_limit and not rerun:
-        raise UsageError("--time-limit is of --rerun", where="--time-limit", fix="give both, or leave it out")
+        raise UsageError("--time-limit needs --rerun", where="--time-limit", fix="give both, or leave it out")
     seconds = words.parse_duration(time_limit) if time_limit else None
     read, store = bundles.read(bundle), Store(data_dir)
     board = {one.run_id: one for one in resultfiles.load_all(results)[0]}

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ebbench.errors import ResultError
+from ebbench.record.text import shortened
 from ebbench.record.values import (
     MOST_OF_A_NAME,
     MOST_OF_A_SEED,
@@ -343,7 +344,8 @@ def _explain(error: ValidationError, most: int = 5) -> str:
     found = error.errors(include_url=False, include_context=False)
     lines = []
     for item in found[:most]:
-        field = ".".join(str(part) for part in item["loc"]) or "result"
+        # Keys and values are a stranger's: one line, and nothing that a terminal obeys.
+        field = shortened(".".join(str(part) for part in item["loc"]), 200) or "result"
         value = repr(item["input"])
         # A missing field's "input" is the whole object around it: no help to anyone.
         shown = "" if item["type"] == "missing" or len(value) > 60 else f" (found {value})"

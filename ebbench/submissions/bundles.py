@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ebbench.errors import BundleError
+from ebbench.errors import BundleError, UsageError
 from ebbench.plugins import cards
 from ebbench.record import resultfiles, schema
 from ebbench.submissions import archives
@@ -145,6 +145,36 @@ def write(
                 fix="move or rename the file",
             )
     archives.write(path, KIND, entries)
+
+
+def check_place(path: Path, *, folder: Path | None, results: Path) -> None:
+    """Whether a bundle may be written to `path`: nothing but an earlier bundle is ever written over.
+
+    Raises UsageError for a folder, a link, another file, and a place in the model's folder or the results.
+    """
+    expected = "a file that is not there yet, or an earlier bundle"
+    fix = "choose another --out; nothing was written"
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        kind = "a link" if path.is_symlink() else "no file"
+        raise UsageError(f"{path} is {kind}", where="--out", expected=expected, fix=fix)
+    for inside in (folder, results):
+        if inside is not None and path.resolve().is_relative_to(inside.resolve()):
+            raise UsageError(
+                f"{path} lies in {inside}", where="--out", expected=f"a place outside of {inside}", fix=fix
+            )
+    if path.exists() and not _is_bundle(path):
+        raise UsageError(
+            f"{path} is there already and is no bundle", where="--out", expected=expected, fix=fix
+        )
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether a file looks like a bundle or any other archive with a manifest."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            return archives.MANIFEST in packed.namelist()
+    except archives.BROKEN:
+        return False
 
 
 def read(path: Path) -> Bundle:

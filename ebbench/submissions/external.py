@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import re
 import time
@@ -16,13 +15,16 @@ import torch
 from ebbench import contract
 from ebbench.data.store import Store
 from ebbench.device import pinned
-from ebbench.errors import ContractError, StorageError, UsageError, unknown
+from ebbench.errors import StorageError, UsageError
 from ebbench.plugins import loader
-from ebbench.plugins.configs import build_config
+from ebbench.plugins.cards import ModelCard
+from ebbench.plugins.configs import plain
+from ebbench.plugins.guard import plugin_code
 from ebbench.record import provenance, schema
 from ebbench.record.schema import EXTERNAL
+from ebbench.running.outside import check_scaled, open_task
 from ebbench.running.progress import Reporter
-from ebbench.running.replay import PLAIN, conversion, digest, replay
+from ebbench.running.replay import PLAIN, Replay, digest, replay
 from ebbench.storage.hashing import content_hash
 from ebbench.submissions import bundles
 
@@ -41,7 +43,18 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             where=str(path),
             expected="an npz file, as numpy.savez writes it",
         ) from error
-    return {re.sub(r"(^|/)samples$", rf"\g<1>{PLAIN}", name): values for name, values in found.items()}
+    made: dict[str, np.ndarray] = {}
+    for name, values in found.items():
+        known = re.sub(r"(^|/)samples$", rf"\g<1>{PLAIN}", name)
+        if known in made:
+            raise StorageError(
+                f"two arrays are '{known}'",
+                where=str(path),
+                expected="each array once: 'samples' is another name of 'samples.samples'",
+                fix="leave one of them out",
+            )
+        made[known] = values
+    return made
 
 
 def claim(
@@ -62,86 +75,55 @@ def claim(
     BundleError for a wrong card, ContractError for arrays that do not fit (`where` names their file).
     """
     model = bundles.read_card(card, "card.toml")
-    if model.kind == "control":
-        raise UsageError(
-            "a control cannot be submitted as samples",
-            where="card.toml: kind",
-            expected='kind = "model"',
-            fix="leave it out",
-        )
-    if model.name in loader.names("model"):
-        raise UsageError(
-            f"'{model.name}' is a model of this project",
-            where="card.toml: name",
-            expected="a name of its own",
-            fix="choose another",
-        )
-    plugin = loader.load("task", task)
-    cls = plugin.cls
-    protocol = protocol or next(iter(cls.protocols))
-    if protocol not in cls.protocols:
-        raise unknown("protocol", protocol, cls.protocols, where=f"task '{plugin.name}'")
-    if cls.needs == "energy" and not model.score:
-        raise UsageError(
-            "the card declares no score",
-            where="card.toml",
-            expected='score = "energy", or which of the arrays scores.N.NAME it is',
-            fix="declare it: which score counts is not for the test set to choose",
-        )
-    asked: contract.Task = cls(build_config(cls.Options, options, "--set"), protocol, store)
-    sampler = EXTERNAL if cls.needs == "sample" else ""
-    for name, values in arrays.items():
-        # Cut to integers before they were scaled, images still have the type.
-        if name.startswith("samples") and values.dtype == np.uint8 and values.size and values.max() == 1:
-            raise ContractError(
-                f"no value of '{name}' is above 1",
-                where=where,
-                expected="bytes from 0 to 255",
-                fix=f"numpy.savez(path, samples=x), x = {conversion(asked.spec(), np.dtype(np.float32))}",
-            )
+    _check_card(model)
+    plugin, asked = open_task(task, protocol, options, store, where="--set")
+    declared = _declared(model, plugin)
     began = time.perf_counter()
-    with pinned():
-        declared = model.score if cls.needs == "energy" else ""
-        replayed = replay(
-            asked, arrays, seed=seed, where=where, reporter=reporter, sampler=sampler, declared=declared
-        )
-        seconds = time.perf_counter() - began
-        code = hashlib.sha256(card).hexdigest()
-        command = f"ebbench submit --task {plugin.name} --samples {where} --card card.toml"
-        scored_on = provenance.collect(torch.device("cpu"), dict(asked.data_hashes), code, command)
+    replayed = score_arrays(
+        plugin, asked, arrays, seed=seed, where=where, reporter=reporter, declared=declared
+    )
+    seconds = round(time.perf_counter() - began, 3)
+    code = hashlib.sha256(card).hexdigest()
+    command = f"ebbench submit --task {plugin.name} --samples {where} --card card.toml"
+    scored_on = provenance.collect(torch.device("cpu"), dict(asked.data_hashes), code, command)
     made = digest(arrays)
-    settled = dataclasses.asdict(asked.options)
-    key = {
-        "artefacts": made,
-        "task": plugin.name,
-        "version": asked.version,
-        "options": settled,
-        "protocol": protocol,
-    }
-    scoring = content_hash(key)
+    options_ = plain(asked.options)
+    scoring = content_hash(
+        {
+            "artefacts": made,
+            "task": plugin.name,
+            "version": asked.version,
+            "options": options_,
+            "protocol": asked.protocol,
+        }
+    )
     training = {"hash": made, "steps": 0, "seconds": 0.0, "stopped_by": "none", "parameters": 0}
-    words = [EXTERNAL, protocol, asked.source, f"s{seed}", scoring[:10]]
+    words = [EXTERNAL, asked.protocol, asked.source, f"s{seed}", scoring[:10]]
     return schema.build(
         {
             "schema_version": schema.SCHEMA_VERSION,
             "run_id": re.sub(r"[^A-Za-z0-9._+=,@-]", "_", "-".join(words)),
             "created": schema.now(),
+            "engine": contract.ENGINE,
+            "hash_kind": "source",
             "task": {
                 "name": plugin.name,
                 "version": asked.version,
-                "protocol": protocol,
+                "code_hash": plugin.code_hash,
+                "data_code_hash": plugin.data_code_hash,
+                "protocol": asked.protocol,
                 "source": asked.source,
-                "options": settled,
+                "options": options_,
             },
             "model": {"name": model.name, "kind": "model", "title": model.title, "code_hash": code},
-            "sampler": {"name": sampler} if sampler else None,
+            "sampler": {"name": EXTERNAL} if plugin.cls.needs == "sample" else None,
             "score": declared,
             "budget": EXTERNAL,
             "seed": seed,
             "metrics": {name: float(value) for name, value in replayed.score.metrics.items()},
             "details": dict(replayed.score.details),
             "training": training,
-            "scoring": {"hash": scoring, "seconds": round(seconds, 3), "samples": replayed.samples or None},
+            "scoring": {"hash": scoring, "seconds": seconds, "samples": replayed.samples or None},
             "parts": [
                 {
                     "name": name,
@@ -157,3 +139,66 @@ def claim(
         },
         where=where,
     )
+
+
+def score_arrays(
+    plugin: loader.Plugin,
+    task: contract.Task,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    seed: int,
+    where: str,
+    reporter: Reporter,
+    declared: str,
+) -> Replay:
+    """What a task makes of arrays that were made elsewhere; `where` names their file.
+
+    Raises ContractError for arrays that do not fit.
+    """
+    with plugin_code(plugin, None, "spec"):
+        spec = task.spec()
+    for name, values in arrays.items():
+        if name.rpartition("/")[2].startswith("samples"):
+            check_scaled(name, values, spec, where)
+    with pinned(), plugin_code(plugin, None, "score"):
+        return replay(
+            task,
+            arrays,
+            seed=seed,
+            where=where,
+            reporter=reporter,
+            sampler=EXTERNAL if plugin.cls.needs == "sample" else "",
+            declared=declared,
+        )
+
+
+def _check_card(model: ModelCard) -> None:
+    """Raise UsageError for a card under which nobody may submit samples."""
+    if model.kind == "control":
+        raise UsageError(
+            "a control cannot be submitted as samples",
+            where="card.toml: kind",
+            expected='kind = "model"',
+            fix="leave it out",
+        )
+    if model.name in loader.names("model"):
+        raise UsageError(
+            f"'{model.name}' is a model of this project",
+            where="card.toml: name",
+            expected="a name of its own",
+            fix="choose another",
+        )
+
+
+def _declared(model: ModelCard, plugin: loader.Plugin) -> str:
+    """The score that the card declares, "" where the task asks for none. Raises UsageError."""
+    if plugin.cls.needs != "energy":
+        return ""
+    if not model.score:
+        raise UsageError(
+            "the card declares no score",
+            where="card.toml",
+            expected='score = "energy", or which of the arrays scores.N.NAME it is',
+            fix="declare it: which score counts is not for the test set to choose",
+        )
+    return model.score

