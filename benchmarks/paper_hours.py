@@ -23,9 +23,10 @@ from torch.utils.flop_counter import flop_registry
 from ebbench.contract import Data
 from ebbench.data.store import Store
 from ebbench.running import seeds, spec
+from ebbench.running.identity import identify
 from ebbench.running.progress import Reporter
 from ebbench.running.signals import StopRequest
-from ebbench.storage import hashing
+from ebbench.running.training import TrainingRun
 from ebbench.sweeps import plan
 
 
@@ -83,7 +84,7 @@ def main() -> None:
     for job in plan.read_plan(a.plan):
         resolved = spec.resolve(job.request)
         task = resolved.task.cls(resolved.options, resolved.protocol, store)
-        training = hashing.content_hash(resolved.training_key(task, 0))
+        training = identify(resolved, task, 0).training
         # What builds on another training has next to none of its own.
         if job.seed or training in seen or resolved.control or resolved.base is not None:
             continue

@@ -268,7 +268,8 @@ def trained(
       your own, and give their paths.
     - without it `task` and `model`, with `seed` (0), `budget` ("cpu"), `protocol` and `settings` as for
       `run`.
-    - `part`: which training, where the task has several (a held-out digit).
+    - `part`: which training, where the task has several (a held-out digit). `data_dir`: where the data sets
+      lie.
 
     Raises UsageError where the store does not have the training (the message gives the command that makes
     it), or where the code, the card or the data are no longer those of the result.

@@ -152,7 +152,7 @@ class Scoring(Protocol):
     def images(
         self, n: int, reduce: Reduce, *, name: str = "samples", chunk: int = 1000
     ) -> dict[str, np.ndarray]:
-        """As `samples`, of images rounded to bytes, uint8 (k, *spec.shape), which come back as "images" too."""
+        """As `samples`, of images rounded to bytes, uint8 (k, *spec.shape); they come back as "images"."""
         ...
 
     def scored_by(self, name: str) -> bool:

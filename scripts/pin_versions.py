@@ -4,8 +4,9 @@
     python scripts/pin_versions.py
 
 A change that can move a number has to raise a version: a task's `version` in its task.py, or `ENGINE` in
-ebbench/contract.py. tests/unit/test_versions.py fails where code has changed and its version has not. Where no
-number can move, or the version has been raised, this script writes the new hashes. It says what it changed.
+ebbench/contract.py. tests/unit/test_versions.py fails where code has changed and its version has not. Where
+no number can move, or the version has been raised, this script writes the new hashes. It says what has
+changed.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ from ebbench.plugins.importing import main_module, plain_path
 Kind = Literal["model", "task"]
 
 MODULES: dict[Kind, str] = {"model": "model.py", "task": "task.py"}
+# A task's table of published numbers. They stand beside the rows and cannot move one.
+PUBLISHED = "published.py"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +86,12 @@ class Plugin:
     def source(self) -> code.Source:
         """All code that the plug-in runs, and the files that its card declares; none of it is run.
 
-        Of a task, the data code is apart: `data_source`. Raises PluginError for a file that is not there.
+        Of a task, the data code is apart (`data_source`), and its `published.py` is not covered. Raises
+        PluginError for a file that is not there.
         """
-        return self._code if self.kind == "model" else self._code.only(lambda name: not code.is_data(name))
+        if self.kind == "model":
+            return self._code
+        return self._code.only(lambda name: name != PUBLISHED and not code.is_data(name))
 
     @functools.cached_property
     def data_source(self) -> code.Source:

@@ -65,8 +65,6 @@ def assemble(
                 "protocol": spec.protocol,
                 "source": task.source,
                 "options": plain(task.options),
-                "code_hash": spec.task.code_hash,
-                "data_code_hash": spec.task.data_code_hash,
             },
             "model": {
                 "name": spec.model.name,
@@ -102,8 +100,6 @@ def assemble(
             "pictures": names,
             "provenance": scored_on.model_dump(mode="json"),
             "verification": None,
-            "hash_kind": "source",
-            "engine": contract.ENGINE,
         },
         where=run_id,
     )

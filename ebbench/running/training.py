@@ -20,6 +20,7 @@ from torch import Tensor
 from ebbench.device import shared_gpu
 from ebbench.errors import ContractError, Diverged
 from ebbench.running import seeds
+from ebbench.running.curves import Curves
 from ebbench.running.loggers import Log
 from ebbench.running.progress import Reporter
 from ebbench.running.signals import StopRequest
@@ -28,12 +29,9 @@ from ebbench.storage.hashing import derive_seed
 
 if TYPE_CHECKING:
     from ebbench.contract import Data, Model
-from ebbench.running.curves import Curves
 
 # Seconds between two checkpoints: from the first of these, doubling, to the second.
 FIRST_PAUSE, CHECKPOINT_SECONDS = 1.0, 60.0
-
-
 # A curve has at most this many points a training loop.
 CURVE_POINTS = 200
 

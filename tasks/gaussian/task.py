@@ -23,7 +23,6 @@ from ebbench import (
     DataSpec,
     Metric,
     Model,
-    Published,
     Score,
     Store,
     Task,
@@ -32,6 +31,8 @@ from ebbench import (
     mean_score,
 )
 from ebbench.data.pool import Pool
+
+from .published import PUBLISHED
 
 if TYPE_CHECKING:
     from ebbench import Scoring
@@ -44,8 +45,6 @@ SPREAD = 1.0
 TRAIN, HELD_OUT = 50_000, 2_000
 # A bound this many standard errors above the truth is none.
 TOLERANCE = 3.0
-
-PAPER = "Balaji et al., Entropic GANs meet VAEs (2019), table of Gaussians"
 
 
 @dataclass(frozen=True)
@@ -129,27 +128,6 @@ class GaussianPool(Pool):
         return torch.from_numpy(self._gaussian.log_density(x.cpu().numpy())).to(x.device)
 
 
-def _published() -> tuple[Published, ...]:
-    table = {5: (-16.38, -17.94), 10: (-35.15, -43.60), 20: (-58.04, -66.58), 30: (-91.80, -100.69)}
-    table[64] = (-203.46, -217.52)
-    gaps = {f"relative_gap_{dim}": 100 * (exact - bound) / -exact for dim, (exact, bound) in table.items()}
-    mean = {"relative_gap": float(np.mean(list(gaps.values())))}
-    return tuple(
-        Published(
-            label=label,
-            metrics={name: (round(value, 2), None) for name, value in values.items()},
-            source=f"{PAPER}; the relative gaps are ours, from its exact and surrogate values",
-            confidence="verbatim",
-            model="entropic-gan",
-            options=options | {"source": "random"},
-        )
-        for label, values, options in (
-            ("Entropic GAN", gaps, {}),
-            ("Entropic GAN, mean", mean, {"dim": "all"}),
-        )
-    )
-
-
 class GaussianTask(Task):
     @dataclass(frozen=True)
     class Options:
@@ -203,7 +181,7 @@ class GaussianTask(Task):
             for dim in LOG_EIGENVALUES
         ),
     )
-    published = _published()
+    published = PUBLISHED
 
     def __init__(self, options: Options, protocol: str, store: Store) -> None:
         super().__init__(options, protocol, store)

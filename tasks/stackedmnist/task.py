@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from ebbench import (
     DataSpec,
     Metric,
     Model,
-    Published,
     Score,
     Store,
     Task,
@@ -35,6 +34,7 @@ from ebbench.data.pool import to_bytes
 from ebbench.metrics import coverage
 
 from .classifier import load_clean, load_published, record
+from .published import PUBLISHED
 
 if TYPE_CHECKING:
     from ebbench import Scoring
@@ -49,24 +49,6 @@ MOST_STACKS = 15
 # Pools up to this many tuples keep them in a table (20 MB), to save a training step the hashing.
 MOST_KEPT = 128 * 10**4
 SHEET = 10
-
-EN_GAN = "Kumar et al., EnGAN (ICLR 2019 submission, first version of MEG), Table 1"
-VEEGAN = "Srivastava et al., VEEGAN (2017), Table 2"
-PACGAN = "Lin et al., PacGAN (2018)"
-# What a published row holds for.
-THREE: dict[str, Any] = {"stacks": 3, "source": "mnist"}
-FOUR: dict[str, Any] = {"stacks": 4, "source": "mnist"}
-
-
-def _unrolled(
-    label: str, share: str, modes: tuple[float, float | None], kl: tuple[float, float | None]
-) -> Published:
-    return Published.row(
-        f"{label} (Unrolled setup, D = {share} G)",
-        {"modes": modes, "kl": kl},
-        f"{PACGAN}, Table 3",
-        options=THREE,
-    )
 
 
 class StackedMnist(Task):
@@ -128,89 +110,7 @@ class StackedMnist(Task):
             "to its class in feature space; .95 for real test images, 0 for noise",
         ),
     )
-    published: ClassVar[tuple[Published, ...]] = (
-        Published.row(
-            "MEG", {"modes": 1000.0, "kl": 0.0313}, EN_GAN, model="meg", sampler="generator", options=THREE
-        ),
-        Published.row(
-            "MEG (arXiv version)",
-            {"modes": (1000.0, 0.0), "kl": (0.0313, 1e-3)},
-            "Kumar et al., MEG (2019), Table 1",
-            "recalled",
-            options=THREE,
-        ),
-        Published.row(
-            "WGAN-GP (run by MEG's authors)",
-            {"modes": 959.0, "kl": 0.7276},
-            EN_GAN,
-            model="wgan-gp:meg-authors",
-            sampler="generator",
-            options=THREE,
-        ),
-        Published.row(
-            "PacGAN (in MEG's table)",
-            {"modes": (1000.0, 0.0), "kl": (0.06, 1e-2)},
-            f"{EN_GAN}, from MINE",
-            "quoted",
-            options=THREE,
-        ),
-        Published.row(
-            "PacDCGAN2",
-            {"kl": (0.06, 0.003)},
-            f"{PACGAN}, VEEGAN setup, 10 trials, standard error",
-            options=THREE,
-        ),
-        Published.row(
-            "PacDCGAN3",
-            {"kl": (0.06, 0.003)},
-            f"{PACGAN}, VEEGAN setup, 10 trials, standard error",
-            options=THREE,
-        ),
-        Published.row(
-            "PacDCGAN4",
-            {"kl": (0.07, 0.005)},
-            f"{PACGAN}, VEEGAN setup, 10 trials, standard error",
-            options=THREE,
-        ),
-        Published.row(
-            "DCGAN (run by PacGAN's authors)",
-            {"modes": (78.9, 6.46), "kl": (4.50, 0.127)},
-            f"{PACGAN}, VEEGAN setup",
-            options=THREE,
-        ),
-        Published.row("VEEGAN (VEEGAN setup)", {"modes": 150.0, "kl": 2.95}, VEEGAN, options=THREE),
-        Published.row("Unrolled GAN (VEEGAN setup)", {"modes": 48.7, "kl": 4.32}, VEEGAN, options=THREE),
-        Published.row("ALI (VEEGAN setup)", {"modes": 16.0, "kl": 5.40}, VEEGAN, options=THREE),
-        Published.row("DCGAN (VEEGAN setup)", {"modes": 99.0, "kl": 3.40}, VEEGAN, options=THREE),
-        _unrolled("DCGAN", "1/4", (30.6, 20.73), (5.99, 0.42)),
-        _unrolled("DCGAN", "1/2", (628.0, 140.9), (2.58, 0.75)),
-        _unrolled("Unrolled GAN, 1 step", "1/4", (65.4, None), (5.91, None)),
-        _unrolled("Unrolled GAN, 1 step", "1/2", (523.6, None), (2.44, None)),
-        _unrolled("Unrolled GAN, 5 steps", "1/4", (236.4, None), (4.67, None)),
-        _unrolled("Unrolled GAN, 5 steps", "1/2", (732.0, None), (1.66, None)),
-        _unrolled("Unrolled GAN, 10 steps", "1/4", (327.2, None), (4.66, None)),
-        _unrolled("Unrolled GAN, 10 steps", "1/2", (817.4, None), (1.43, None)),
-        _unrolled("PacDCGAN4", "1/4", (667.4, 29.0), (1.81, 0.15)),
-        _unrolled("PacDCGAN4", "1/2", (820.2, 25.5), (1.15, 0.14)),
-        Published.row(
-            "MEG", {"modes": 10000.0, "kl": 0.0480}, EN_GAN, model="meg", sampler="generator", options=FOUR
-        ),
-        Published.row(
-            "MEG (arXiv version)",
-            {"modes": (10000.0, 0.0), "kl": (0.0480, 1e-3)},
-            "Kumar et al., MEG (2019), Table 1",
-            "recalled",
-            options=FOUR,
-        ),
-        Published.row(
-            "WGAN-GP (run by MEG's authors)",
-            {"modes": 9538.0, "kl": 0.9144},
-            EN_GAN,
-            model="wgan-gp:meg-authors",
-            sampler="generator",
-            options=FOUR,
-        ),
-    )
+    published = PUBLISHED
 
     def __init__(self, options: Options, protocol: str, store: Store) -> None:
         super().__init__(options, protocol, store)

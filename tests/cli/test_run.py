@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -264,3 +266,118 @@ def test_a_score_is_taken_in_full_precision(cli, plugins: Path, tmp_path: Path):
         torch.backends.cuda.matmul.fp32_precision = before
     (path,) = (tmp_path / "results").rglob("*.json")
     assert resultfiles.read(path).details["flags"] == ["ieee", "ieee"]
+
+
+@pytest.fixture
+def own_threads(monkeypatch: pytest.MonkeyPatch):
+    """What a command sets of threads is taken back."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_are_chosen_and_said(cli, plugins: Path, tmp_path: Path, own_threads: None):
+    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke")
+    ran = cli(*words, "--threads", "3")
+    assert ran.code == 0 and "threads: 3 " in ran.err
+    (path,) = written(tmp_path / "results")
+    assert resultfiles.read(path).provenance.cpu.threads == 3
+    assert "threads" not in cli(*words, "--threads", "2", "--quiet").err
+    refused = cli(*words, "--threads", "-1")
+    assert refused.code == 2 and "-1 threads" in refused.err
+
+
+def test_seeds_given_again_are_joined(cli, plugins: Path, tmp_path: Path):
+    ran = cli(*RUN, "--model", "blob", "--budget", "smoke", "--seeds", "3", "--seeds", "0,1", "--json")
+    assert [made["result"]["seed"] for made in json.loads(ran.out)] == [3, 0, 1]
+
+
+def test_a_time_limit_leaves_the_run_undone(cli, plugins: Path, tmp_path: Path):
+    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--set", "pause=0.02")
+    ran = cli(*words, "--time-limit", "0.4s")
+    assert ran.code == 124 and "stopped by the time limit" in ran.err and ran.out == ""
+    assert not written(tmp_path / "results")
+    assert cli(*words).code == 0
+    refused = cli(*words, "--time-limit", "soon")
+    assert refused.code == 2 and "'soon' is no duration" in refused.err
+
+
+def test_json_stands_alone_whatever_a_plug_in_and_its_children_write(command, plugins: Path, tmp_path: Path):
+    noise = "import os, subprocess, sys\nprint('at import')\nos.system('echo at import')\n"
+    here = "print('printed'); os.write(1, b'written\\n'); subprocess.run(['echo', 'child']); self.opt ="
+    model = plugins / "blob" / "model.py"
+    model.write_text(noise + model.read_text().replace("self.opt =", here))
+    process = command(*RUN, "--model", "blob", "--budget", "smoke", "--json")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    (document,) = json.loads(out)
+    assert resultfiles.read(document["path"]).run_id == document["result"]["run_id"]
+    assert {"at import", "printed", "written", "child"} <= set(err.splitlines())
+
+
+def test_a_plug_in_that_leaves_the_folder_takes_no_result_with_it(cli, plugins: Path, tmp_path: Path):
+    model = plugins / "blob" / "model.py"
+    model.write_text(model.read_text().replace("self.opt =", "__import__('os').chdir('/'); self.opt ="))
+    ran = cli(*RUN, "--model", "blob", "--budget", "smoke", "--log", "jsonl")
+    assert ran.code == 0, ran.err
+    (path,) = written(tmp_path / "results")
+    assert str(path) in ran.out
+    assert len(list((tmp_path / "logs").rglob("*.jsonl"))) == 1
+
+
+@pytest.mark.parametrize("body", ["import sys; sys.exit(0)", "raise KeyError('k')", "return None"])
+def test_a_state_that_cannot_be_had_is_the_model_s_mistake(cli, plugins: Path, tmp_path: Path, body: str):
+    model = plugins / "blob" / "model.py"
+    model.write_text(model.read_text() + f"\n    def state_dict(self):\n        {body}\n")
+    ran = cli(*RUN, "--model", "blob", "--budget", "smoke")
+    assert ran.code == 2 and "state_dict() of model 'blob' raised" in ran.err and "Traceback" not in ran.err
+    assert not written(tmp_path / "results")
+
+
+def test_a_training_is_logged_where_it_is_asked_for(cli, plugins: Path, tmp_path: Path):
+    words = (*RUN, "--model", "blob:still", "--budget", "smoke")
+    ran = cli(*RUN, "--model", "blob", "--budget", "smoke", "--log", "jsonl", "--log-dir", tmp_path / "lines")
+    assert ran.code == 0, ran.err
+    (lines,) = (tmp_path / "lines" / "dots" / "blob").glob("*.jsonl")
+    (result,) = written(tmp_path / "results")
+    assert json.loads(lines.read_text().splitlines()[-1]) == {"metrics": resultfiles.read(result).metrics}
+    wrong = cli(*words, "--log", "jsonlines")
+    assert wrong.code == 2 and "did you mean 'jsonl'?" in wrong.err
+
+
+def test_a_stream_that_is_closed_or_narrow_ends_no_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from ebbench.cli import main
+
+    monkeypatch.setattr(sys, "stdout", None)
+    main._open_streams()
+    with sys.stdout as opened:
+        assert opened.write("for nobody")
+    with (tmp_path / "narrow").open("w", encoding="ascii") as narrow:
+        monkeypatch.setattr(sys, "stdout", narrow)
+        main._open_streams()
+        print("0.1 ± 0.2")
+    assert (tmp_path / "narrow").read_text() == "0.1 ? 0.2\n"
+
+
+def test_names_are_completed_without_loading_a_plug_in(plugins: Path, tmp_path: Path, monkeypatch):
+    from ebbench.cli import completion
+
+    monkeypatch.chdir(tmp_path)
+    (plugins / "dots" / "task.py").write_text("raise SystemExit")
+    assert completion.task_names("do") == ["dots"]
+    assert "meg" in completion.model_names("") and completion.model_names("bl") == ["blob", "blurred-data"]
+    assert completion.model_names("./plugins/b") == ["./plugins/blob"]
+    assert completion.model_names("./nowhere/") == completion.model_names("~nobody-here/") == []
+    assert completion.model_names(str(plugins) + "/") == [f"{plugins}/blob", f"{plugins}/dots"]
+    # A broken folder is said by the command, not in the middle of the line that is typed.
+    (plugins / "blob" / "card.toml").write_text("no TOML")
+    assert isinstance(completion.model_names("bl"), list)
+
+
+def test_completion_is_offered_by_the_command_itself(plugins: Path, tmp_path: Path, cli, monkeypatch):
+    monkeypatch.setenv("_EBBENCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "ebbench run --task do")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    assert cli().out.split() == ["dots"]

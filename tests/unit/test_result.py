@@ -400,6 +400,7 @@ def test_the_committed_schema_is_the_code_s():
 
 
 def test_importing_results_loads_no_torch():
-    code = "import sys, ebbench.record.resultfiles; print({'torch', 'numpy', 'scipy', 'pandas'} & set(sys.modules))"
+    heavy = {"torch", "numpy", "scipy", "pandas"}
+    code = f"import sys, ebbench.record.resultfiles; print({heavy} & set(sys.modules))"
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert made.stdout.strip() == "set()"
