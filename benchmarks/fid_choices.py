@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ebbench.contract import DataSpec
 from ebbench.data.pool import to_bytes
+from ebbench.device import pinned
 from ebbench.metrics import image
 
 FEWER = (10_000, 5_000, 1_000)
@@ -36,7 +37,7 @@ def main() -> None:
     device = torch.device("cpu")
     run = finished(a.run, a.results, "cifar10")
 
-    with device.pinned():
+    with pinned():
         extractor = run.task.extractor(device)
         real = {split: run.task.reference(split, extractor, device, print) for split in SPLITS}
         kept: dict[str, list[tuple[Tensor, Tensor]]] = {}

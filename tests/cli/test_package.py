@@ -56,7 +56,7 @@ def test_the_wheel_holds_the_plug_ins(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
         "ebbench/py.typed",
-        "ebbench/result.schema.json",
+        "ebbench/record/result.schema.json",
         "ebbench/baselines/meg/model.py",
         "ebbench/baselines/meg/card.toml",
         "ebbench/tasks/stackedmnist/task.py",

@@ -135,7 +135,7 @@ def test_a_model_without_an_energy_is_refused(cli, folder: Path):
     [
         ("return self.net(torch.cat([x, x[:, :1]], 1)).sum(1).detach() / 0", "NaN or infinite"),
         ("return torch.zeros(len(x) + 1)", "shape (6,)"),
-        ("return torch.tensor('no')", "score 'energy' raised"),
+        ("return torch.tensor('no')", "energy() of model 'blob' raised"),
     ],
     ids=["infinite", "a wrong length", "raises"],
 )
