@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,11 +56,17 @@ class Spec:
         return " ".join(word for word in [*words, f"--seeds {seed}"] if word)
 
 
-def resolve(request: Request) -> Spec:
-    """Load the plug-ins and settle every value. Raises UsageError or PluginError, each with a cure."""
-    task = loader.load("task", request.task)
+Load = Callable[[loader.Kind, str], loader.Plugin]
+
+
+def resolve(request: Request, load: Load = loader.load) -> Spec:
+    """Load the plug-ins and settle every value. Raises UsageError or PluginError, each with a cure.
+
+    Who resolves many requests passes a `load` that loads each plug-in once.
+    """
+    task = load("task", request.task)
     model_name, _, variant = split_variant(request.model)
-    model = loader.load("model", model_name)
+    model = load("model", model_name)
     check_declared(task)
     protocols = task.cls.protocols
     protocol = request.protocol or next(iter(protocols))
@@ -109,7 +115,7 @@ def resolve(request: Request) -> Spec:
         knobs=knobs,
         score=score,
         overrides=overrides,
-        base=_base(request, model, config),
+        base=_base(request, task, model, config, load),
     )
 
 
@@ -125,16 +131,17 @@ def check_declared(task: loader.Plugin) -> None:
         )
 
 
-def _base(request: Request, model: loader.Plugin, config: Any) -> Spec | None:
+def _base(
+    request: Request, task: loader.Plugin, model: loader.Plugin, config: Any, load: Load
+) -> Spec | None:
     """The model that this one builds on, at the same task, protocol and budget, with its own settings."""
     if not model.cls.builds_on:
         return None
     name = getattr(config, model.cls.builds_on)
     # Its own settings and not the request's: they are the options of the task alone.
-    task = loader.load("task", request.task)
     options = {f.name for f in dataclasses.fields(task.cls.Options)}
     settings = {key: value for key, value in request.set.items() if key in options}
-    base = loader.load("model", split_variant(name)[0])
+    base = load("model", split_variant(name)[0])
     missing = [need for need in model.cls.base_needs if not hasattr(base.cls, need)]
     if missing:
         raise UsageError(
@@ -143,7 +150,7 @@ def _base(request: Request, model: loader.Plugin, config: Any) -> Spec | None:
             expected="a model with " + ", ".join(model.cls.base_needs),
             fix="choose another, such as " + str(getattr(model.cls.Config(), model.cls.builds_on)),
         )
-    return resolve(dataclasses.replace(request, model=name, sampler="", set=settings))
+    return resolve(dataclasses.replace(request, model=name, sampler="", set=settings), load)
 
 
 def _choose_sampler(task: loader.Plugin, model: loader.Plugin, asked: str) -> str:

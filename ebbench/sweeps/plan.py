@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ebbench.errors import UsageError
+from ebbench.plugins import loader
 from ebbench.running import words
 from ebbench.running.request import Request
 from ebbench.running.spec import Spec, resolve
@@ -53,12 +55,13 @@ def read_plan(path: Path) -> list[Job]:
     PluginError where a task or a model cannot be loaded.
     """
     asked = [job for entry in _entries(path) for job in _product(entry, where=str(path))]
+    load = functools.cache(loader.load)
     specs: dict[str, Spec] = {}
     jobs: dict[tuple[str, int], Job] = {}
     for request, seed in asked:
         key = repr(request)
         if key not in specs:
-            specs[key] = resolve(request)
+            specs[key] = resolve(request, load)
         # What several tables name is run once.
         jobs[key, seed] = Job(request, specs[key], seed)
     # Seed by seed, so that an interrupted sweep leaves every model with as many seeds.

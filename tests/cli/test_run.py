@@ -197,14 +197,13 @@ def test_a_diverged_training_is_named_and_writes_nothing(cli, plugins: Path, tmp
 def test_a_signal_saves_the_state_and_the_same_command_goes_on(
     cli, command, plugins: Path, tmp_path: Path, number, force: bool
 ):
-    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--set", "pause=0.05")
-    model = plugins / "blob" / "model.py"
-    model.write_text(model.read_text().replace("run.log(", "open('begun', 'w').close(); run.log("))
+    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke")
+    slow_where_asked(plugins)
     if force:
         # What is done is begun anew, once: a second call of the command goes on as any other's would.
         assert cli(*words).code == 0
         words = (*words, "--force")
-        (tmp_path / "begun").unlink()
+    (tmp_path / "slow").touch()
     process = command(*words)
     wait_for((tmp_path / "begun").exists)
     process.send_signal(number)
@@ -212,6 +211,7 @@ def test_a_signal_saves_the_state_and_the_same_command_goes_on(
     assert process.returncode == 128 + number, err
     assert "the same command goes on" in err and "Traceback" not in err
     assert force or not written(tmp_path / "results")
+    (tmp_path / "slow").unlink()
     again = cli(*words)
     assert again.code == 0 and "going on from the checkpoint at step" in again.err
     assert not list((tmp_path / "home").rglob("forced"))
@@ -222,13 +222,21 @@ def test_a_signal_saves_the_state_and_the_same_command_goes_on(
 
 
 def test_two_processes_on_one_run_do_the_work_once(command, plugins: Path, tmp_path: Path):
-    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--set", "pause=0.05")
+    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--set", "pause=0.02")
     first, second = command(*words), command(*words)
     said = [process.communicate(timeout=120) for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], said
     assert sorted("done before" in out for out, _ in said) == [False, True]
     assert sum("waiting" in err for _, err in said) <= 1
     assert len(written(tmp_path / "results")) == 1
+
+
+def slow_where_asked(plugins: Path) -> None:
+    """Make the toy wait at each step while a file `slow` lies beside the command; it writes `begun` then."""
+    model = plugins / "blob" / "model.py"
+    wait = "if Path('slow').exists(): Path('begun').touch(); time.sleep(0.1)"
+    text = model.read_text().replace("            run.log(", f"            {wait}\n            run.log(")
+    model.write_text(f"from pathlib import Path\n{text}")
 
 
 def wait_for(condition, seconds: float = 60.0) -> None:

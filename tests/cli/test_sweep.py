@@ -93,9 +93,12 @@ def test_a_real_sweep_is_stopped_and_goes_on(cli, command, plugins: Path, tmp_pa
     """Two side by side, of a model that prints, in a folder with a file that has the name of a module."""
     model = plugins / "blob" / "model.py"
     chatty = "print('epoch 1'); open(f'begun-{os.getpid()}', 'w').close(); run.log("
-    model.write_text("import os\n" + model.read_text().replace("run.log(", chatty))
+    slow = "time.sleep(0.1 * os.path.exists('slow'))"
+    text = model.read_text().replace("time.sleep(self.config.pause)", slow).replace("run.log(", chatty)
+    model.write_text(f"import os\n{text}")
+    (tmp_path / "slow").touch()
     (tmp_path / "random.py").write_text("raise RuntimeError('the wrong module')\n")
-    (tmp_path / "plan.toml").write_text(ONE.replace('"0"', '"0-1"') + "set = { pause = 0.05 }\n")
+    (tmp_path / "plan.toml").write_text(ONE.replace('"0"', '"0-1"'))
     process = command("sweep", "plan.toml", "--workers", "2", "--threads", "2")
     end = time.monotonic() + 100
     while len(list(tmp_path.glob("begun-*"))) < 2 and process.poll() is None and time.monotonic() < end:
@@ -107,6 +110,7 @@ def test_a_real_sweep_is_stopped_and_goes_on(cli, command, plugins: Path, tmp_pa
     logs = sorted((tmp_path / "home" / "logs" / "dots" / "blob").glob("*.log"))
     assert len(logs) == 2 and all("training saved at step" in log.read_text() for log in logs)
 
+    (tmp_path / "slow").unlink()
     ran = cli("sweep", "plan.toml", "--workers", "2", "--threads", "2")
     assert ran.code == 0 and "2 done, 0 done before, 0 failed, 0 left" in ran.out, ran
     assert "epoch 1" not in ran.out
