@@ -23,9 +23,10 @@ class Shapes:
 def shapes_for(model: loader.Plugin, task: str = "") -> Shapes:
     """The shapes of the tasks that the model can do, or of `task` alone. No data are needed.
 
-    Raises PluginError where the model, or the named task, cannot be loaded.
+    Raises PluginError where the model, or the named task, cannot be loaded, and UsageError where the folder
+    that EBBENCH_DATA names is not there.
     """
-    found = Shapes()
+    found, store = Shapes(), Store(offline=True)
     able = introspection.capabilities(model.cls)
     for name in [task] if task else loader.names("task"):
         try:
@@ -34,7 +35,7 @@ def shapes_for(model: loader.Plugin, task: str = "") -> Shapes:
             if cls.needs not in able:
                 continue
             with plugin_code(loaded, None, "__init__"):
-                made: contract.Task = cls(cls.Options(), next(iter(cls.protocols)), Store(offline=True))
+                made: contract.Task = cls(cls.Options(), next(iter(cls.protocols)), store)
             with plugin_code(loaded, None, "spec"):
                 found.specs[loaded.name] = made.spec()
             found.needs[loaded.name] = cls.needs

@@ -81,10 +81,15 @@ def collect(
             cudnn_deterministic=torch.backends.cudnn.deterministic,
             cudnn_benchmark=torch.backends.cudnn.benchmark,
         ),
-        data_hashes={Path(name).name: value for name, value in data_hashes.items()},
+        data_hashes=hashes_by_name(data_hashes),
         code_hash=code_hash,
         command=shortened(scrub(command), MOST_OF_A_LINE),
     )
+
+
+def hashes_by_name(hashes: Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 by file name, with names that a result can hold: where a file lies is left out."""
+    return {shortened(Path(name).name, MOST_OF_A_NAME): value for name, value in hashes.items()}
 
 
 @functools.cache

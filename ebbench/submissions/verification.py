@@ -24,6 +24,7 @@ from ebbench.plugins import loader
 from ebbench.plugins.budgets import BUDGETS
 from ebbench.plugins.configs import build_config
 from ebbench.record import schema
+from ebbench.record.provenance import hashes_by_name
 from ebbench.running.progress import Reporter
 from ebbench.running.replay import Replay, digest, replay
 from ebbench.submissions.bundles import Bundle
@@ -232,7 +233,8 @@ def replayed_claim(
     checks.append(Check(file, "task.version", str(claimed.task.version), str(task.version), again))
     checks.append(Check(file, "task.source", claimed.task.source, task.source, "use the same data"))
     checks.append(Check(file, "task.options", said, settled, "give every option as the task settles it"))
-    hashes, data = (_compact(h) for h in (claimed.provenance.data_hashes, task.data_hashes))
+    said_hashes, here = claimed.provenance.data_hashes, hashes_by_name(task.data_hashes)
+    hashes, data = (_compact(h) for h in (said_hashes, here))
     checks.append(Check(file, "provenance.data_hashes", hashes, data, again))
     if not all(check.good for check in checks[before:]):
         return None

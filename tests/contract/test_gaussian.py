@@ -150,6 +150,17 @@ def test_a_covariance_of_one_s_own_runs(cli, tmp_path: Path):
     assert made.metrics["exact"] == pytest.approx(expected, abs=0.08)
 
 
+def test_a_file_of_a_long_name_is_one_like_another(cli, tmp_path: Path):
+    name = "c" * 230 + ".csv"
+    (tmp_path / name).write_text("2,1\n1,3\n")
+    words = ("run", "--task", "gaussian", "--model", "gaussian-fit", "--seeds", "0", "--budget", "smoke")
+    end = cli(*words, "--set", f"covariance={name}")
+    assert end.code == 0, end.err
+    (path,) = (tmp_path / "results" / "gaussian").rglob("*.json")
+    (kept,) = resultfiles.read(path).provenance.data_hashes
+    assert len(kept) == 200 and name.startswith(kept[:-1])
+
+
 def test_another_dimension_is_refused(cli):
     end = fit(cli, "dim=7")
     assert end.code == 2 and "5, 10, 20, 30, 64" in end.err

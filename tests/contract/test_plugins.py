@@ -115,3 +115,9 @@ def test_a_broken_card_or_import_ends_the_suite(tmp_path: Path, cli):
     folder = toys.write_model(tmp_path, "import nothing_here")
     said = cli("test", str(folder))
     assert said.code in (1, 2) and "nothing_here" in said.out + said.err
+
+
+def test_a_wrong_folder_of_data_is_the_user_s_mistake(cli, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("EBBENCH_DATA", "/nowhere")
+    said = cli("test", "gan")
+    assert said.code == 2 and "EBBENCH_DATA /nowhere" in said.err

@@ -20,10 +20,11 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
             "step.py --width 4 --batch 8 --critic-steps 1 --steps 1 --repeats 1",
             r"wgan-gp +plain [\d.]+, ours [\d.]+ steps a second: [\d.]+ times\nmeg +plain",
         ),
-        (
+        pytest.param(
             "fid.py --images 2 --features 300 --size 64 --repeats 1",
             r"statistics of 300 features: ours .*\nthe last step: .* times; values differ by \d.*\n"
             r"precision and recall of 75 features: .*\nfeatures of 2 images: .*\nIS and FID of 2 images",
+            marks=pytest.mark.slow,
         ),
         ("engine_overhead.py --steps 5 --repeats 1", r"bare loop .*\nrun\.batches .*\nratio +\d"),
     ],
