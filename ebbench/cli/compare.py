@@ -1,22 +1,28 @@
-"""`ebbench compare`: two rows of a task against each other, seed by seed."""
+"""`ebbench compare`: two rows of a task against each other, or samples of one's own against a row."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from ebbench.board.compare import Compared
+    from ebbench.board.compare import Compared, Side
     from ebbench.board.row import Row
+    from ebbench.plugins.loader import Plugin
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="A row: MODEL, MODEL:VARIANT or MODEL@SAMPLER.")],
-    b: Annotated[str, typer.Argument(help="The row that it is compared with.")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            help="A row: MODEL, MODEL:VARIANT or MODEL@SAMPLER; or samples, FILE.npz or a folder."
+        ),
+    ],
+    b: Annotated[str, typer.Argument(help="What it is compared with.")],
     task: Annotated[str, typer.Option(help="A task's name, or the path of its folder.")],
     results: Annotated[
         list[Path] | None, typer.Option(help="A folder with results; give it again for another.")
@@ -24,11 +30,14 @@ def compare(
     all_metrics: Annotated[
         bool, typer.Option("--all-metrics", help="Compare every metric, not the primary ones only.")
     ] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="With samples: where the data sets lie.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare two rows by a paired test over their common seeds, wherever both were run alike.
 
-    Alike is: the same task version, options, data, protocol and budget.
+    Alike is: the same task version, options, data, protocol and budget. Samples that were made elsewhere are
+    scored by the task, version, options and protocol of the row beside them. Of a folder each npz file is
+    one training, and Welch's test compares the two sets of trainings.
     """
     from ebbench.board import labels
     from ebbench.board import table as tables
@@ -43,13 +52,23 @@ def compare(
     loaded = [load_all(folder) for folder in folders]
     found = [result for here, _ in loaded for result in here]
     rows = tables.rows(found, plugin.name, metrics=plugin.cls.metrics, published=plugin.cls.published)
+    files = {name: made for name in (a, b) if (made := _files(name))}
+    if len(files) > 1 or (files and a == b):
+        raise UsageError(
+            "both are samples", expected="one row", fix="`ebbench score --samples` scores each by itself"
+        )
+    outside = _Outside(plugin, files, data_dir)
     pairs = []
     for title, group in labels.groups(rows):
         one, other = _chosen(a, group, title), _chosen(b, group, title)
         if one and other:
             pairs.append((title, side(one), side(other)))
+        elif files and (row := one or other) and row.task_version == plugin.cls.version:
+            made = outside.side(row)
+            pairs.append((title, made, side(row)) if other else (title, side(row), made))
     if not pairs:
-        missing = [name for name in (a, b) if not any(_matches(name, row) for row in rows)]
+        rivals = [name for name in (a, b) if name not in files]
+        missing = [name for name in rivals if not any(_matches(name, row) for row in rows)]
         known = ", ".join(sorted({labels.label(row) for row in rows})) or "there are none"
         raise UsageError(
             f"no results of {' and of '.join(missing)}" if missing else f"{a} and {b} were never run alike",
@@ -67,6 +86,62 @@ def compare(
         typer.echo(f"left out: {problem.path}: {problem.reason}", err=True)
     if problems:
         raise typer.Exit(1)
+
+
+def _files(name: str) -> list[Path]:
+    """The npz files that an argument names; none where it names a row."""
+    path = Path(name)
+    if path.suffix == ".npz":
+        return [path]
+    return sorted(path.glob("*.npz")) if path.is_dir() else []
+
+
+class _Outside:
+    """Samples made elsewhere, scored once for each protocol and set of options."""
+
+    def __init__(self, plugin: Plugin, files: Mapping[str, list[Path]], data_dir: Path | None) -> None:
+        from ebbench.data.store import Store
+
+        self._plugin = plugin
+        self._name, self._files = next(iter(files.items()), ("", []))
+        self._store = Store(data_dir) if files else None
+        self._sides: dict[str, Side] = {}
+
+    def side(self, row: Row) -> Side:
+        """The samples as they score beside a row. Raises UsageError for other data than the row's."""
+        from ebbench.board.compare import Side
+        from ebbench.errors import UsageError
+        from ebbench.running import progress
+        from ebbench.submissions.external import score_file
+
+        assert self._store is not None
+        key = json.dumps([row.options, row.source, row.protocol], sort_keys=True)
+        if key in self._sides:
+            return self._sides[key]
+        values: dict[str, dict[int, float]] = {}
+        for number, file in enumerate(self._files):
+            _, asked, made = score_file(
+                file,
+                task=str(self._plugin.folder),
+                protocol=row.protocol,
+                options=row.options,
+                seed=0,
+                store=self._store,
+                where=f"the row of {row.model}",
+                reporter=progress.reporter(quiet=False),
+            )
+            if asked.source != row.source:
+                raise UsageError(
+                    f"the samples are scored on {asked.source}, the row of {row.model} on {row.source}",
+                    where=file.name,
+                    expected="the same data",
+                    fix="name the folder of the row's data: --data-dir",
+                )
+            for name, value in made.score.metrics.items():
+                # No seed of the row's: these trainings are paired with none.
+                values.setdefault(name, {})[-1 - number] = float(value)
+        self._sides[key] = Side(self._name, values)
+        return self._sides[key]
 
 
 def _matches(name: str, row: Row) -> bool:
@@ -108,7 +183,7 @@ def _print(compared: Sequence[Compared]) -> None:
         half = None if one.low is None or one.high is None else (one.high - one.low) / 2
         said = {"tie": "a tie", "": "neither is better", "untested": "not tested, for want of seeds"}
         verdict = said.get(one.verdict, f"{one.verdict} is better")
-        common = f"{len(one.seeds)} common seed{'s' * (len(one.seeds) != 1)}"
+        common = f"{len(one.seeds) or 'no'} common seed{'s' * (len(one.seeds) != 1)}"
         p = "" if one.p is None else f", p {_spelled_p(one.p)}"
         p += f" (by Holm {_spelled_p(one.adjusted)})" if several and one.adjusted is not None else ""
         typer.echo(

@@ -74,20 +74,17 @@ def _score_samples(
     import json
 
     from ebbench.data.store import Store
-    from ebbench.running.outside import declared_among, open_task
-    from ebbench.submissions import external
+    from ebbench.submissions.external import score_file
 
-    arrays = external.read_arrays(samples)
-    plugin, asked = open_task(task, protocol, options, Store(data_dir), where="--set")
-    names = {name.rpartition(".")[2] for name in arrays if name.rpartition("/")[2].startswith("scores.")}
-    made = external.score_arrays(
-        plugin,
-        asked,
-        arrays,
+    plugin, asked, made = score_file(
+        samples,
+        task=task,
+        protocol=protocol,
+        options=options,
         seed=seed,
-        where=samples.name,
+        store=Store(data_dir),
+        where="--set",
         reporter=reporter,
-        declared=declared_among(plugin, names, samples.name),
     )
     for name in made.unused:
         typer.echo(f"not used: the array '{name}'", err=True)

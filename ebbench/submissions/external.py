@@ -22,7 +22,7 @@ from ebbench.plugins.configs import plain
 from ebbench.plugins.guard import plugin_code
 from ebbench.record import provenance, schema
 from ebbench.record.schema import EXTERNAL
-from ebbench.running.outside import check_scaled, open_task
+from ebbench.running.outside import check_scaled, declared_among, open_task
 from ebbench.running.progress import Reporter
 from ebbench.running.replay import PLAIN, Replay, digest, replay
 from ebbench.storage.hashing import content_hash
@@ -55,6 +55,37 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             )
         made[known] = values
     return made
+
+
+def score_file(
+    path: Path,
+    *,
+    task: str,
+    protocol: str,
+    options: Mapping[str, Any],
+    seed: int,
+    store: Store,
+    where: str,
+    reporter: Reporter,
+) -> tuple[loader.Plugin, contract.Task, Replay]:
+    """Score the arrays of an npz file by a task, without a card: the task's plug-in, the task, the score.
+
+    `where` says where the options were given. Raises UsageError, and what `read_arrays` and `score_arrays`
+    raise.
+    """
+    arrays = read_arrays(path)
+    plugin, asked = open_task(task, protocol, options, store, where=where)
+    names = {name.rpartition(".")[2] for name in arrays if name.rpartition("/")[2].startswith("scores.")}
+    made = score_arrays(
+        plugin,
+        asked,
+        arrays,
+        seed=seed,
+        where=path.name,
+        reporter=reporter,
+        declared=declared_among(plugin, names, path.name),
+    )
+    return plugin, asked, made
 
 
 def claim(

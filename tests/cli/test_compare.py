@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy import stats
+
+from ebbench.record import resultfiles
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
@@ -44,3 +47,28 @@ def test_what_cannot_be_compared_is_said(cli):
     assert said.code == 2 and "no results of meg" in said.err and "entropic-gan" in said.err
     said = cli("compare", "nobody", "noone", "--task", "gaussian", "--results", RESULTS)
     assert said.code == 2 and "nobody and of noone" in said.err
+
+
+def test_samples_made_elsewhere_stand_beside_a_row(cli, plugins: Path, tmp_path: Path):
+    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--seeds", "0-2", "--quiet")
+    assert cli(*words).code == 0
+    row = [resultfiles.read(path).metrics["error"] for path in (tmp_path / "results").rglob("*.json")]
+    (tmp_path / "mine").mkdir()
+    for number, height in enumerate((0.7, 0.75, 0.8)):
+        np.savez(tmp_path / "mine" / f"{number}.npz", samples=np.full((100, 2), height, np.float32))
+    said = cli("compare", "mine", "blob", "--task", "dots", "--json")
+    assert said.code == 0, said.err
+    (found,) = json.loads(said.out)
+    mine = [0.2, 0.25, 0.3]
+    assert (found["mean_a"], found["mean_b"]) == pytest.approx((0.25, sum(row) / 3))
+    assert found["p"] == pytest.approx(stats.ttest_ind(mine, row, equal_var=False).pvalue, rel=1e-3)
+    assert found["seeds"] == [] and found["b"].startswith("blob")
+    one = cli("compare", "blob", "mine/0.npz", "--task", "dots")
+    assert one.code == 0 and "mine/0.npz 0.2" in one.out and "not tested, for want of seeds" in one.out
+    for words, told in (
+        (("mine", "mine/0.npz"), "both are samples"),
+        (("gone.npz", "blob"), "the samples cannot be read"),
+        (("mine", "nobody"), "no results of nobody"),
+    ):
+        refused = cli("compare", *words, "--task", "dots")
+        assert refused.code == 2 and told in refused.err, refused
