@@ -64,8 +64,8 @@ def compare(
         if one and other:
             pairs.append((title, side(one), side(other)))
         elif files and (row := one or other) and row.task_version == plugin.cls.version:
-            made = outside.side(row)
-            pairs.append((title, made, side(row)) if other else (title, side(row), made))
+            mine, theirs = outside.side(row), side(row)
+            pairs.append((title, mine, theirs) if other else (title, theirs, mine))
     if not pairs:
         rivals = [name for name in (a, b) if name not in files]
         missing = [name for name in rivals if not any(_matches(name, row) for row in rows)]
