@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ebbench.api import trained as trained
     from ebbench.contract import Data as Data
     from ebbench.contract import DataSpec as DataSpec
+    from ebbench.contract import Limit as Limit
     from ebbench.contract import Metric as Metric
     from ebbench.contract import Model as Model
     from ebbench.contract import Published as Published
@@ -51,6 +52,7 @@ _HOMES = {
     "Diverged": "ebbench.errors",
     "EbbenchError": "ebbench.errors",
     "JsonLines": "ebbench.running.loggers",
+    "Limit": "ebbench.contract",
     "Logger": "ebbench.running.loggers",
     "Metric": "ebbench.contract",
     "Model": "ebbench.contract",

@@ -152,6 +152,35 @@ class Metric:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limit:
+    """What no honest result has: the metric below `least`, or above `most`.
+
+    A bound is a number, or the name of another metric of the same result; `slack` is taken off the former
+    and added to the latter. `why` says in a sentence why nothing lies beyond. A row with a seed beyond a
+    limit is shown, said to be invalid, and has no rank.
+    """
+
+    metric: str
+    why: str
+    least: float | str | None = None
+    most: float | str | None = None
+    slack: float = 0.0
+
+    def broken(self, metrics: Mapping[str, float]) -> str:
+        """In words how a result's metrics lie beyond the limit; "" where they do not, or have none of it."""
+        value = metrics.get(self.metric)
+        for bound, sign, word in ((self.least, -1.0, "below"), (self.most, 1.0, "above")):
+            end = metrics.get(bound) if isinstance(bound, str) else bound
+            if value is None or end is None:
+                continue
+            end += sign * self.slack
+            # Not `value > end`: a NaN is beyond every limit.
+            if not (value - end) * sign <= 0:
+                return f"{self.metric} is {value:.6g}, {word} {end:.6g}: {self.why}"
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Published:
     """One row of a published table.
 
@@ -221,6 +250,7 @@ class Task(abc.ABC):
     needs: ClassVar[str]
     # All that the task may score; an instance may set those of its own options.
     metrics: tuple[Metric, ...]
+    limits: ClassVar[tuple[Limit, ...]] = ()
     published: ClassVar[tuple[Published, ...]] = ()
 
     # Set by the task's __init__: which data it found, and the SHA-256 of each file by name.
