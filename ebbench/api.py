@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas
     import torch
 
+    from ebbench.board.names import Names
     from ebbench.board.row import Row
     from ebbench.contract import Model
     from ebbench.record.resultfiles import Problem
@@ -201,9 +202,10 @@ def table(
 
     `results` is a folder, several, or a list of results; `budget` and `protocol` keep one each. Columns:
 
-    - rank (missing for a control, and where nothing decides), kind ("model" or "control"), model, variant,
+    - tier (who confirmed it), rank (missing for a control, for a row that only somebody claims, and where
+      nothing decides), kind ("model" or "control"), model, variant,
       settings (the task's options, and the knobs that were changed), sampler, budget, protocol, seeds (a
-      list), code ("current" where the code that is here would make the row again), tier;
+      list), code ("current" where the code that is here would make the row again);
     - for each metric NAME its mean, NAME_low and NAME_high, the ends of the interval over the seeds
       (Student's t, 95 %; missing where one seed says nothing of it). `ebbench show TASK` says the units.
 
@@ -211,6 +213,7 @@ def table(
     """
     import pandas
 
+    from ebbench.board import names as names_of
     from ebbench.plugins import loader
 
     given = [results] if isinstance(results, str | os.PathLike) else list(results)
@@ -218,7 +221,8 @@ def table(
     found = _results(folders) if folders else []
     found += [one for one in given if not isinstance(one, str | os.PathLike)]
     plugin = loader.load("task", os.fspath(task))
-    rows = select(plugin, found, budget=budget, protocol=protocol)
+    standings = names_of.read(*map(Path, folders))
+    rows = select(plugin, found, names=standings, budget=budget, protocol=protocol)
     # A task may declare what no result has; a result may have what the task no longer declares.
     names = [metric.name for metric in plugin.cls.metrics]
     names += sorted({name for row in rows for name in row.metrics} - set(names))
@@ -227,15 +231,26 @@ def table(
     return frame.astype({"rank": "Int64"})
 
 
-def select(plugin: Any, found: Iterable[Result], *, budget: str = "", protocol: str = "") -> list[Row]:
+def select(
+    plugin: Any, found: Iterable[Result], *, names: Names, budget: str = "", protocol: str = ""
+) -> list[Row]:
     """The rows of a task (its plug-in) among results, of one budget and one protocol where they are named.
+
+    `names` are the decisions about names that hold for the results.
 
     Raises UsageError for a budget or a protocol that is not known.
     """
     from ebbench.board import table as tables
     from ebbench.plugins.budgets import BUDGETS
 
-    rows = tables.rows(found, plugin.name, metrics=plugin.cls.metrics, published=plugin.cls.published)
+    rows = tables.rows(
+        found,
+        plugin.name,
+        metrics=plugin.cls.metrics,
+        published=plugin.cls.published,
+        limits=plugin.cls.limits,
+        names=names,
+    )
     budgets, protocols = {*BUDGETS, *(row.budget for row in rows)}, set(plugin.cls.protocols)
     if budget and budget not in budgets:
         raise unknown("budget", budget, budgets, where="--budget")
@@ -323,6 +338,7 @@ def trained(
 _results = results
 
 _COLUMNS = (
+    "tier",
     "rank",
     "kind",
     "model",
@@ -333,7 +349,6 @@ _COLUMNS = (
     "protocol",
     "seeds",
     "code",
-    "tier",
 )
 
 
@@ -350,7 +365,7 @@ def _cells(row: Row, names: Sequence[str]) -> dict[str, Any]:
         "budget": row.budget,
         "protocol": row.protocol,
         "seeds": list(row.seeds),
-        "code": getattr(row, "code", ""),
+        "code": row.code,
         "tier": row.tier,
     }
     for name in names:

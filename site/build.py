@@ -13,6 +13,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from ebbench.site import charts, matrix, method_page, task_page, views
@@ -27,8 +28,10 @@ from ebbench.site.prose import METHODS, TASKS, Prose
 from markupsafe import Markup
 
 import ebbench
-from ebbench.board import export
+from ebbench.board import export, names
 from ebbench.board.currency import Today
+from ebbench.board.names import Names
+from ebbench.board.tiers import RANKED, tier_of
 from ebbench.errors import UsageError, shown
 from ebbench.record.resultfiles import Problem, result_files
 from ebbench.record.schema import Result
@@ -59,41 +62,57 @@ def build(results: Path, out: Path, project: Path = PROJECT) -> list[Problem]:
     place = Place(out, [results, package, *(project / name for name in SOURCES if (project / name).exists())])
     with place.building() as made:
         plugins = Plugins()
-        found, problems = _results(results, made, project, plugins)
-        site = _Site(found, plugins, Pages(made, project), project)
+        decided = names.read(results)
+        found, problems = _results(results, made, project, plugins, decided)
+        site = _Site(found, plugins, Pages(made, project), project, decided)
         problems += site.render(problems)
     return problems
 
 
 def _results(
-    folder: Path, out: Path, project: Path, plugins: Plugins
+    folder: Path, out: Path, project: Path, plugins: Plugins, decided: Names
 ) -> tuple[dict[Path, Result], list[Problem]]:
     """Read the results and write their pages: most of the work on a large board, so processes share it."""
     files = result_files(folder)
     shares = [files[i : i + SHARE] for i in range(0, len(files), SHARE)]
     processes = min(len(shares), os.cpu_count() or 1, MOST_PROCESSES)
     if processes < 2:
-        held = show_results(out, project, files)
+        held = show_results(out, project, files, decided)
     else:
         # Spawned, not forked: this process may hold threads, and locks with them.
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
             parts: list[Future[list[Result | Problem]]] = [
-                pool.submit(show_results, out, project, share) for share in shares
+                pool.submit(show_results, out, project, share, decided) for share in shares
             ]
             plugins.load()
             held = [one for part in parts for one in part.result()]
     found = {file: one for file, one in zip(files, held, strict=True) if isinstance(one, Result)}
     problems = [one for one in held if isinstance(one, Problem)]
-    return _with_ids_of_their_own(found, problems, out, project), problems
+    return _with_ids_of_their_own(found, problems, folder, out, project, decided), problems
 
 
 def _with_ids_of_their_own(
-    found: Mapping[Path, Result], problems: list[Problem], out: Path, project: Path
+    found: Mapping[Path, Result],
+    problems: list[Problem],
+    folder: Path,
+    out: Path,
+    project: Path,
+    decided: Names,
 ) -> dict[Path, Result]:
-    """The results less those whose run id an earlier file has: a row finds its results by that."""
+    """The results less those whose run id another file has: a row finds its results by that.
+
+    What was confirmed, and lies where a run of that name belongs, drives out what was not and does not.
+    """
+
+    def standing(file: Path) -> tuple[bool, bool, Path]:
+        result = found[file]
+        own = folder / result.task.name / result.model.name / f"{result.run_id}.json"
+        return (tier_of(result, decided)[0] not in RANKED, file != own, file)
+
     first: dict[str, Path] = {}
     kept, again = {}, []
-    for file, result in found.items():
+    for file in sorted(found, key=standing):
+        result = found[file]
         if result.run_id not in first:
             first[result.run_id] = file
             kept[file] = result
@@ -104,26 +123,28 @@ def _with_ids_of_their_own(
         (out / result_address(result)).with_suffix(".json").unlink(missing_ok=True)
         again.append(other)
     # Its page may have been the one that is gone now.
-    show_results(out, project, again)
-    return kept
+    show_results(out, project, again, decided)
+    return {file: result for file, result in found.items() if file in kept}
 
 
 class _Site:
     """One build: what is shown on every page but the results' own."""
 
-    def __init__(self, files: Mapping[Path, Result], plugins: Plugins, pages: Pages, project: Path) -> None:
-        self.pages, self.project = pages, project
+    def __init__(
+        self, files: Mapping[Path, Result], plugins: Plugins, pages: Pages, project: Path, decided: Names
+    ) -> None:
+        self.pages, self.project, self.names = pages, project, decided
         self.found: list[Result] = []
         self.problems: list[Problem] = []
         self.files = {id(result): path for path, result in files.items()}
         by_task: dict[str, dict[Path, Result]] = defaultdict(dict)
         for path, result in files.items():
             by_task[result.task.name][path] = result
-        names = {*plugins.names["task"], *by_task}
+        known_tasks = {*plugins.names["task"], *by_task}
         self.tasks = []
         today = Today()
-        for name in sorted(names, key=lambda name: (not by_task[name], name)):
-            task, problems = views.task(name, by_task[name], plugins.known("task", name), today)
+        for name in sorted(known_tasks, key=lambda name: (not by_task[name], name)):
+            task, problems = views.task(name, by_task[name], plugins.known("task", name), today, decided)
             self.tasks.append(task)
             self.found += task.results.values()
             self.problems += problems
@@ -133,7 +154,7 @@ class _Site:
         self.problems += plugins.problems
         self.prose = Prose(
             words={path: f"{name}.html" for name, _, path in WORDS if (project / path).exists()},
-            tasks=frozenset(names),
+            tasks=frozenset(known_tasks),
             methods=frozenset(models),
         )
 
@@ -149,7 +170,7 @@ class _Site:
         return self.problems
 
     def _home(self, problems: Sequence[Problem]) -> None:
-        shown = [task for task in self.tasks if task.rows]
+        shown = [task for task in self.tasks if task.headline]
         self.pages.page(
             "index.html",
             "home.html",
@@ -158,9 +179,15 @@ class _Site:
             matrix=matrix.rows(shown, self.methods),
             metrics={task.name: matrix.metric_of(task).name for task in shown},
             columns=shown,
-            latest=sorted(self.found, key=lambda r: (r.created, r.run_id), reverse=True)[:10],
+            latest=self._latest(10),
             problems=problems,
         )
+
+    def _latest(self, most: int) -> list[tuple[str, Result]]:
+        """The newest of the results that were made or reproduced here, each with its tier."""
+        newest = sorted(self.found, key=lambda r: (r.created, r.run_id), reverse=True)
+        with_tiers = ((tier_of(result, self.names)[0], result) for result in newest)
+        return list(islice(((tier, result) for tier, result in with_tiers if tier in RANKED), most))
 
     def _task(self, task: views.TaskView) -> None:
         page = task_address(task.name)

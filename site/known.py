@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ebbench.contract import Metric, Published
+from ebbench.contract import Limit, Metric, Published
 from ebbench.errors import EbbenchError
 from ebbench.plugins import introspection, loader
 from ebbench.record.resultfiles import Problem
@@ -22,8 +22,8 @@ from ebbench.record.scrub import scrub
 class Known:
     """A plug-in as the site shows it. `here` is whether it is here at all; `fault`, why not all is known.
 
-    `metrics`, `published`, `protocols` and `version` are a task's; `capabilities`, `samplers` and `scores`
-    a model's.
+    `metrics`, `published`, `limits`, `protocols` and `version` are a task's; `capabilities`, `samplers` and
+    `scores` a model's.
     """
 
     here: bool = False
@@ -35,6 +35,7 @@ class Known:
     sources: Sequence[Path] = ()
     metrics: Sequence[Metric] = ()
     published: Sequence[Published] = ()
+    limits: Sequence[Limit] = ()
     protocols: Mapping[str, str] = field(default_factory=dict)
     version: int | None = None
     capabilities: Sequence[str] = ()
@@ -113,6 +114,7 @@ def _of_code(plugin: loader.Plugin, found: Known) -> Known:
             found,
             metrics=tuple(cls.metrics),
             published=tuple(cls.published),
+            limits=tuple(cls.limits),
             protocols=dict(cls.protocols),
             version=int(cls.version),
         )
@@ -129,6 +131,7 @@ def _check(declared: Known) -> None:
     for what, values, kind in (
         ("metrics", declared.metrics, Metric),
         ("published", declared.published, Published),
+        ("limits", declared.limits, Limit),
         ("protocols", declared.protocols, str),
     ):
         for value in values:

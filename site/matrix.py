@@ -11,6 +11,7 @@ from ebbench.site import charts, views
 
 from ebbench.board import labels
 from ebbench.board.row import Row
+from ebbench.board.tiers import TIERS, Tier
 from ebbench.contract import Metric
 
 
@@ -29,11 +30,12 @@ class MatrixCell:
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """A row of the home page's matrix."""
+    """A row of the home page's matrix; `tier` is the least that its cells have."""
 
     label: str
     method: str
     control: bool
+    tier: Tier
     cells: Sequence[MatrixCell | None] = field(default_factory=list)
 
 
@@ -52,7 +54,7 @@ def rows(tasks: Sequence[views.TaskView], all_methods: Sequence[views.MethodView
             key = (row.kind == "control", charts.called(row, group))
             made = found.setdefault(
                 key,
-                MatrixRow(key[1], row.model, row.kind == "control", [None] * len(tasks)),
+                MatrixRow(key[1], row.model, row.kind == "control", row.tier, [None] * len(tasks)),
             )
             cells = list(made.cells)
             cells[column] = MatrixCell(
@@ -61,7 +63,8 @@ def rows(tasks: Sequence[views.TaskView], all_methods: Sequence[views.MethodView
                 heat=heat(row.metrics[metric.name].interval.mean),
                 code=views.code(row),
             )
-            found[key] = MatrixRow(made.label, made.method, made.control, cells)
+            tier = min(made.tier, row.tier, key=TIERS.index)
+            found[key] = MatrixRow(made.label, made.method, made.control, tier, cells)
     order = {method.name: i for i, method in enumerate(all_methods)}
     return sorted(
         found.values(),

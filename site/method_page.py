@@ -12,6 +12,7 @@ from ebbench.site.addresses import result_folder
 from ebbench.site.result_page import pictures
 from ebbench.site.views import MethodView
 
+from ebbench.board import labels
 from ebbench.record.schema import Result
 
 # Series of one task's training; more are read by nobody.
@@ -50,7 +51,7 @@ def commands(method: MethodView) -> list[str]:
     made = []
     for task, rows in method.tasks:
         for row in rows:
-            command = task.results_of(row)[0].provenance.command
+            command = labels.command(task.results_of(row)[0])
             seeds = ",".join(map(str, row.seeds))
             made.append(re.sub(r"--seeds \S+$", f"--seeds {seeds}", command))
-    return made
+    return [command for command in made if command]

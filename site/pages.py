@@ -10,6 +10,8 @@ import jinja2
 from ebbench.site import addresses, charts, result_page, views
 
 from ebbench.board import labels
+from ebbench.board.names import Names
+from ebbench.board.tiers import tier_of
 from ebbench.errors import ResultError, StorageError
 from ebbench.record.resultfiles import Problem, read
 from ebbench.record.schema import EXTERNAL, Result
@@ -23,6 +25,7 @@ WORDS = (
     ("protocols", "Protocols", "docs/protocols.md"),
     ("submit", "Submit", "docs/submitting.md"),
     ("statistics", "About the statistics", "docs/table.md"),
+    ("trust", "Trust", "docs/trust.md"),
 )
 # Of a run id, in characters: a file system allows 255 bytes with the ending.
 LONGEST_RUN_ID = 200
@@ -59,6 +62,7 @@ class Pages:
             "called": charts.called,
             "by_score": charts.by_score,
             "code_of": views.code,
+            "commit_of": views.commit,
         }
 
     def page(self, path: str, template: str, **values: Any) -> None:
@@ -73,13 +77,13 @@ class Pages:
         target.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def show_results(out: Path, project: Path, files: Sequence[Path]) -> list[Result | Problem]:
+def show_results(out: Path, project: Path, files: Sequence[Path], names: Names) -> list[Result | Problem]:
     """Write the pages of the results in `files`, with JSON and pictures; return what each file holds."""
     pages = Pages(out, project)
-    return [_show(pages, file) for file in files]
+    return [_show(pages, file, names) for file in files]
 
 
-def _show(pages: Pages, file: Path) -> Result | Problem:
+def _show(pages: Pages, file: Path, names: Names) -> Result | Problem:
     try:
         result = read(file)
         content = file.read_bytes()
@@ -96,11 +100,15 @@ def _show(pages: Pages, file: Path) -> Result | Problem:
         sections = result_page.sections(result)
     except RecursionError:
         return Problem(file, "it is nested too deeply to be shown")
+    tier, reason = tier_of(result, names)
     pages.page(
         addresses.result_page(result),
         "result.html",
         title=result.run_id,
         result=result,
+        tier=tier,
+        reason=reason,
+        command=labels.command(result),
         sections=sections,
         pictures=[(name, picture) for name, picture, _ in pictures],
     )

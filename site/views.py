@@ -12,7 +12,9 @@ from ebbench.site.known import Known
 from ebbench.board import export, labels
 from ebbench.board import table as tables
 from ebbench.board.currency import Today
+from ebbench.board.names import Names
 from ebbench.board.row import Cell, Reference, Row
+from ebbench.board.tiers import TIERS
 from ebbench.contract import Metric, Published
 from ebbench.plugins import cards
 from ebbench.record.resultfiles import Problem
@@ -60,15 +62,18 @@ class TaskView:
         return sorted(labels.groups(self.rows), key=lambda titled: self._standing(titled[1]))
 
     def _standing(self, group: Sequence[Row]) -> tuple[int, ...]:
-        """Default protocol, the largest budget, the metric that the task names first, most models."""
+        """What may be ranked, default protocol, the card's budget, the task's first metric, most models."""
         first = group[0]
+        # What is only claimed stands below, whatever it claims.
+        block = TIERS[::-1].index(first.tier) if first.block else -1
+        budgets = [*([self.card.headline] if self.card else []), *BUDGETS]
         names = [metric.name for metric in self.metrics]
         protocols = list(self.known.protocols)
         protocol = protocols.index(first.protocol) if first.protocol in protocols else 9
-        budget = BUDGETS.index(first.budget) if first.budget in BUDGETS else len(BUDGETS)
+        budget = budgets.index(first.budget) if first.budget in budgets else len(budgets)
         metric = min((names.index(name) for name in first.metrics if name in names), default=len(names))
         models = sum(row.kind == "model" for row in group)
-        return (protocol, budget, metric, -models, len(first.options))
+        return (block, protocol, budget, metric, -models, len(first.options))
 
     @property
     def shown(self) -> list[Metric]:
@@ -82,8 +87,9 @@ class TaskView:
 
     @property
     def headline(self) -> list[Row]:
-        """The group that stands for the task."""
-        return self.groups[0][1] if self.rows else []
+        """The group that stands for the task; none where no row may be ranked."""
+        first = self.groups[0][1] if self.rows else []
+        return first if first and not first[0].block else []
 
     def results_of(self, row: Row) -> list[Result]:
         """The results of a row, by seed."""
@@ -112,21 +118,29 @@ class MethodView:
 
 
 def task(
-    name: str, files: Mapping[Path, Result], known: Known, today: Today
+    name: str, files: Mapping[Path, Result], known: Known, today: Today, names: Names
 ) -> tuple[TaskView, list[Problem]]:
     """The view of a task, and the results that no table can hold."""
     try:
-        rows = _rows(list(files.values()), name, known, today)
+        rows = _rows(list(files.values()), name, known, today, names)
         problems: list[Problem] = []
     except Exception:
-        files, problems = _sound(files, name, known, today)
-        rows = _rows(list(files.values()), name, known, today)
+        files, problems = _sound(files, name, known, today, names)
+        rows = _rows(list(files.values()), name, known, today, names)
     return TaskView(name, known, rows, {result.run_id: result for result in files.values()}), problems
 
 
-def _rows(results: Sequence[Result], name: str, known: Known, today: Today) -> list[Row]:
+def _rows(results: Sequence[Result], name: str, known: Known, today: Today, names: Names) -> list[Row]:
     """The rows of a task, each of which can be shown."""
-    rows = tables.rows(results, name, metrics=known.metrics, published=known.published, today=today)
+    rows = tables.rows(
+        results,
+        name,
+        metrics=known.metrics,
+        published=known.published,
+        limits=known.limits,
+        names=names,
+        today=today,
+    )
     metrics = _shown(rows, known.metrics)
     for written in (export.as_csv, export.as_json, export.as_latex):
         written(rows, metrics)
@@ -134,7 +148,7 @@ def _rows(results: Sequence[Result], name: str, known: Known, today: Today) -> l
 
 
 def _sound(
-    files: Mapping[Path, Result], name: str, known: Known, today: Today
+    files: Mapping[Path, Result], name: str, known: Known, today: Today, names: Names
 ) -> tuple[dict[Path, Result], list[Problem]]:
     """The results that make a row by themselves; what is wrong with the others, whatever that is."""
     rows: dict[str, dict[Path, Result]] = {}
@@ -144,7 +158,7 @@ def _sound(
     problems = []
     for row in rows.values():
         try:
-            _rows(list(row.values()), name, known, today)
+            _rows(list(row.values()), name, known, today, names)
             sound |= row
         except Exception as error:
             reason = f"no table can hold it: {type(error).__name__}: {error}"
@@ -181,6 +195,11 @@ def methods(
 def difference(cell: Cell | None, reference: Reference | None) -> float | None:
     """Our mean less the published value."""
     return None if cell is None or reference is None else cell.interval.mean - reference.value
+
+
+def commit(row: Row) -> str:
+    """The commit of a row's trainings, in short; of several the first one's."""
+    return row.commits[0][:7] if row.commits else ""
 
 
 def code(row: Row) -> str:

@@ -62,6 +62,18 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 @pytest.fixture
+def maintainer(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The key of a maintainer, with which `ebbench verify` signs: his name."""
+    from ebbench.record import signing
+
+    folder = tmp_path_factory.mktemp("keys")
+    (folder / "maintainers.toml").write_text(signing.make("ada", folder / "ada.pem"))
+    monkeypatch.setenv("EBBENCH_MAINTAINERS", str(folder / "maintainers.toml"))
+    monkeypatch.setenv("EBBENCH_KEY", str(folder / "ada.pem"))
+    return "ada"
+
+
+@pytest.fixture
 def command(tmp_path: Path):
     """`command("run", ...)` in a process of its own, in the test's folder; gives the Popen."""
 

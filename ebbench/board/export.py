@@ -39,6 +39,8 @@ _FLAT = (
     "source",
     "options",
     "budget",
+    "tier",
+    "block",
     "rank",
     "invalid",
     "code",
@@ -50,9 +52,10 @@ _FLAT = (
     "score",
     "n",
     "seeds",
-    "tier",
     "level",
     "method",
+    "commits",
+    "machines",
 )
 
 
@@ -62,6 +65,8 @@ def _flat(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
         "seeds": " ".join(map(str, row.seeds)),
         "options": _compact(row.options),
         "overrides": _compact(row.overrides),
+        "commits": " ".join(row.commits),
+        "machines": "; ".join(row.machines),
     }
     line = {name: whole[name] for name in _FLAT}
     for name in metrics:

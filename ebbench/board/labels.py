@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ebbench.board.row import Row
 from ebbench.contract import Metric
+from ebbench.record.commands import run_words
+from ebbench.record.schema import EXTERNAL, Result
 
 
 def full_name(name: str, variant: str) -> str:
@@ -24,8 +27,11 @@ def label(row: Row) -> str:
 
 
 def groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """The rows that may be compared with each other, under a title that says what they share."""
-    for _, found in itertools.groupby(rows, key=lambda row: row.group()):
+    """The blocks of a table: rows that share all but the method, under a title that says what they share.
+
+    Rows without a tier for a rank are a block of their own.
+    """
+    for (_, block), found in itertools.groupby(rows, key=lambda row: (row.group(), row.block)):
         group = list(found)
         first = group[0]
         parts = [
@@ -34,7 +40,38 @@ def groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
             settings({name: value for name, value in first.options.items() if value != ""}),
         ]
         parts += [f"protocol {first.protocol}", f"budget {first.budget}"]
+        parts += [f"{block}: not ranked"] if block else []
         yield ", ".join(part for part in parts if part), group
+
+
+def comparable(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """As `groups`, but with the rows of every tier together: what may be compared, whoever confirmed it."""
+    whole: dict[Any, tuple[str, list[Row]]] = {}
+    for title, group in groups(rows):
+        whole.setdefault(group[0].group(), (title, []))[1].extend(group)
+    yield from whole.values()
+
+
+def command(result: Result) -> str:
+    """The command that makes a result again, as its settings say it; "" for what was made elsewhere.
+
+    It is quoted for a shell, and none of it is a text that a submission gave for a command.
+    """
+    if result.budget == EXTERNAL:
+        return ""
+    # Of a bundle the folder has to be got first.
+    name = result.model.name if result.verification is None else f"./{result.model.name}"
+    options = {key: value for key, value in result.task.options.items() if value != ""}
+    words = run_words(
+        task=result.task.name,
+        model=full_name(name, result.model.variant),
+        budget=result.budget,
+        protocol=result.task.protocol,
+        sampler=result.sampler.name if result.sampler else "",
+        settings=options | result.overrides,
+        seeds=str(result.seed),
+    )
+    return shlex.join(["ebbench", *words])
 
 
 def scored(group: Sequence[Row], metrics: Sequence[Metric]) -> list[Metric]:
@@ -48,13 +85,13 @@ def has_published(group: Sequence[Row], metric: Metric) -> bool:
 
 def header(group: Sequence[Row], metrics: Sequence[Metric]) -> list[tuple[str, bool]]:
     """The columns: a name, and whether it holds numbers; "published" only where something was."""
-    columns = [("rank", True), ("model", False), ("sampler", False), ("n", True)]
+    columns = [("tier", False), ("rank", True), ("model", False), ("sampler", False), ("n", True)]
     for metric in metrics:
         unit = "" if metric.unit in ("", metric.name) else f" ({metric.unit})"
         columns.append((metric.name + unit, True))
         if has_published(group, metric):
             columns.append(("published", True))
-    return [*columns, ("tier", False)]
+    return columns
 
 
 def place(row: Row, group: Sequence[Row]) -> str:
@@ -73,6 +110,8 @@ def cells(row: Row, group: Sequence[Row], metrics: Sequence[Metric]) -> list[str
     score = f"by {row.score}" if len(twins) > 1 else ""
     kind = "(control)" if row.kind == "control" else ""
     cells = [
+        # A row that is current needs no word.
+        joined(row.tier, f"({row.code})" if row.code == "older code" else ""),
         place(row, group),
         joined(model, config, score, kind),
         joined(row.sampler or "", knobs),
@@ -87,8 +126,7 @@ def cells(row: Row, group: Sequence[Row], metrics: Sequence[Metric]) -> list[str
                 if reference
                 else ""
             )
-    # A row that is current needs no word.
-    return [*cells, joined(row.tier, f"({row.code})" if row.code == "older code" else "")]
+    return cells
 
 
 def changed(row: Row) -> tuple[str, str]:

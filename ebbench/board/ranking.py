@@ -8,15 +8,21 @@ from typing import Any
 
 from ebbench.board.row import Row, text_of
 from ebbench.board.stats import Better, rank
-from ebbench.contract import Metric
+from ebbench.board.tiers import TIERS
+from ebbench.contract import Limit, Metric
 
 
-def ranked(group: list[Row], metrics: Sequence[Metric]) -> list[Row]:
-    """The rows of one group with their ranks, best first, controls last."""
+def ranked(group: list[Row], metrics: Sequence[Metric], limits: Sequence[Limit] = ()) -> list[Row]:
+    """The rows of one group with their ranks: the best first, controls after them.
+
+    Rows whose tier gives no rank come last.
+    """
     present = {name for row in group for name in row.metrics}
     deciding = [m for m in metrics if m.primary and m.better != "neither" and m.name in present]
-    group = [_gated(row, metrics) for row in group]
-    able = {i: row for i, row in enumerate(group) if row.kind == "model" and not row.invalid}
+    group = [_gated(row, metrics, limits) for row in group]
+    able = {
+        i: row for i, row in enumerate(group) if row.kind == "model" and not row.invalid and not row.block
+    }
     if deciding:
         seeds = {
             i: len(by_seed(row, deciding[0].name))
@@ -34,13 +40,14 @@ def ranked(group: list[Row], metrics: Sequence[Metric]) -> list[Row]:
         row = group[i]
         means = [_signed_mean(row, metric) for metric in deciding]
         names = (row.model, row.variant, row.sampler or "", text_of(row.overrides))
-        return (row.kind == "control", row.invalid, places.get(i, len(group) + 1), *means, *names)
+        below = -TIERS.index(row.tier) if row.block else -len(TIERS)
+        return (below, row.kind == "control", row.invalid, places.get(i, len(group) + 1), *means, *names)
 
     return [replace(group[i], rank=places.get(i)) for i in sorted(range(len(group)), key=order)]
 
 
-def _gated(row: Row, metrics: Sequence[Metric]) -> Row:
-    """The row, marked as invalid where one of its seeds did not pass a gate."""
+def _gated(row: Row, metrics: Sequence[Metric], limits: Sequence[Limit]) -> Row:
+    """The row, marked as invalid where one of its seeds did not pass a gate, or lies beyond a limit."""
     failed = {
         metric.name: [seed for seed, value in by_seed(row, metric.name).items() if value < 1]
         for metric in metrics
@@ -51,6 +58,14 @@ def _gated(row: Row, metrics: Sequence[Metric]) -> Row:
         for name, seeds in failed.items()
         if seeds
     ]
+    columns = {name: by_seed(row, name) for name in row.metrics}
+    for limit in limits:
+        values = {s: {n: column[s] for n, column in columns.items() if s in column} for s in row.seeds}
+        beyond = {seed: said for seed, found in values.items() if (said := limit.broken(found))}
+        if beyond:
+            seed, said = next(iter(beyond.items()))
+            more = f" (and {len(beyond) - 1} more)" if len(beyond) > 1 else ""
+            notes.append(f"not ranked: impossible at seed {seed}{more}: {said}")
     return replace(row, invalid=bool(notes), notes=[*row.notes, *notes])
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ebbench.board.currency import State
 from ebbench.board.stats import Interval
-from ebbench.record.schema import Tier
+from ebbench.board.tiers import RANKED, Tier
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Row:
     deciding where the one before it ties; None for a control, for an `invalid` row (a seed of which did
     not pass one of the task's gates), for a row of one seed beside rows of several, and where nothing
     decides. `code` says whether the checkout would make the row again. `notes` say why not, why a row has
-    no rank, and which results were left out because newer ones replace them.
+    no rank, and which results were left out because newer ones replace them. `commits` and `machines` are
+    those of the trainings, each once.
     """
 
     task: str
@@ -64,10 +65,17 @@ class Row:
     published: dict[str, Reference]
     tier: Tier
     level: float
+    commits: list[str] = field(default_factory=list)
+    machines: list[str] = field(default_factory=list)
     rank: int | None = None
     invalid: bool = False
     code: State = "current"
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def block(self) -> str:
+        """ "" for a row that may be ranked; else its tier, under which it stands below those that may."""
+        return "" if self.tier in RANKED else self.tier
 
     def group(self) -> tuple[int, str, str, str, str]:
         """What rows must share to be compared: version (newest first), source, options, protocol, budget."""
@@ -96,9 +104,12 @@ class Row:
             "method": "t",
             "published": {name: asdict(reference) for name, reference in self.published.items()},
             "tier": self.tier,
+            "block": self.block,
             "rank": self.rank,
             "invalid": self.invalid,
             "code": self.code,
+            "commits": self.commits,
+            "machines": self.machines,
             "notes": self.notes,
         }
 

@@ -7,19 +7,18 @@ stable form that `ebbench table --format json` prints; docs/table.md says what e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ebbench.board.currency import State, Today
 from ebbench.board.labels import full_name
+from ebbench.board.names import Names
 from ebbench.board.ranking import ranked
 from ebbench.board.row import Cell, Reference, Row, text_of
 from ebbench.board.stats import interval
-from ebbench.contract import Metric, Published
-from ebbench.record.schema import Result, Tier
-
-# From the least to the most that was done to confirm a number.
-TIERS: tuple[Tier, ...] = ("claimed", "recomputed", "reproduced")
+from ebbench.board.tiers import RANKED, TIERS, Tier, tier_of
+from ebbench.contract import Limit, Metric, Published
+from ebbench.record.schema import Result
 
 
 def rows(
@@ -28,34 +27,47 @@ def rows(
     *,
     metrics: Sequence[Metric] = (),
     published: Sequence[Published] = (),
+    limits: Sequence[Limit] = (),
+    names: Names | None = None,
     level: float = 0.95,
     today: Today | None = None,
 ) -> list[Row]:
     """The rows of `task`, group after group, the models of a group by rank and its controls last.
 
-    `metrics` and `published` are the task's own; without them rows are neither ranked nor set beside
-    a published number. Intervals are Student's t over the seeds at `level`. `today` saves loading the
-    plug-ins anew where the rows of several tasks are made.
+    Rows that nobody here made or reproduced follow at the end of their group (`Row.block`). `metrics`,
+    `published` and `limits` are the task's own; without them rows are neither ranked nor set beside a
+    published number. `names` are the decisions about names. Intervals are Student's t over the seeds at
+    `level`. `today` saves loading the plug-ins anew where the rows of several tasks are made.
     """
     today = today or Today()
-    pooled: dict[str, list[Result]] = {}
+    pooled: dict[tuple[str, str], list[Result]] = {}
+    # By the object: a stranger may give a result another's run id.
+    tiers: dict[int, tuple[Tier, str]] = {}
     for result in results:
         if result.task.name == task:
-            pooled.setdefault(result.row_key(), []).append(result)
+            tier, _ = tiers[id(result)] = tier_of(result, names or Names())
+            # What a stranger claims joins no row that was confirmed.
+            pooled.setdefault((result.row_key(), "" if tier in RANKED else tier), []).append(result)
     order = [metric.name for metric in metrics]
-    made = [_row(results, order, published, level, today) for results in pooled.values()]
+    made = [_row(results, order, published, level, today, tiers) for results in pooled.values()]
     groups: dict[Any, list[Row]] = {}
     for row in made:
         groups.setdefault(row.group(), []).append(row)
-    return [row for group in sorted(groups) for row in ranked(groups[group], metrics)]
+    return [row for group in sorted(groups) for row in ranked(groups[group], metrics, limits)]
 
 
 def _row(
-    results: list[Result], order: list[str], published: Sequence[Published], level: float, today: Today
+    results: list[Result],
+    order: list[str],
+    published: Sequence[Published],
+    level: float,
+    today: Today,
+    tiers: Mapping[int, tuple[Tier, str]],
 ) -> Row:
     kept, notes = _current(results)
     code, reason = _oldest([today.state(result) for result in kept])
     notes += [f"{code}: {reason}"] if reason else []
+    notes += dict.fromkeys(reason for r in kept if (reason := tiers[id(r)][1]))
     first = kept[0]
     values = {name: [r.metrics.get(name) for r in kept] for name in _names(kept, order)}
     sampler = first.sampler.name if first.sampler else None
@@ -80,8 +92,10 @@ def _row(
             for name, column in values.items()
         },
         published=_references(published, first),
-        tier=min((r.tier for r in kept), key=TIERS.index),
+        tier=min((tiers[id(r)][0] for r in kept), key=TIERS.index),
         level=level,
+        commits=_each_once(_commit(r) for r in kept),
+        machines=_each_once(_machine(r) for r in kept),
         code=code,
         notes=notes,
     )
@@ -105,6 +119,23 @@ def _current(results: list[Result]) -> tuple[list[Result], list[str]]:
     if repeated := len(current) - len(kept):
         notes.append(f"left out: {repeated} that a newer result of the same seed replaces")
     return [kept[seed] for seed in sorted(kept)], notes
+
+
+def _commit(result: Result) -> str:
+    git = (result.training.provenance or result.provenance).git
+    return f"{git.commit}{' (changed)' * git.dirty}" if git else ""
+
+
+def _machine(result: Result) -> str:
+    trained_on = result.training.provenance or result.provenance
+    if trained_on.gpu is not None:
+        return trained_on.gpu.name
+    threads = trained_on.cpu.threads
+    return f"{trained_on.cpu.model}, {threads} thread{'s' * (threads != 1)}"
+
+
+def _each_once(values: Iterable[str]) -> list[str]:
+    return [value for value in dict.fromkeys(values) if value]
 
 
 def _oldest(states: Sequence[tuple[State, str]]) -> tuple[State, str]:

@@ -59,7 +59,7 @@ def compare(
         )
     outside = _Outside(plugin, files, data_dir)
     pairs = []
-    for title, group in labels.groups(rows):
+    for title, group in labels.comparable(rows):
         one, other = _chosen(a, group, title), _chosen(b, group, title)
         if one and other:
             pairs.append((title, side(one), side(other)))

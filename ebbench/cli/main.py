@@ -12,6 +12,7 @@ import typer
 from ebbench.cli.compare import compare
 from ebbench.cli.data import app as data_app
 from ebbench.cli.doctor import doctor
+from ebbench.cli.keys import app as keys_app
 from ebbench.cli.list import list_plugins
 from ebbench.cli.new import app as new_app
 from ebbench.cli.results import app as results_app
@@ -67,6 +68,7 @@ app.command("doctor")(doctor)
 app.add_typer(new_app, name="new", help="Write the folder of a new model or task.")
 app.add_typer(site_app, name="site", help="Build the leaderboard site, and look at it.")
 app.add_typer(results_app, name="results", help="Move finished results between machines.")
+app.add_typer(keys_app, name="keys", help="Make the key that a maintainer signs with.")
 app.add_typer(data_app, name="data", help="Find, fetch, import and verify data sets.")
 
 

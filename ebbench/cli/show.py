@@ -110,6 +110,10 @@ def _model(plugin: Plugin) -> None:
 
 
 def _result(result: Result) -> None:
+    from ebbench.board.labels import command
+    from ebbench.board.names import Names
+    from ebbench.board.tiers import tier_of
+
     task, model, training, scoring = result.task, result.model, result.training, result.scoring
     variant = f"{model.name}:{model.variant}" if model.variant else model.name
     typer.echo(f"result {result.run_id}")
@@ -124,7 +128,7 @@ def _result(result: Result) -> None:
             "budget": result.budget,
             "seed": result.seed,
             "created": result.created,
-            "tier": result.tier,
+            "tier": tier_of(result, Names())[0],
         }
     )
     _section("metrics", {name: f"{value:.6g}" for name, value in sorted(result.metrics.items())})
@@ -160,7 +164,7 @@ def _result(result: Result) -> None:
     _section(
         "provenance",
         {
-            "command": found.command,
+            "command": command(result) or "none: its samples or scores were made elsewhere",
             "ebbench": found.ebbench + (f" @ {git.commit}{' (changed)' * git.dirty}" if git else ""),
             "packages": _settings(found.packages),
             "python": f"{found.python} on {found.platform}",

@@ -30,11 +30,10 @@ def table(
 
     A result file that cannot be read is named on stderr and left out; the exit code is then 1.
     """
-    from ebbench.board import export
-    from ebbench.board import table as tables
+    from ebbench.api import select
+    from ebbench.board import export, names
     from ebbench.errors import unknown
     from ebbench.plugins import loader
-    from ebbench.plugins.budgets import BUDGETS
     from ebbench.record.resultfiles import load_all
 
     written = {
@@ -47,13 +46,7 @@ def table(
         raise unknown("format", format_, ["rich", *written], where="--format")
     plugin = loader.load("task", task)
     found, problems = load_all(results)
-    rows = tables.rows(found, plugin.name, metrics=plugin.cls.metrics, published=plugin.cls.published)
-    budgets, protocols = {*BUDGETS, *(row.budget for row in rows)}, set(plugin.cls.protocols)
-    if budget and budget not in budgets:
-        raise unknown("budget", budget, budgets, where="--budget")
-    if protocol and protocol not in protocols:
-        raise unknown("protocol", protocol, protocols, where=f"task '{plugin.name}'")
-    rows = [row for row in rows if budget in ("", row.budget) and protocol in ("", row.protocol)]
+    rows = select(plugin, found, names=names.read(results), budget=budget, protocol=protocol)
     scored = {name for row in rows for name in row.metrics}
     metrics = [m for m in plugin.cls.metrics if m.name in scored or not rows]
     shown = [m for m in metrics if m.primary or all_metrics] or metrics

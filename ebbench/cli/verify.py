@@ -23,20 +23,25 @@ def verify(
     time_limit: Annotated[
         str, typer.Option(help="What --rerun may take in all: 90s, 9m, 1.5h. Without it, as long as it does.")
     ] = "",
+    key: Annotated[
+        Path | None,
+        typer.Option(help="A maintainer's key, to sign with (EBBENCH_KEY names one too)."),
+    ] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Only check; add nothing.")] = False,
 ) -> None:
     """Check a bundle and score it again from its artefacts; none of its code is run.
 
     Where every check is good its results go on the board with the tier "recomputed". With --rerun each is
     trained and scored again as well, in a process of its own; where the seeds then agree with those that
-    were submitted, the tier is "reproduced".
+    were submitted, the tier is "reproduced". Either needs a maintainer's signature: without a key the results
+    are added and count as claimed.
     """
     import tempfile
 
     from ebbench.data.store import Store
     from ebbench.errors import UsageError
     from ebbench.pictures import png
-    from ebbench.record import resultfiles
+    from ebbench.record import resultfiles, signing
     from ebbench.running import progress, words
     from ebbench.storage import runstore
     from ebbench.submissions import bundles, checking, verification
@@ -45,6 +50,7 @@ def verify(
     if time_limit and not rerun:
         raise UsageError("--time-limit needs --rerun", where="--time-limit", fix="give both, or leave it out")
     seconds = words.parse_duration(time_limit) if time_limit else None
+    signer = signing.load(key)
     read, store = bundles.read(bundle), Store(data_dir)
     board = {one.run_id: one for one in resultfiles.load_all(results)[0]}
     reporter = progress.reporter()
@@ -68,7 +74,7 @@ def verify(
         return
     for run_id, (recomputed, pictures, arrays) in made.items():
         path = results / recomputed.task.name / recomputed.model.name / f"{run_id}.json"
-        if run_id in board and board[run_id].tier == "reproduced" and not rerun:
+        if run_id in board and board[run_id].confirmed == "reproduced" and not rerun:
             typer.echo(f"  {path}: stays reproduced")
             continue
         named = {name: f"{run_id}.{name}.png" for name in pictures}
@@ -78,7 +84,8 @@ def verify(
             details["metrics"] = repeated[run_id]
         for name, pixels in pictures.items():
             runstore.write(path.with_name(named[name]), png(pixels))
-        resultfiles.write(
-            verification.verified(whole, "reproduced" if rerun else "recomputed", details), path
-        )
+        confirmed = verification.verified(whole, "reproduced" if rerun else "recomputed", details)
+        resultfiles.write(confirmed.signed(signer) if signer else confirmed, path)
         typer.echo(f"  {path}")
+    if signer is None:
+        typer.echo("nothing is signed, so these results count as claimed: --key FILE signs them", err=True)

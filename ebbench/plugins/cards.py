@@ -94,7 +94,9 @@ class Card(_Strict):
 
 
 class TaskCard(Card):
-    """A task's card."""
+    """A task's card. `headline` is the budget whose rows stand for the task on the board's first page."""
+
+    headline: Literal["smoke", "cpu", "paper"] = "cpu"
 
 
 class ModelCard(Card):

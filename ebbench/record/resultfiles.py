@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,23 @@ def load_files(folder: str | os.PathLike[str]) -> tuple[dict[Path, Result], list
             results[path] = read(path)
         except (ResultError, StorageError) as error:
             problems.append(Problem(path, error.what))
+    for path, other in _twice(results, Path(folder)):
+        del results[path]
+        problems.append(Problem(path, f"the same run is in {other.relative_to(folder)}"))
     return results, problems
+
+
+def _twice(results: Mapping[Path, Result], folder: Path) -> list[tuple[Path, Path]]:
+    """Files that hold a run which another holds too, each with that other: the one at the run's own place."""
+    runs: dict[tuple[str, str, str], list[Path]] = {}
+    for path, result in results.items():
+        runs.setdefault((result.task.name, result.model.name, result.run_id), []).append(path)
+    found = []
+    for (task, model, run_id), paths in runs.items():
+        own = folder / task / model / f"{run_id}.json"
+        kept = own if own in paths else paths[0]
+        found += [(path, kept) for path in paths if path != kept]
+    return found
 
 
 def find(name: str, folder: str | os.PathLike[str]) -> Result:

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ebbench.errors import ResultError
+from ebbench.record import signing
 from ebbench.record.text import shortened
 from ebbench.record.values import (
     MOST_OF_A_NAME,
@@ -44,7 +45,8 @@ SCHEMA_VERSION = 3
 EXTERNAL = "external"
 
 
-Tier = Literal["claimed", "recomputed", "reproduced"]
+# What a maintainer confirms.
+Confirmed = Literal["claimed", "recomputed", "reproduced"]
 
 
 Raw = dict[str, Any]
@@ -232,12 +234,13 @@ class PartOfResult(_Part):
 
 
 class Verification(_Part):
-    """How far the maintainers confirmed the numbers, when, and what they found.
+    """How far a maintainer confirmed the numbers, when, and what was found.
 
-    `details["digest"]` is the SHA-256 of all else in the result: what was edited since is not verified.
+    `details["digest"]` is the SHA-256 of all else in the result. `details["signed_by"]` names the maintainer,
+    and `details["signature"]` is of the whole result but itself (`Result.message`).
     """
 
-    tier: Tier
+    tier: Confirmed
     checked: Time | None = None
     details: Json = Field(default_factory=dict)
 
@@ -274,12 +277,34 @@ class Result(_Part):
     engine: Annotated[int, Field(ge=0, lt=2**31, description="the engine's version; 0 is not known")] = 0
 
     @property
-    def tier(self) -> Tier:
-        """How the numbers were confirmed; "claimed" when nobody has looked, or not at what stands here."""
+    def confirmed(self) -> Confirmed:
+        """What a maintainer has signed of it: "claimed" where nobody has, or not what stands here."""
         found = self.verification
-        if found is None or found.tier == "claimed":
+        if found is None or found.tier == "claimed" or found.details.get("digest") != self.digest():
             return "claimed"
-        return found.tier if found.details.get("digest") == self.digest() else "claimed"
+        name, signature = found.details.get("signed_by"), found.details.get("signature")
+        if not isinstance(name, str) or not isinstance(signature, str):
+            return "claimed"
+        return found.tier if signing.holds(name, signature, self.message()) else "claimed"
+
+    def message(self) -> bytes:
+        """What a signature is of: the whole result, its verification included, but for the signature."""
+        whole = self.model_dump(mode="json", exclude_defaults=True)
+        whole.get("verification", {}).get("details", {}).pop("signature", None)
+        return canonical(whole).encode()
+
+    def signed(self, key: signing.Key) -> Result:
+        """The same result, signed by a maintainer's key. Raises ValueError where it has no verification."""
+        if self.verification is None:
+            raise ValueError("there is no verification to sign")
+        details = {k: v for k, v in self.verification.details.items() if k != "signature"}
+        named = self._with_details({**details, "signed_by": key.name})
+        return named._with_details({**details, "signed_by": key.name, "signature": key.sign(named.message())})
+
+    def _with_details(self, details: Mapping[str, Any]) -> Result:
+        assert self.verification is not None
+        verification = self.verification.model_copy(update={"details": dict(details)})
+        return self.model_copy(update={"verification": verification})
 
     @property
     def trainings(self) -> frozenset[str]:

@@ -42,6 +42,7 @@ from ebbench.running.settings import Outcome, Settings
 from ebbench.running.signals import StopRequest, stop_on_signals
 from ebbench.running.spec import Spec
 from ebbench.running.trainer import train_part
+from ebbench.storage import made as made_here
 from ebbench.storage.runstore import FORCED, check_writable, forget, locked, write
 
 
@@ -149,6 +150,7 @@ def _run_seed(
         for name, pixels in pictures.items():
             write(folder / name, png(pixels))
         resultfiles.write(result, path)
+        made_here.mark(result.digest())
         for scored in made.values():
             (scored.chunks.parents[1] / FORCED).unlink(missing_ok=True)
             shutil.rmtree(scored.chunks, ignore_errors=True)

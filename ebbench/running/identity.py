@@ -18,8 +18,8 @@ from typing import Any
 from ebbench import contract
 from ebbench.plugins.configs import plain, plain_value
 from ebbench.plugins.guard import plugin_code
+from ebbench.record.commands import as_toml
 from ebbench.running.spec import Spec
-from ebbench.running.words import as_toml
 from ebbench.storage.hashing import content_hash
 
 # A file name has at most 255 bytes; what comes before and after the run id needs some of them.

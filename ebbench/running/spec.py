@@ -13,8 +13,9 @@ from ebbench.plugins import cards, introspection, loader
 from ebbench.plugins.budgets import BUDGETS
 from ebbench.plugins.configs import build_config
 from ebbench.plugins.settled import settled
+from ebbench.record.commands import run_words
 from ebbench.running.request import Request
-from ebbench.running.words import as_toml, split_variant
+from ebbench.running.words import split_variant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +48,16 @@ class Spec:
 
     def command(self, seed: int) -> str:
         """The command that repeats this run, without what belongs to one machine."""
-        model = f"{self.model.name}:{self.variant}" if self.variant else self.model.name
-        words = ["ebbench run", f"--task {self.task.name}", f"--model {model}", f"--budget {self.budget}"]
-        words += [f"--protocol {self.protocol}", f"--sampler {self.sampler}" if self.sampler else ""]
-        set_values = self.changed_options() | dict(self.overrides)
-        settings = [f"{key}={as_toml(value)}" for key, value in sorted(set_values.items())]
-        words += [f"--set {shlex.quote(setting)}" for setting in settings]
-        return " ".join(word for word in [*words, f"--seeds {seed}"] if word)
+        words = run_words(
+            task=self.task.name,
+            model=f"{self.model.name}:{self.variant}" if self.variant else self.model.name,
+            budget=self.budget,
+            protocol=self.protocol,
+            sampler=self.sampler,
+            settings=dict(sorted((self.changed_options() | dict(self.overrides)).items())),
+            seeds=str(seed),
+        )
+        return shlex.join(["ebbench", *words])
 
 
 Load = Callable[[loader.Kind, str], loader.Plugin]

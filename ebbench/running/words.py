@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import enum
-import json
 import re
 import sys
-import tomllib
 from collections.abc import Iterable
 from typing import Any
 
 from ebbench.errors import UsageError
+from ebbench.record.commands import as_toml, from_toml, run_words
 from ebbench.record.text import fault
 from ebbench.record.values import MOST_OF_A_SEED, TOO_LARGE
 from ebbench.running.request import Request
@@ -39,7 +36,7 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
             )
         # Before it is read as TOML, which would cut it at a newline.
         _check_text(text, key, "--set")
-        settings.append((key, _value(text.strip())))
+        settings.append((key, from_toml(text.strip())))
     return checked_settings(settings, "--set")
 
 
@@ -69,19 +66,6 @@ def checked_settings(settings: Iterable[tuple[str, Any]], where: str) -> dict[st
             expected=f"at most {MOST_OF_SETTINGS:,} characters in all",
         )
     return checked
-
-
-def _value(text: str) -> Any:
-    """The TOML value that `text` is, all of it; else the text itself."""
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-        # In a list a comment hides the bracket: what TOML would cut off belongs to the text.
-        tomllib.loads(f"value = [{text}]")
-    # A ValueError that is no TOMLDecodeError: a whole number of thousands of digits.
-    except (ValueError, RecursionError):
-        return text
-    # JSON, and so a result, has no dates.
-    return text if isinstance(value, datetime.date | datetime.time) else value
 
 
 def _check_value(value: Any, key: str, where: str) -> None:
@@ -144,24 +128,6 @@ def split_variant(model: str) -> tuple[str, str, str]:
     return head, colon, tail
 
 
-def as_toml(value: Any) -> str:
-    """The value as the text behind `--set key=`, bare where that is read back as the same string."""
-    if isinstance(value, enum.Enum):
-        return as_toml(value.value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return value if value == value.strip() and _value(value) == value else _quoted(value)
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(_quoted(v) if isinstance(v, str) else as_toml(v) for v in value) + "]"
-    return str(value)
-
-
-def _quoted(text: str) -> str:
-    # TOML's strings are JSON's but for this one character.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
 def parse_duration(text: str, where: str = "--time-limit") -> float:
     """Seconds of "90s", "9m", "1.5h", "2d" or a bare number of seconds: more than 0, at most 366 days.
 
@@ -183,11 +149,13 @@ def run_command(request: Request, seeds: str) -> list[str]:
 
     With -P no file in the working directory takes the place of a module.
     """
-    command = [sys.executable, "-P", "-m", "ebbench.cli.main", "run"]
-    command += ["--task", request.task, "--model", request.model]
-    command += ["--budget", request.budget, "--seeds", seeds]
-    command += ["--protocol", request.protocol] if request.protocol else []
-    command += ["--sampler", request.sampler] if request.sampler else []
-    for key, value in request.set.items():
-        command += ["--set", f"{key}={as_toml(value)}"]
-    return command
+    words = run_words(
+        task=request.task,
+        model=request.model,
+        budget=request.budget,
+        protocol=request.protocol,
+        sampler=request.sampler,
+        settings=request.set,
+        seeds=seeds,
+    )
+    return [sys.executable, "-P", "-m", "ebbench.cli.main", *words]

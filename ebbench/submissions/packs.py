@@ -107,9 +107,9 @@ def unpack(path: Path, results: Path) -> Unpacked:
             raise KIND.refused(
                 path, f"{name} holds the run '{made.run_id}' of {made.model.name}", "its own name"
             )
-        if made.tier != "claimed":
+        if made.confirmed != "claimed":
             raise KIND.refused(
-                path, f"{name} says that it is {made.tier}", "results that nobody has verified yet"
+                path, f"{name} says that it is {made.confirmed}", "results that nobody has verified yet"
             )
         pictures |= {f"{Path(name).parent}/{picture}" for picture in made.pictures.values()}
         target = results / Path(name).relative_to("results")

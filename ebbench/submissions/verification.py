@@ -97,7 +97,7 @@ def rescored(claimed: schema.Result, replayed: Replay) -> schema.Result:
     return schema.build(whole.model_dump(mode="json"), where=f"results/{claimed.run_id}.json")
 
 
-def verified(checked: schema.Result, tier: schema.Tier, details: Mapping[str, Any]) -> schema.Result:
+def verified(checked: schema.Result, tier: schema.Confirmed, details: Mapping[str, Any]) -> schema.Result:
     """The result with its tier, which is bound to all else that it says."""
     plain = checked.model_copy(update={"verification": None})
     bound = dict(details) | {"digest": plain.digest()}

@@ -17,6 +17,8 @@ from ebbench.plugins import loader
 from ebbench.record import resultfiles
 from ebbench.submissions import bundles
 
+pytestmark = pytest.mark.usefixtures("maintainer")
+
 RUN = ["--task", "dots", "--model", "./mine", "--budget", "smoke", "--seeds", "0-1"]
 
 
@@ -72,7 +74,7 @@ def test_a_stranger_gets_on_the_board(cli, bundle: Path, tmp_path: Path):
     assert said.code == 0, said.err + said.out
     assert "all good: 2 results recomputed" in said.out and "metrics.error" in said.out
     made, problems = resultfiles.load_all(tmp_path / "board")
-    assert [r.tier for r in made] == ["recomputed", "recomputed"] and problems == []
+    assert [r.confirmed for r in made] == ["recomputed", "recomputed"] and problems == []
     table = json.loads(cli("table", "--task", "dots", "--results", "board", "--format", "json").out)
     assert table[0]["tier"] == "recomputed" and table[0]["seeds"] == [0, 1]
     assert cli("site", "build", "--results", "board", "--out", "site").code == 0
@@ -89,7 +91,7 @@ def test_a_result_that_is_edited_afterwards_is_a_claim_again(cli, bundle: Path, 
     raw = json.loads(path.read_text())
     raw["metrics"]["error"] = 0.0
     path.write_text(json.dumps(raw))
-    assert resultfiles.read(path).tier == "claimed"
+    assert resultfiles.read(path).confirmed == "claimed"
 
 
 def test_dry_adds_nothing(cli, bundle: Path, tmp_path: Path):
@@ -289,7 +291,7 @@ def test_a_rerun_trains_and_scores_here(cli, bundle: Path, tmp_path: Path, monke
     assert said.code == 0, said.err + said.out
     assert "2 results reproduced" in said.out
     made, _ = resultfiles.load_all(tmp_path / "board")
-    assert [r.tier for r in made] == ["reproduced", "reproduced"]
+    assert [r.confirmed for r in made] == ["reproduced", "reproduced"]
     for one in made:
         again = one.verification.details["metrics"]
         assert again["error"] == pytest.approx(one.metrics["error"], abs=1e-6)
@@ -352,7 +354,7 @@ def test_samples_alone_are_submitted_and_verified(cli, plugins: Path, tmp_path: 
     verified = cli("verify", "afar.zip", "--results", "board")
     assert verified.code == 0, verified.err
     made, _ = resultfiles.load_all(tmp_path / "board")
-    assert {(r.model.name, r.budget, r.tier, r.seed) for r in made} == {
+    assert {(r.model.name, r.budget, r.confirmed, r.seed) for r in made} == {
         ("afar", "external", "recomputed", 0),
         ("afar", "external", "recomputed", 1),
     }
@@ -443,7 +445,7 @@ def test_an_option_of_free_text_is_submitted_as_it_is_unless_it_names_a_file(cli
     assert made.code == 0, made.err
     assert cli("verify", "mine.zip", "--results", "board").code == 0
     (one,) = resultfiles.load_all(tmp_path / "board")[0]
-    assert one.task.options["covariance"] == "" and one.tier == "recomputed"
+    assert one.task.options["covariance"] == "" and one.confirmed == "recomputed"
     np.savetxt(tmp_path / "own.csv", np.eye(8), delimiter=",")
     assert cli(*run, "--set", "covariance=own.csv", "--results", "other").code == 0
     refused = cli("submit", "./mine", "--results", "other", "--quiet")

@@ -10,6 +10,7 @@ import pytest
 
 import toys
 from ebbench.record import resultfiles, schema
+from ebbench.storage.made import mark
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "result-v3.json"
 COMMITTED = Path(__file__).parents[2] / "results"
@@ -38,9 +39,10 @@ def keep(tmp_path):
         raw["task"] = {"name": "dots", "version": 1, "protocol": "clean", "source": "dots", "options": {}}
         raw["model"] |= {"name": model, "kind": parts.pop("kind", "model")}
         raw |= {"run_id": f"{model}-{len(parts)}-s{seed}", "seed": seed, "overrides": {}, "sampler": None}
-        raw |= {"metrics": {"error": error, "spread": 0.2}, "budget": "smoke", **parts}
+        raw |= {"metrics": {"error": error, "spread": 0.2}, "budget": "smoke", "verification": None, **parts}
         made = schema.build(raw)
         resultfiles.write(made, tmp_path / "results" / "dots" / model / f"{made.run_id}.json")
+        mark(made.digest())
 
     return write
 
@@ -55,7 +57,7 @@ def test_json_is_the_rows_and_nothing_else(cli, task, keep):
     assert row["metrics"]["error"]["values"] == [0.1, 0.2]
     assert row["metrics"].keys() == {"error", "spread"}
     assert row["published"]["error"]["value"] == 0.125
-    assert row["tier"] == "claimed"
+    assert (row["tier"], row["block"]) == ("made here", "")
 
 
 def test_no_results_are_an_empty_list(cli, task):
@@ -154,7 +156,7 @@ def test_ties_are_marked_and_groups_kept_apart(cli, task, keep):
     keep(model="c", error=0.7)
     keep(model="c", error=0.1, budget="cpu")
     out = cli("table", "--task", "dots", "--format", "markdown").out
-    assert [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("| ")] == [
+    assert [line.split("|")[2].strip() for line in out.splitlines() if line.startswith("| ")] == [
         *("rank", "---:", "1"),
         *("rank", "---:", "1=", "1=", "3"),
     ]

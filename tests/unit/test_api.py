@@ -146,8 +146,9 @@ def test_the_table_is_a_frame_with_a_row_a_row():
 
 def _cli_json() -> str:
     from ebbench.board import export
+    from ebbench.board.names import Names
 
-    return export.as_json(api.select(_task(), ebbench.results()), _task().cls.metrics)
+    return export.as_json(api.select(_task(), ebbench.results(), names=Names()), _task().cls.metrics)
 
 
 def _task():

@@ -203,7 +203,7 @@ def test_a_result_with_a_field_of_another_kind_is_read_as_such_or_refused(
     if found is not None:
         made = next(iter(found[0].results.values()))
         assert json.loads(schema.canonical(made.model_dump(mode="json"))), "it can be written"
-        assert made.tier == "claimed"
+        assert made.confirmed == "claimed"
 
 
 SHAPES = st.one_of(

@@ -51,7 +51,7 @@ def test_golden_v1_still_loads():
     assert whole.config["note"] == "Größe ≤ 1"
     assert whole.training.curves.series["penalty"] == [None, 10.0]
     # It was bound to nothing then, so nobody knows what was verified.
-    assert whole.verification.tier == "recomputed" and whole.tier == "claimed"
+    assert whole.verification.tier == "recomputed" and whole.confirmed == "claimed"
 
 
 def test_golden_v2_has_parts_a_score_and_evaluations():
@@ -202,7 +202,7 @@ def test_a_missing_field_is_named(raw):
 
 
 def test_without_verification_a_number_is_claimed(raw):
-    assert schema.build({**raw, "verification": None}).tier == "claimed"
+    assert schema.build({**raw, "verification": None}).confirmed == "claimed"
 
 
 def test_now_fits_the_schema(raw):
