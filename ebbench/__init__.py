@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ebbench.api import trained as trained
     from ebbench.contract import Data as Data
     from ebbench.contract import DataSpec as DataSpec
+    from ebbench.contract import Law as Law
     from ebbench.contract import Limit as Limit
     from ebbench.contract import Metric as Metric
     from ebbench.contract import Model as Model
@@ -52,6 +53,7 @@ _HOMES = {
     "Diverged": "ebbench.errors",
     "EbbenchError": "ebbench.errors",
     "JsonLines": "ebbench.running.loggers",
+    "Law": "ebbench.contract",
     "Limit": "ebbench.contract",
     "Logger": "ebbench.running.loggers",
     "Metric": "ebbench.contract",

@@ -18,6 +18,7 @@ from ebbench.interfaces import Curves as Curves
 from ebbench.interfaces import Data as Data
 from ebbench.interfaces import DataSpec as DataSpec
 from ebbench.interfaces import FileStatus as FileStatus
+from ebbench.interfaces import Law as Law
 from ebbench.interfaces import Reduce as Reduce
 from ebbench.interfaces import Run as Run
 from ebbench.interfaces import Scoring as Scoring
@@ -275,7 +276,10 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def data(self, device: torch.device) -> Data:
-        """The training data, on `device`."""
+        """The training data, on `device`; those of a `Law` serve the controls that draw from them.
+
+        A model is given no more of them than `Data` has.
+        """
 
     @abc.abstractmethod
     def score(self, model: Model, scoring: Scoring) -> Score:

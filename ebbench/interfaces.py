@@ -49,12 +49,19 @@ class Data(Protocol):
         """The examples at `index` (int64, (n,), on the data's device): float32, (n, *spec.shape)."""
         ...
 
+
+class Law(Data, Protocol):
+    """Training data that can also give others of their kind: the answer to most tasks.
+
+    Only the project's own controls are given it. Where the density is known too, there is a method
+    `log_density(x)`, (n,), nats.
+    """
+
     def fresh(self, n: int, generator: torch.Generator) -> Tensor:
         """`n` real examples drawn from the data's distribution, not from the training pool.
 
-        It serves the control row "real data" (what a perfect model would be given for a score) and methods
-        that calibrate themselves. A task that tests single examples keeps its test examples back: there these
-        are of the training pool.
+        It serves the control row "real data": what a perfect model would be given for a score. A task that
+        tests single examples keeps its test examples back: there these are of the training pool.
         """
         ...
 

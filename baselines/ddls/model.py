@@ -123,13 +123,20 @@ class DDLS(Model):
             module.eval()
 
     def _calibrate(self, data: Data) -> None:
-        """Logistic regression of held-out real examples against samples on d alone."""
+        """Logistic regression of training examples against samples on d alone."""
         n = self.config.calibration_size
         generator = torch.Generator(device=data.device)
         generator.manual_seed(int(torch.randint(2**62, (1,))))
         with torch.no_grad():
             counts = [min(CHUNK, n - begin) for begin in range(0, n, CHUNK)]
-            real = torch.cat([self._logit(data.fresh(count, generator)) for count in counts])
+            real = torch.cat(
+                [
+                    self._logit(
+                        data[torch.randint(len(data), (count,), generator=generator, device=data.device)]
+                    )
+                    for count in counts
+                ]
+            )
             made = [self._logit(self.base.generate(self._z(count))) for count in counts]
         d = torch.cat([real, *made])
         target = torch.cat([torch.ones_like(real), torch.zeros_like(real)])

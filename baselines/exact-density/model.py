@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from ebbench import ContractError, Data, Model, Run
+from ebbench import ContractError, Data, Law, Model, Run
 
 
 class ExactDensity(Model):
@@ -23,7 +23,7 @@ class ExactDensity(Model):
                 expected="data with a method log_density(x)",
                 fix="choose a task of synthetic data: gaussian or toy2d",
             )
-        self.source = data
+        self.source = cast(Law, data)
         self.density: Callable[[Tensor], Tensor] = density
 
     def log_likelihood_bound(self, x: Tensor) -> Tensor:

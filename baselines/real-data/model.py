@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
-from ebbench import Data, Model, Run
+from ebbench import Data, Law, Model, Run
 
 
 class RealData(Model):
     keeps_state = False
 
     def train(self, data: Data, run: Run) -> None:
-        self.source = data
+        self.source = cast(Law, data)
 
     def sample(self, n: int) -> Tensor:
         """(n, *shape), real and not from the training pool."""

@@ -20,6 +20,7 @@ from ebbench.conformance import beside, drawing, randomness
 from ebbench.conformance.noise import NoiseData
 from ebbench.conformance.reports import Report, reported
 from ebbench.conformance.watch import Watch
+from ebbench.data.pool import Given
 from ebbench.errors import ContractError, Stopped
 from ebbench.plugins import budgets, configs, introspection, loader
 from ebbench.plugins.guard import plugin_code
@@ -262,7 +263,7 @@ def _run(
         reporter=Reporter(),
         most_steps=STEPS,
     )
-    model.train(data, run)
+    model.train(data if loader.is_own_control(plugin) else Given(data), run)
     return run.steps
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ebbench.contract import DataSpec
+from ebbench.contract import Data, DataSpec
 
 
 class Pool:
@@ -41,6 +41,22 @@ class Pool:
         """`n` of the held-out examples (of all, where none are held out), drawn with replacement."""
         index = torch.randint(len(self._held_out), (n,), generator=generator, device=generator.device)
         return in_range(self._held_out[index.to(self._held_out.device)].to(self.device), self.spec)
+
+
+class Given:
+    """What a model sees of a task's training data: the examples, and nothing that answers the task."""
+
+    def __init__(self, data: Data) -> None:
+        self.spec = data.spec
+        self.device = data.device
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """The examples at `index` (int64, (n,)): float32, (n, *spec.shape), a copy."""
+        return self._data[index]
 
 
 def in_range(values: Tensor, spec: DataSpec) -> Tensor:

@@ -81,6 +81,11 @@ def built_in(kind: Kind) -> dict[str, Path]:
     return {folder.name: folder.resolve() for folder in folders}
 
 
+def is_own_control(plugin: Plugin) -> bool:
+    """Whether a plug-in is one of the project's own controls, which may know a task's answer."""
+    return plugin.card.kind == "control" and plugin.folder in built_in(plugin.kind).values()
+
+
 def _outside(plugin: Plugin) -> Plugin:
     """The plug-in, unless it is no built-in and has the name of one."""
     own = built_in(plugin.kind).get(plugin.name)

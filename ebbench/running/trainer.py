@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from ebbench import contract
+from ebbench.data.pool import Given
 from ebbench.device import pinned
 from ebbench.errors import UsageError
-from ebbench.plugins import introspection
+from ebbench.plugins import introspection, loader
 from ebbench.plugins.guard import plugin_code
 from ebbench.running import seeds
 from ebbench.running.context import Context
@@ -69,7 +70,7 @@ def train_part(context: Context, base: Base | None, log: Log) -> tuple[contract.
         logger=log,
     )
     with plugin_code(spec.model, place, "train"):
-        model.train(data, run)
+        model.train(data if loader.is_own_control(spec.model) else Given(data), run)
     run.finish()
     record = _record(context, model, run, base)
     for name in set(_state(context, model)) - kept:
