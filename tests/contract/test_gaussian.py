@@ -99,9 +99,24 @@ def test_a_bound_is_measured_in_nats_and_a_false_one_is_found():
     high = task.score(None, Lies(lambda y: task.gaussian.log_density(y) + 0.1)).metrics
     assert high["valid"] == 0 and high["gap"] == pytest.approx(-0.1)
     # Noise alone lifts a mean above the truth by less than its error, and is no lie.
-    noise = np.random.default_rng(0).normal(size=2000)
+    noise = 0.5 * np.random.default_rng(0).normal(size=2000)
     noisy = task.score(None, Lies(lambda y: task.gaussian.log_density(y) + noise)).metrics
-    assert noisy["valid"] == 1 and noisy["gap_error"] == pytest.approx(1 / math.sqrt(2000), rel=0.1)
+    assert noisy["valid"] == 1 and noisy["gap_error"] == pytest.approx(0.5 / math.sqrt(2000), rel=0.1)
+
+
+@pytest.mark.parametrize("dim", [5, 64])
+def test_noise_buys_no_room_above_the_truth(dim: int):
+    # What a cheat tried: 65,000 nats too high, under noise of a deviation of a million.
+    (task,) = gaussian_task(dim=dim).values()
+    noise = np.random.default_rng(1).normal(size=2000)
+    for lift, scale in ((65_000, 1e6), (1.0, 10.0), (0.0, 1e6), (-5.0, 100.0)):
+        made = task.score(None, Lies(lambda y, a=lift, s=scale: task.gaussian.log_density(y) + a + s * noise))
+        assert made.metrics["valid"] == 0, (lift, scale)
+    # A constant is above the truth at every second example, however well its mean is chosen.
+    made = task.score(None, Lies(lambda y: np.full(len(y), task.gaussian.log_density(y).mean())))
+    assert abs(made.metrics["gap"]) < 1e-6 and made.metrics["valid"] == 0
+    far = task.score(None, Lies(lambda y: task.gaussian.log_density(y) + 1e4)).metrics
+    assert any(limit.broken(far) for limit in task.limits)
 
 
 def test_the_dimensions_are_averaged_and_one_false_bound_is_enough():

@@ -25,6 +25,7 @@ from ebbench.nn.langevin import (
 )
 from ebbench.plugins import loader
 from ebbench.record import resultfiles
+from ebbench.storage.hashing import derive_seed
 
 CPU = torch.device("cpu")
 
@@ -226,8 +227,11 @@ class Shifted:
 
     device = CPU
 
-    def fresh(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        return torch.randn(n, 2, generator=generator) + Blob.shift
+    def __len__(self) -> int:
+        return 100_000
+
+    def __getitem__(self, index: torch.Tensor) -> torch.Tensor:
+        return torch.randn(len(index), 2, generator=torch.Generator().manual_seed(int(index[0]))) + Blob.shift
 
 
 def ddls(base: Any, **config: Any) -> Any:
@@ -307,3 +311,24 @@ def test_a_base_without_a_discriminator_is_refused(cli):
     end = cli("run", "--task", "toy2d", "--model", "ddls", "--set", "base=vae")
     assert end.code == 2 and "no generate and no logit" in end.err
     assert cli("run", "--task", "toy2d", "--model", "ddls", "--set", "base=nothing").code == 2
+
+
+def test_what_no_sampler_and_no_energy_can_have_is_beyond_a_limit():
+    for name, mean in module().OF_REAL_POINTS.items():
+        draws = [module().law(name).draw(module().SAMPLES, 100 + i) for i in range(6)]
+        found = [landscape.sliced_wasserstein(*draws[i : i + 2]) for i in range(0, 6, 2)]
+        assert np.mean(found) == pytest.approx(mean, rel=0.6) and min(found) > 1.5 * module().NEAREST * mean
+    task = toy("8gaussians")
+    law = module().law("8gaussians")
+    real = law.draw(module().SAMPLES, derive_seed(0, "toy2d", "8gaussians", "held out"))
+    known = {point.tobytes() for point in real}
+
+    def spiked(x: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([-1e9 if point.tobytes() in known else 0.0 for point in x.numpy()])
+
+    # The reference itself as samples, and an energy that is low at the reference and flat on the grid.
+    cheat = task.score(None, Given(real, spiked)).metrics
+    beyond = {limit.metric for limit in task.limits if limit.broken(cheat)}
+    assert beyond == {"sliced_wasserstein", "sliced_wasserstein_8gaussians", "kl", "kl_8gaussians"}
+    honest = task.score(None, Given(law.draw(module().SAMPLES, 5), lambda x: -law.log_density(x))).metrics
+    assert not [limit for limit in task.limits if limit.broken(honest)]
