@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ebbench import Data, DataError, DataSpec, Metric, Model, Score, Store, Task, sheet
+from ebbench import Data, DataError, DataSpec, Limit, Metric, Model, Score, Store, Task, sheet
 from ebbench.data import cifar10
 from ebbench.data.pool import Pool
 from ebbench.metrics import features, image
 
-from . import resnet
+from . import copies, resnet
 from .published import PUBLISHED
 
 if TYPE_CHECKING:
@@ -83,6 +83,15 @@ def _metrics(extractor: str, samples: int) -> tuple[Metric, ...]:
     )
 
 
+MEMORISED = Metric(
+    name="share_memorised",
+    unit="share",
+    better="lower",
+    doc="of 1,000 samples, those nearer to a training image, or to its mirror image, than 99 of 100 training "
+    "images are to the next one; .01 for real test images",
+)
+
+
 class Cifar10(Task):
     """IS, FID and their kin of samples, against the training or the test images."""
 
@@ -95,15 +104,18 @@ class Cifar10(Task):
         source: Literal["auto", "cifar10", "cifar10-jpeg75"] = "auto"
         """The images; "auto" takes the exact pixels where they are, then the JPEG copies, then a download."""
 
-    version = 1
+    # 2: copies of training images have no rank.
+    version = 2
     protocols: ClassVar[dict[str, str]] = {
         "train-reference": "compared with the 50,000 training images (MEG, WGAN-GP, most of the field)",
         "test-reference": "compared with the 10,000 test images (SN-GAN's code)",
     }
     needs = "sample"
-    metrics = tuple(
-        metric for name in ("inception", resnet.NAME) for n in COUNTS for metric in _metrics(name, n)
+    metrics = (
+        *(metric for name in ("inception", resnet.NAME) for n in COUNTS for metric in _metrics(name, n)),
+        MEMORISED,
     )
+    limits = (Limit(metric="share_memorised", most=0.5, why="most of it are copies of training images"),)
     published = PUBLISHED
 
     def __init__(self, options: Options, protocol: str, store: Store) -> None:
@@ -141,7 +153,7 @@ class Cifar10(Task):
         self.source = source
         self.options = replace(options, source=source, features=extractor)
         self.data_hashes = cifar10.hashes(store, source)
-        self.metrics = _metrics(extractor, options.samples)
+        self.metrics = (*_metrics(extractor, options.samples), MEMORISED)
 
     def data_key(self) -> dict[str, Any]:
         """The training split."""
@@ -184,7 +196,8 @@ class Cifar10(Task):
         spread = found.pop("is_std")
         end = suffix(self.options.features, n)
         return Score(
-            {name + end: value for name, value in found.items()},
+            {name + end: value for name, value in found.items()}
+            | {"share_memorised": copies.share_memorised(torch.from_numpy(images), self._images[0])},
             {
                 "samples": n,
                 "reference": len(real.features),

@@ -289,7 +289,7 @@ def test_runs_of_one_training_and_what_builds_on_it_are_one_group(tmp_path: Path
     )
     jobs, summary = plan.read_plan(tmp_path / "plan.toml"), Summary()
     groups = work.find_work(jobs, tmp_path / "results", Store(), ["--device", "cpu"], summary)
-    models = [[(one.argv[8], one.argv[12]) for one in group] for group in groups]
+    models = [[(one.argv[8], one.argv[one.argv.index("--seeds") + 1]) for one in g] for g in groups]
     assert models == [[("wgan-gp", "0"), ("ddls", "0")], [("gan", "0")], [("ddls", "1")]]
     logs = [one.log for group in groups for one in group]
     assert len(set(logs)) == 4 and all(one.argv[-2:] == ["--device", "cpu"] for one in groups[0])

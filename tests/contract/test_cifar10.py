@@ -233,6 +233,31 @@ def test_without_the_weights_nothing_is_trained(cli, little: None, tmp_path: Pat
     assert said.code == 2 and "weights of cifar-resnet" in said.err and "training" not in said.err
 
 
+def test_copies_of_training_images_are_found(monkeypatch: pytest.MonkeyPatch):
+    copies, task = module("copies"), loader.load("task", "cifar10").cls
+    rng = np.random.default_rng(0)
+    # Coarse pictures of their own, so that no two are alike from afar.
+    drawn = rng.integers(0, 256, (600, 3, 8, 8), np.uint8).repeat(4, 2).repeat(4, 3)
+    train, other = torch.from_numpy(drawn[:400]), torch.from_numpy(drawn[400:])
+    noise = torch.from_numpy(rng.integers(-20, 21, (400, 3, 32, 32)))
+    noisy = (train.int() + noise).clamp(0, 255).to(torch.uint8)
+    for images in (train, train.flip(-1), train[torch.randperm(400)], noisy):
+        assert copies.share_memorised(images, train) == 1
+    assert copies.share_memorised(other, train) == 0
+    mixed = torch.stack([train[:200], other], 1).flatten(0, 1)
+    assert copies.share_memorised(mixed, train) == 0.5
+    (limit,) = task.limits
+    assert limit.broken({"share_memorised": 1.0}) and not limit.broken({"share_memorised": 0.02})
+
+
+@pytest.mark.slow
+def test_the_distance_of_a_copy_is_that_of_the_nearest_in_a_hundred():
+    copies = module("copies")
+    train = copies.coarse(torch.from_numpy(archive.load(Store(None), "train", archive.JPEG)[0]))
+    found = copies.distances(train[torch.randperm(len(train))[:3000]], train, 2)
+    assert float(found.quantile(0.01)) == pytest.approx(copies.COPY, rel=0.06)
+
+
 def test_a_run_and_another_score_of_the_same_samples(cli, little: None, tmp_path: Path):
     said = cli(
         *words("--task", "cifar10", "--model", "real-data", "--budget", "smoke", "--set", "samples=1000")
@@ -241,7 +266,9 @@ def test_a_run_and_another_score_of_the_same_samples(cli, little: None, tmp_path
     assert "Inception's weights are not here" in said.err and "fid_cifar_1k" in said.out
     (path,) = (tmp_path / "made").rglob("*.json")
     made = resultfiles.read(path)
-    assert set(made.metrics) == {f"{n}_cifar_1k" for n in ("fid", "is", "kid", "precision", "recall")}
+    assert set(made.metrics) == {f"{n}_cifar_1k" for n in ("fid", "is", "kid", "precision", "recall")} | {
+        "share_memorised"
+    }
     assert made.task.source == "cifar10-jpeg75" and made.details["extractor"]["name"] == "cifar-resnet"
     assert set(made.pictures) == {"samples", "nearest"}
     assert made.details["features"] == 192 and made.details["covariance_is_singular"] is False
@@ -319,7 +346,9 @@ def test_the_published_metric_is_added_later_without_training_or_sampling(
     assert said.code == 0 and "taken from the run store" in said.err, said.err
     assert "singular" in said.err and "  * fid_1k " in said.out
     (added,) = (r for r in resultfiles.load_all(tmp_path / "made")[0] if r.run_id != made.run_id)
-    assert set(added.metrics) == {f"{n}_1k" for n in ("fid", "is", "kid", "precision", "recall")}
+    assert set(added.metrics) == {f"{n}_1k" for n in ("fid", "is", "kid", "precision", "recall")} | {
+        "share_memorised"
+    }
     assert added.training.hash == made.training.hash
     assert added.details["covariance_is_singular"] is True and added.details["features"] == 1200
     assert added.details["extractor"] == {
@@ -553,4 +582,4 @@ def test_names_of_metrics_say_what_they_are_of():
     assert suffix("cifar-resnet", 50_000) == "_cifar"
     assert suffix("cifar-resnet", 10_000) == "_cifar_10k"
     names = [metric.name for metric in loader.load("task", "cifar10").cls.metrics]
-    assert len(names) == len(set(names)) == 40
+    assert len(names) == len(set(names)) == 41

@@ -103,12 +103,13 @@ def score(task: Any, draw: Callable[[int, int], Tensor], **options: Any) -> tupl
 
 def test_what_the_task_declares() -> None:
     cls = task_class()
-    assert issubclass(cls, Task) and cls.version == 2 and cls.needs == "sample"
+    assert issubclass(cls, Task) and cls.version == 3 and cls.needs == "sample"
     assert list(cls.protocols) == ["clean", "published"]
     assert [metric.name for metric in cls.metrics if metric.primary] == ["modes", "kl"]
     assert {metric.name for metric in cls.metrics if metric.better == "neither"} == {
         "kl_floor",
         "kl_floor_data",
+        "kl_least",
     }
     card = loader.load("task", "stackedmnist").card
     assert (
@@ -442,6 +443,87 @@ def test_a_collapsed_sampler_and_noise() -> None:
     generator = torch.Generator().manual_seed(0)
     noisy, _ = score(task, lambda n, number: torch.rand(n, 2, 28, 28, generator=generator) * 2 - 1)
     assert noisy.metrics["quality"] <= 0.01
+
+
+def beyond(task: Any, made: Score) -> set[str]:
+    """The gates and the limits that keep a result from a rank."""
+    gates = {metric.name for metric in task.metrics if metric.gate and made.metrics[metric.name] < 1}
+    return gates | {limit.metric for limit in task.limits if limit.broken(made.metrics)}
+
+
+def even(images: Tensor, stacks: int) -> Callable[[int, int], Tensor]:
+    """Each combination of ten `images`, one a digit, equally often."""
+    digits = [np.arange(26 * 10**stacks) // 26 // 10**k % 10 for k in range(stacks)]
+    whole = images[torch.from_numpy(np.stack(digits, 1))]
+    return lambda n, number: whole[1000 * number : 1000 * number + n]
+
+
+def test_ten_training_images_in_every_combination_have_no_rank() -> None:
+    task = make(stacks=2)
+    images, labels = digits_data.load("train")
+    ten = torch.from_numpy(np.stack([images[labels == digit][3] for digit in range(10)])).float() / 127.5 - 1
+    made, _ = score(task, even(ten, 2))
+    assert made.metrics["modes"] == 100 and made.metrics["kl"] == 0
+    assert {"many_images", "share_memorised", "kl"} <= beyond(task, made)
+
+
+def test_images_made_to_please_the_classifier_have_no_rank(mnist: Path) -> None:
+    # What a cheat did: noise, optimised through the classifier and its quality measure.
+    task = mnist_task(mnist, stacks=2)
+    net = part_of_task("classifier").load_clean("mnist", CPU)
+    torch.manual_seed(0)
+    wanted = torch.arange(10).repeat(40)
+    x = torch.nn.Parameter(0.5 + 0.05 * torch.randn(400, 1, 28, 28))
+    optimiser = torch.optim.Adam([x], 0.02)
+    for _ in range(120):
+        features = net.features(x.clamp(0, 1))
+        pulled = ((features - net.centroids[wanted]) @ net.whitening).square().sum(1).mean()
+        optimiser.zero_grad()
+        pulled.backward()
+        optimiser.step()
+    images = x.detach().clamp(0, 1)
+    digit, good = net.judge(images)
+    assert (digit == wanted).float().mean() > 0.99 and good.float().mean() > 0.99
+    shown = images[torch.randint(400, (2600, 2))].squeeze(2) * 2 - 1
+    made, _ = score(task, lambda n, number: shown[1000 * number : 1000 * number + n])
+    assert made.metrics["modes"] == 100 and made.metrics["quality"] > 0.99
+    assert {"are_digits", "quality"} <= beyond(task, made) and made.metrics["agreement"] < 0.5
+
+
+def test_honest_samples_break_no_limit(mnist: Path) -> None:
+    task = mnist_task(mnist, stacks=2)
+    test, _ = mnist_data.load(Store(mnist), "test")
+    drawn = np.random.default_rng(0).integers(0, len(test), (2600, 2))
+    x = torch.from_numpy(test[drawn]).float() / 127.5 - 1
+    made, _ = score(task, lambda n, number: x[1000 * number : 1000 * number + n])
+    assert beyond(task, made) == set()
+    assert made.metrics["share_memorised"] < 0.03 and made.metrics["agreement"] > 0.95
+    # The training images themselves are told, as a part of the samples too.
+    pool = real(task)
+    copied, _ = score(task, pool)
+    assert copied.metrics["share_memorised"] == 1 and "share_memorised" in beyond(task, copied)
+    half = lambda n, number: torch.cat([pool(n, number)[: n // 4], x[:n][n // 4 :]])  # noqa: E731
+    mixed, _ = score(task, lambda n, number: half(n, number)[torch.randperm(n)])
+    assert mixed.metrics["share_memorised"] == pytest.approx(0.25, abs=0.1)
+
+
+def test_the_distance_of_a_copy_is_that_of_the_nearest_in_a_hundred() -> None:
+    second = part_of_task("second")
+    images, _ = digits_data.load("train")
+    x = torch.from_numpy(images)[:, None].float() / 255
+    nearest = second.Neighbours(images).distances(x, 2)
+    brute = torch.cdist(x[:50].flatten(1).double(), x.flatten(1).double()).sort(1).values[:, 1]
+    assert torch.allclose(nearest[:50].double(), brute, atol=1e-3)
+    assert float(nearest.quantile(0.01)) == pytest.approx(second.COPY["digits"], rel=0.05)
+
+
+@pytest.mark.slow
+def test_the_distance_of_a_copy_on_mnist(mnist: Path) -> None:
+    second = part_of_task("second")
+    images, _ = mnist_data.load(Store(mnist), "train")
+    some = torch.from_numpy(images)[torch.randperm(60_000)[:4000], None].float() / 255
+    found = torch.cat([second.Neighbours(images).distances(part, 2) for part in some.split(500)])
+    assert float(found.quantile(0.01)) == pytest.approx(second.COPY["mnist"], rel=0.05)
 
 
 @pytest.mark.parametrize(
