@@ -38,6 +38,7 @@ def verify(
     """
     import tempfile
 
+    from ebbench.board import names
     from ebbench.data.store import Store
     from ebbench.errors import UsageError
     from ebbench.pictures import png
@@ -45,6 +46,7 @@ def verify(
     from ebbench.running import progress, words
     from ebbench.storage import runstore
     from ebbench.submissions import bundles, checking, verification
+    from ebbench.submissions.rerun import Rerun
     from ebbench.submissions.rerun import rerun as run_again
 
     if time_limit and not rerun:
@@ -55,13 +57,18 @@ def verify(
     board = {one.run_id: one for one in resultfiles.load_all(results)[0]}
     reporter = progress.reporter()
     checks, made = verification.recompute(
-        read, list(board.values()), store, reporter, same_author=same_author
+        read,
+        list(board.values()),
+        store,
+        reporter,
+        names=names.read(results),
+        same_author=same_author,
     )
     for check in checks:
         typer.echo(str(check))
     checking.first_bad(checks)
     typer.echo(f"{len(checks)} checks, all good: {len(made)} results recomputed from their artefacts")
-    repeated: dict[str, dict[str, float]] = {}
+    repeated: dict[str, Rerun] = {}
     if rerun:
         typer.echo(f"Training and scoring {len(made)} runs of {read.card.name} here ...")
         with tempfile.TemporaryDirectory() as scratch:
@@ -72,18 +79,22 @@ def verify(
         typer.echo(f"{len(checks)} checks, all good: {len(repeated)} results reproduced")
     if dry:
         return
-    for run_id, (recomputed, pictures, arrays) in made.items():
+    for run_id, (recomputed, pictures, kept) in made.items():
         path = results / recomputed.task.name / recomputed.model.name / f"{run_id}.json"
         if run_id in board and board[run_id].confirmed == "reproduced" and not rerun:
             typer.echo(f"  {path}: stays reproduced")
             continue
-        named = {name: f"{run_id}.{name}.png" for name in pictures}
-        whole = recomputed.model_copy(update={"pictures": named})
-        details: dict[str, Any] = {"bundle": read.sha256, "arrays": arrays}
+        details: dict[str, Any] = {"bundle": read.sha256, **kept}
         if rerun:
-            details["metrics"] = repeated[run_id]
-        for name, pixels in pictures.items():
-            runstore.write(path.with_name(named[name]), png(pixels))
+            # What the board shows is what was made here; the author's numbers stand beside it.
+            details["claimed"] = dict(recomputed.metrics)
+            whole, files = repeated[run_id].result, dict(repeated[run_id].pictures)
+        else:
+            named = {name: f"{run_id}.{name}.png" for name in pictures}
+            whole = recomputed.model_copy(update={"pictures": named})
+            files = {named[name]: png(pixels) for name, pixels in pictures.items()}
+        for name, content in files.items():
+            runstore.write(path.with_name(name), content)
         confirmed = verification.verified(whole, "reproduced" if rerun else "recomputed", details)
         resultfiles.write(confirmed.signed(signer) if signer else confirmed, path)
         typer.echo(f"  {path}")

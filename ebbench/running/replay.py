@@ -32,6 +32,9 @@ Arrays = dict[str, np.ndarray]
 # The draw that a task names no other way, and from whose beginning a draw without an array is taken.
 PLAIN = "samples.samples"
 
+# An array may hold more than the task first asks for, since it may ask again; but not so many times as much.
+MOST_SPARE = 2
+
 # Among what a chunk of a recorded draw is reduced to: the samples as they are kept.
 _RECORDED = "recorded.samples"
 
@@ -152,10 +155,13 @@ class ArraySource:
 
     def expect(self, draw: str, n: int) -> None:
         """Raises ContractError for fewer samples than that."""
-        # Before anything is done `n` times, which the options of a stranger may have set.
-        have, wanted = len(self._stored(draw)), self._at.get(draw, 0) + n
-        if have < wanted:
-            raise self._miscounted(self._key(draw), have, wanted)
+        # Before anything is done `n` times, which the options of a stranger may have set, and before anything
+        # is unpacked, which a stranger may have made vast.
+        key, wanted = self._key(draw), self._at.get(draw, 0) + n
+        (have, *_), _kind = self._checked(key)
+        own = key == f"{self._prefix}samples.{draw}"
+        if have < wanted or (own and have > MOST_SPARE * wanted):
+            raise self._miscounted(key, have, wanted)
 
     def draw(self, draw: str, number: int, count: int) -> Drawn:
         """The next `count` samples of a draw."""
@@ -173,8 +179,9 @@ class ArraySource:
             key = self._key(draw)
             taken[key] = max(at, taken.get(key, 0))
         for key, at in taken.items():
-            if len(self._arrays[key]) > at:
-                raise self._miscounted(key, len(self._arrays[key]), at)
+            (have, *_), _kind = self._header(key)
+            if have > at:
+                raise self._miscounted(key, have, at)
 
     def scored_by(self, question: int, name: str) -> bool:
         """Whether there is an array for that question and score."""
@@ -193,10 +200,11 @@ class ArraySource:
                 expected=f"float32 ({n},)",
             )
         for name in names:
-            values = self._array(prefix + name)
-            if values.shape != (n,) or values.dtype != np.float32 or not np.isfinite(values).all():
+            shape, kind = self._header(prefix + name)
+            fits = shape == (n,) and kind == np.float32
+            if not fits or not np.isfinite(self._array(prefix + name)).all():
                 raise ContractError(
-                    f"'{prefix}{name}' is {values.dtype} {values.shape}",
+                    f"'{prefix}{name}' is {kind} {shape}",
                     where=self._where,
                     expected=f"float32 ({n},), every value finite",
                 )
@@ -222,18 +230,29 @@ class ArraySource:
         return key if key in self._arrays else self._prefix + PLAIN
 
     def _stored(self, draw: str) -> np.ndarray:
-        key = self._key(draw)
-        stored = self._array(key)
-        fits = stored.ndim > 0 and stored.shape[1:] == self._spec.shape
-        if not fits or stored.dtype not in self._kinds:
+        self._checked(self._key(draw))
+        return self._array(self._key(draw))
+
+    def _checked(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
+        """The shape and kind of an array of samples, which must be those of the data."""
+        shape, kind = self._header(key)
+        if not shape or shape[1:] != self._spec.shape or kind not in self._kinds:
             sizes = ", ".join(map(str, self._spec.shape))
             raise ContractError(
-                f"'{key}' is {stored.dtype} {stored.shape}",
+                f"'{key}' is {kind} {shape}",
                 where=self._where,
                 expected=f"{np.dtype(self._kept_as)} (number of samples, {sizes})",
-                fix=f"numpy.savez(path, samples=x), x = {conversion(self._spec, stored.dtype)}",
+                fix=f"numpy.savez(path, samples=x), x = {conversion(self._spec, kind)}",
             )
-        return stored
+        return shape, kind
+
+    def _header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
+        """The shape and kind of an array; of one that lies in an archive without unpacking it."""
+        if hasattr(self._arrays, "header") and key in self._arrays:
+            found: tuple[tuple[int, ...], np.dtype] = self._arrays.header(key)
+            return found
+        values = self._array(key)
+        return values.shape, values.dtype
 
     def _array(self, key: str) -> np.ndarray:
         if key not in self._arrays:

@@ -32,6 +32,12 @@ MANIFEST = "manifest.json"
 MOST_MANIFEST = 32 << 20
 
 
+# What an entry that is compressed by itself may unpack to, as a multiple, beyond a size that costs nothing.
+MOST_RATIO, FREE = 50, 1 << 20
+# Bytes that are hashed at a time.
+PIECE = 1 << 20
+
+
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -57,7 +63,8 @@ class Kind:
 
     `names` are the entries' names; `required` must be there; `most` gives the bytes that one may unpack to.
     `most_entries` and `most_all` bound their number and their bytes together, `most_kept` the bytes of those
-    that are kept in memory.
+    that are kept in memory. `packed` are entries that are compressed by themselves: one that unpacks to many
+    times its size is a bomb.
     """
 
     what: str
@@ -69,6 +76,7 @@ class Kind:
     most_entries: int
     most_all: int
     most_kept: int
+    packed: re.Pattern[str] | None = None
 
     def refused(self, where: Path | str, found: str, expected: str = "") -> BundleError:
         """The error that says why; what a stranger wrote, names among it, may be as long as he likes."""
@@ -170,6 +178,13 @@ def _entries(
         most = MOST_MANIFEST if info.filename == MANIFEST else kind.most(info.filename)
         if info.file_size > most:
             raise kind.refused(path, f"{info.filename} holds {info.file_size:,} bytes", f"at most {most:,}")
+        packed_twice = kind.packed is not None and kind.packed.fullmatch(info.filename)
+        if packed_twice and info.file_size > max(FREE, MOST_RATIO * info.compress_size):
+            raise kind.refused(
+                path,
+                f"{info.filename} unpacks {info.compress_size:,} bytes to {info.file_size:,}",
+                "arrays that are compressed once",
+            )
     if len(set(names)) < len(names):
         (twice, _), *_ = Counter(names).most_common(1)
         raise kind.refused(path, f"{twice} stands twice", "each entry once")
@@ -189,15 +204,30 @@ def _entries(
     kept = {}
     for name in manifest:
         with packed.open(name) as file:
-            content = limited(file, name, path, kind)
-        found = hashlib.sha256(content).hexdigest()
+            content, found = _hashed(file, name, path, kind, keep(name))
         if found != manifest[name]:
             raise kind.refused(
                 path, f"{name} has the SHA-256 {found}", f"{manifest[name]}, as the manifest says"
             )
-        if keep(name):
+        if content is not None:
             kept[name] = content
     return manifest, kept
+
+
+def _hashed(file: Any, name: str, path: Path, kind: Kind, keep: bool) -> tuple[bytes | None, str]:
+    """The SHA-256 of an entry, and its content where that is to be kept; what is not is never held whole."""
+    if keep:
+        content = limited(file, name, path, kind)
+        return content, hashlib.sha256(content).hexdigest()
+    digest, size = hashlib.sha256(), 0
+    while piece := file.read(PIECE):
+        digest.update(piece)
+        size += len(piece)
+        if size > kind.most(name):
+            raise kind.refused(
+                path, f"{name} unpacks to more than it says", f"at most {kind.most(name):,} bytes"
+            )
+    return None, digest.hexdigest()
 
 
 def _manifest(packed: zipfile.ZipFile, path: Path, kind: Kind) -> dict[str, str]:

@@ -16,11 +16,12 @@ extracted to a path that the bundle names.
 from __future__ import annotations
 
 import io
+import math
 import re
 import tokenize
 import tomllib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -67,6 +68,7 @@ KIND = archives.Kind(
     most_entries=MOST_ENTRIES,
     most_all=MOST_ALL,
     most_kept=MOST_TEXTS,
+    packed=re.compile(r"artefacts/.*"),
 )
 
 
@@ -97,10 +99,10 @@ class Bundle:
     texts: Mapping[str, bytes]
     results: Mapping[str, schema.Result]
 
-    def arrays(self, run_id: str) -> dict[str, np.ndarray]:
-        """The arrays of one result. Raises BundleError for what is no plain array."""
+    def arrays(self, run_id: str) -> Mapping[str, np.ndarray]:
+        """The arrays of one result, each unpacked when it is asked for. Raises BundleError."""
         name = f"artefacts/{run_id}.npz"
-        return read_arrays(io.BytesIO(archives.entry(self.path, KIND, name)), name)
+        return Arrays(io.BytesIO(archives.entry(self.path, KIND, name)), name)
 
 
 def write(
@@ -195,14 +197,29 @@ def read(path: Path) -> Bundle:
 
 
 def read_arrays(file: BinaryIO, where: str, *, plain: bool = False) -> dict[str, np.ndarray]:
-    """The arrays of an npz file: uint8 or float32, in C order, none of them pickled. Raises BundleError.
+    """The arrays of an npz file, all of them; as `Arrays`, which see."""
+    return dict(Arrays(file, where, plain=plain))
 
-    With `plain` an array may be called just "samples".
+
+class Arrays(Mapping[str, np.ndarray]):
+    """The arrays of an npz file: uint8 or float32, in C order, none of them pickled.
+
+    All headers are read at once, and the values of an array when it is first asked for: who knows from
+    `header` that it is none of what he wants need not unpack it. With `plain` an array may be called just
+    "samples". Raises BundleError.
     """
-    made = {}
-    try:
-        with zipfile.ZipFile(file) as packed:
-            infos = packed.infolist()
+
+    def __init__(self, file: BinaryIO, where: str, *, plain: bool = False) -> None:
+        self._where = where
+        self._fix = (
+            "a file by numpy.savez(path, samples=x)" if plain else "arrays written by `ebbench submit`"
+        )
+        self._read: dict[str, np.ndarray] = {}
+        self._infos: dict[str, zipfile.ZipInfo] = {}
+        self._headers: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+        try:
+            self._packed = zipfile.ZipFile(file)
+            infos = self._packed.infolist()
             names = [info.filename for info in infos]
             if len(infos) > MOST_ENTRIES or len(set(names)) < len(names):
                 raise KIND.refused(where, f"{len(infos):,} arrays", f"at most {MOST_ENTRIES:,}, each once")
@@ -212,19 +229,42 @@ def read_arrays(file: BinaryIO, where: str, *, plain: bool = False) -> dict[str,
                 if not (plain and BARE.fullmatch(info.filename)) and not ARRAY.fullmatch(info.filename):
                     names_known = f"{'samples, ' if plain else ''}samples.NAME, scores.N.NAME"
                     raise KIND.refused(where, f"an array called {info.filename[:80]!r}", names_known)
-                with packed.open(info) as entry:
-                    made[info.filename.removesuffix(".npy")] = _array(entry, info, where)
-    except archives.BROKEN as error:
-        raise KIND.refused(
-            where,
-            f"it is no good npz file: {error}",
-            "a file by numpy.savez(path, samples=x)" if plain else "arrays written by `ebbench submit`",
-        ) from error
-    return made
+                name = info.filename.removesuffix(".npy")
+                with self._packed.open(info) as entry:
+                    self._infos[name], self._headers[name] = info, _header(entry, info, where)
+        except archives.BROKEN as error:
+            raise KIND.refused(where, f"it is no good npz file: {error}", self._fix) from error
+
+    def header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
+        """The shape and the kind of values of an array, as its header has them; nothing is unpacked."""
+        return self._headers[name]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._read:
+            info = self._infos[name]
+            try:
+                with self._packed.open(info) as entry:
+                    self._read[name] = _array(entry, info, self._where)
+            except archives.BROKEN as error:
+                raise KIND.refused(self._where, f"it is no good npz file: {error}", self._fix) from error
+        return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        # A Mapping's own asks for the value, which unpacks it.
+        return name in self._infos
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._infos)
+
+    def __len__(self) -> int:
+        return len(self._infos)
 
 
-def _array(entry: Any, info: zipfile.ZipInfo, where: str) -> np.ndarray:
-    expected = "uint8 or float32 in C order, without pickle"
+_EXPECTED = "uint8 or float32 in C order, without pickle"
+
+
+def _header(entry: Any, info: zipfile.ZipInfo, where: str) -> tuple[tuple[int, ...], np.dtype]:
+    """The shape and kind of an npy entry, which is left where its values begin."""
     try:
         version = np.lib.format.read_magic(entry)
         reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -232,20 +272,28 @@ def _array(entry: Any, info: zipfile.ZipInfo, where: str) -> np.ndarray:
             raise ValueError(f"npy version {version}")
         shape, fortran, kind = reader[version](entry, max_header_size=MOST_HEADER)
     except HEADER_ERRORS as error:
-        raise KIND.refused(where, f"{info.filename} is no array: {str(error)[:200]}", expected) from error
+        raise KIND.refused(where, f"{info.filename} is no array: {str(error)[:200]}", _EXPECTED) from error
     if kind not in KINDS or fortran or any(type(n) is not int or n < 0 for n in shape):
-        raise KIND.refused(where, f"{info.filename} is {kind} {shape}", expected)
-    # By Python's integers: the product must not wrap around.
-    size = kind.itemsize
-    for n in shape:
-        size *= n
+        raise KIND.refused(where, f"{info.filename} is {kind} {shape}", _EXPECTED)
+    size = _size(shape, kind)
     if size > info.file_size:
         raise KIND.refused(
             where, f"{info.filename} says {shape} and holds {info.file_size:,} bytes", f"{size:,} bytes"
         )
+    return shape, kind
+
+
+def _size(shape: tuple[int, ...], kind: np.dtype) -> int:
+    # By Python's integers: the product must not wrap around.
+    return math.prod(shape, start=kind.itemsize)
+
+
+def _array(entry: Any, info: zipfile.ZipInfo, where: str) -> np.ndarray:
+    shape, kind = _header(entry, info, where)
+    size = _size(shape, kind)
     content = entry.read(size + 1)
     if len(content) != size:
-        raise KIND.refused(where, f"{info.filename} holds other than {size:,} bytes of values", expected)
+        raise KIND.refused(where, f"{info.filename} holds other than {size:,} bytes of values", _EXPECTED)
     return np.frombuffer(content, kind).reshape(shape)
 
 

@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ebbench.board import stats
@@ -21,16 +22,28 @@ from ebbench.submissions.bundles import Bundle
 from ebbench.submissions.checking import TOLERANCE, Check
 from ebbench.sweeps.executors import LocalProcesses
 
+# A row of fewer seeds says too little of its spread, and one of chosen seeds says what its author chose.
+LEAST_SEEDS = 5
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """One run as it was made here: its result, and its pictures, PNG, by file name."""
+
+    result: schema.Result
+    pictures: Mapping[str, bytes]
+
 
 def rerun(
     bundle: Bundle, store: Store, data_dir: Path | None, folder: Path, seconds: float | None = None
-) -> tuple[list[Check], dict[str, dict[str, float]]]:
+) -> tuple[list[Check], dict[str, Rerun]]:
     """Train and score every run of the bundle here, by its own code, each row in a process of its own.
 
     THIS RUNS THE CODE OF THE BUNDLE, which may do whatever its user may. The model and its runs go to
-    `folder`. Gives the checks and the metrics by run id. All of it may take `seconds`. A run must be the
-    run that was submitted (the same hashes of training and scoring); and by each primary metric the mean of
-    the seeds here must lie where the submitted seeds predict it, and theirs where ours do, so that a wide
+    `folder`. Gives the checks, and the runs as they were made here by run id: their numbers are what a board
+    shows. All of it may take `seconds`. Each row must have the seeds 0 to n - 1, five at least. A run must be
+    the run that was submitted (the same hashes of training and scoring); and by each primary metric the mean
+    of the seeds here must lie where the submitted seeds predict it, and theirs where ours do, so that a wide
     spread is no licence. Raises BundleError where there is no code, or it does not run, or not in time.
     """
     end = None if seconds is None else time.monotonic() + seconds
@@ -38,8 +51,10 @@ def rerun(
     rows: dict[str, list[schema.Result]] = {}
     for claimed in bundle.results.values():
         rows.setdefault(claimed.row_key(), []).append(claimed)
-    checks: list[Check] = []
-    found: dict[str, dict[str, float]] = {}
+    checks = [_seeds(row) for row in rows.values()]
+    found: dict[str, Rerun] = {}
+    if not all(check.good for check in checks):
+        return checks, found
     for row in rows.values():
         seeds = ",".join(str(claimed.seed) for claimed in row)
         command = words.run_command(request_of(row[0], model=str(model)), seeds)
@@ -66,29 +81,46 @@ def rerun(
                 expected="a run that ends",
                 fix="ask its author",
             )
-        made = {one.run_id: one for one in resultfiles.load_all(folder / "results")[0]}
+        made = {
+            one.run_id: (path, one) for path, one in resultfiles.load_files(folder / "results")[0].items()
+        }
         for claimed in row:
             file = f"results/{claimed.run_id}.json"
-            again = made.get(claimed.run_id)
+            path, again = made.get(claimed.run_id, (None, None))
             checks.append(
                 Check(file, "run_id, run again", claimed.run_id if again else "none", claimed.run_id)
             )
-            if again is not None:
+            if path is not None and again is not None:
                 for field in ("training", "scoring"):
                     ours, theirs = getattr(again, field).hash, getattr(claimed, field).hash
                     checks.append(Check(file, f"{field}.hash", theirs, ours, "submit the runs of this code"))
-                found[claimed.run_id] = again.metrics
+                beside = {name: path.with_name(name).read_bytes() for name in again.pictures.values()}
+                found[claimed.run_id] = Rerun(again, beside)
         if not all(claimed.run_id in found for claimed in row):
             continue
         cls = loader.load("task", row[0].task.name).cls
         for metric in cls.metrics:
             if metric.primary and metric.name in row[0].metrics:
                 theirs_ = [claimed.metrics[metric.name] for claimed in row]
-                ours_ = [found[claimed.run_id][metric.name] for claimed in row]
+                ours_ = [found[claimed.run_id].result.metrics[metric.name] for claimed in row]
                 file = f"results/{row[0].run_id}.json"
                 checks.append(_repeated(file, f"{metric.name}, run again", ours_, theirs_))
                 checks.append(_repeated(file, f"{metric.name}, as submitted", theirs_, ours_))
     return checks, found
+
+
+def _seeds(row: list[schema.Result]) -> Check:
+    """Whether the seeds of a row were not chosen, and are enough."""
+    found = sorted(claimed.seed for claimed in row)
+    good = len(found) >= LEAST_SEEDS and found == list(range(len(found)))
+    said = ",".join(map(str, found[:20]))
+    return Check(
+        f"results/{row[0].run_id}.json",
+        "seeds",
+        said,
+        said if good else f"0 to n - 1, at least {LEAST_SEEDS} of them",
+        "run them with --seeds 0-4 and submit them all; without --rerun any seeds can be recomputed",
+    )
 
 
 def _ended(command: list[str], environment: Mapping[str, str], log: Path, end: float | None) -> int | None:

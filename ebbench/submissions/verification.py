@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ebbench import contract
+from ebbench.board.names import Names
 from ebbench.data.store import Store
 from ebbench.device import pinned
 from ebbench.errors import BundleError, EbbenchError, unknown
@@ -27,8 +28,10 @@ from ebbench.record import schema
 from ebbench.record.provenance import hashes_by_name
 from ebbench.running.progress import Reporter
 from ebbench.running.replay import Replay, digest, replay
+from ebbench.submissions import copies
 from ebbench.submissions.bundles import Bundle
 from ebbench.submissions.checking import TOLERANCE, Check
+from ebbench.submissions.lookalikes import skeleton
 from ebbench.submissions.rerun import code_hash
 
 # Of an option in a bundle: nothing that could be the path of a file.
@@ -41,34 +44,52 @@ def recompute(
     store: Store,
     reporter: Reporter,
     *,
+    names: Names,
     same_author: bool = False,
-) -> tuple[list[Check], dict[str, tuple[schema.Result, Mapping[str, np.ndarray], str]]]:
+) -> tuple[list[Check], dict[str, tuple[schema.Result, Mapping[str, np.ndarray], dict[str, Any]]]]:
     """Check a bundle against itself and the board, and score it again from its artefacts.
 
-    Gives every check, and for each run id the result as it was computed here, its pictures and the digest
-    of its arrays. Nothing of the bundle is executed. A name that is on the board already is another's,
-    unless somebody who knows says that it is the `same_author`.
+    Gives every check, and for each run id the result as it was computed here, its pictures and what is kept
+    of its arrays (a digest, and sketches to know copies by). Nothing of the bundle is executed. A name that
+    is on the board already is another's, unless somebody who knows says that it is the `same_author`. What
+    stands under a name that the maintainers have withdrawn stands against nobody.
     """
     # What this very bundle put there does not stand against it.
-    others = [made for made in board if _origin(made) != bundle.sha256]
+    others = [
+        made for made in board if _origin(made) != bundle.sha256 and not names.withdrawn(made.model.name)
+    ]
     code = code_hash(bundle)
     checks = list(_name(bundle, others, code, same_author))
     made = {}
+    known = {made.run_id: (made.task.name, _sketches(made)) for made in others}
     seen = {made.verification.details.get("arrays"): made.run_id for made in others if made.verification}
     for run_id, claimed in bundle.results.items():
         checks += _claims(claimed, bundle, code, others)
         arrays = bundle.arrays(run_id)
-        own = digest(arrays)
-        twin = seen.setdefault(own, run_id)
         file = f"artefacts/{run_id}.npz"
-        expected = own if twin == run_id else "arrays of its own"
-        checks.append(Check(file, "content", own if twin == run_id else f"that of {twin}", expected))
+        # Scored first: what the task does not ask for is refused before it is unpacked.
         replayed = replayed_claim(claimed, arrays, store, checks, reporter)
         if replayed is None:
             continue
-        checks += [Check(file, "array", name, "one that the task asks for") for name in replayed.unused]
+        if replayed.unused:
+            checks += [Check(file, "array", name, "one that the task asks for") for name in replayed.unused]
+            continue
+        own = digest(arrays)
+        twin = seen.setdefault(own, run_id)
+        expected = own if twin == run_id else "arrays of its own"
+        checks.append(Check(file, "content", own if twin == run_id else f"that of {twin}", expected))
+        sketches = copies.sketches(arrays)
+        alike = [
+            run
+            for run, (task, sketched) in known.items()
+            if task == claimed.task.name and copies.is_copy(sketches, sketched)
+        ]
+        found = f"a copy of that of {alike[0]}" if alike and twin == run_id else "samples of its own"
+        checks.append(Check(file, "content, nearly", found, "samples of its own"))
+        known[run_id] = (claimed.task.name, sketches)
         checks += _metrics(claimed, replayed.score.metrics)
-        made[run_id] = (rescored(claimed, replayed), replayed.pictures, own)
+        kept = {"arrays": own, "sketches": sketches}
+        made[run_id] = (rescored(claimed, replayed), replayed.pictures, kept)
     return checks, made
 
 
@@ -105,6 +126,11 @@ def verified(checked: schema.Result, tier: schema.Confirmed, details: Mapping[st
     return plain.model_copy(update={"verification": verification})
 
 
+def _sketches(made: schema.Result) -> dict[str, Any]:
+    found = made.verification.details.get("sketches") if made.verification else None
+    return found if isinstance(found, dict) else {}
+
+
 def _origin(made: schema.Result) -> Any:
     return made.verification.details.get("bundle") if made.verification else None
 
@@ -121,9 +147,21 @@ def _name(bundle: Bundle, others: Sequence[schema.Result], code: str, same_autho
         "one that is free" if taken and not same_author else name,
         f"'{name}' is here already: choose another, or, where it is the same author's, give --same-author",
     )
+    own = loader.built_in("model")
+    like = next((other for other in _taken_titles() if skeleton(other) == skeleton(bundle.card.title)), "")
+    if name not in own and like:
+        cure = f"it reads like '{like}', which this project has: choose another"
+        yield Check("card.toml", "title", bundle.card.title, "one of its own", cure)
     if known is not None:
         cure = f"'{name}' is a model of this project with other code: choose another name"
         yield Check("model", "code", code or "none", known.code_hash, cure)
+
+
+def _taken_titles() -> Iterator[str]:
+    """The names and titles of the project's own models."""
+    for name in loader.built_in("model"):
+        yield name
+        yield loader.load("model", name).card.title
 
 
 def _claims(

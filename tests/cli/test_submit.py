@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import shutil
+import time
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ from ebbench.submissions import bundles
 
 pytestmark = pytest.mark.usefixtures("maintainer")
 
-RUN = ["--task", "dots", "--model", "./mine", "--budget", "smoke", "--seeds", "0-1"]
+RUN = ["--task", "dots", "--model", "./mine", "--budget", "smoke", "--seeds", "0-4"]
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +40,7 @@ def bundle(cli, plugins: Path, tmp_path: Path, made_once: Path) -> Path:
         assert cli("run", *RUN, "--results", "made", "--quiet").code == 0
         said = cli("submit", "./mine", "--results", "made", "--quiet")
         assert said.code == 0, said.err
-        assert "2 results" in said.out and "Submission: Mine" in said.out
+        assert "5 results" in said.out and "Submission: Mine" in said.out
         shutil.copytree(tmp_path, made_once)
     return tmp_path / "mine.zip"
 
@@ -72,11 +74,13 @@ def test_a_stranger_gets_on_the_board(cli, bundle: Path, tmp_path: Path):
     (tmp_path / "home").rename(tmp_path / "gone-home")
     said = cli("verify", bundle, "--results", "board")
     assert said.code == 0, said.err + said.out
-    assert "all good: 2 results recomputed" in said.out and "metrics.error" in said.out
+    assert "all good: 5 results recomputed" in said.out and "metrics.error" in said.out
     made, problems = resultfiles.load_all(tmp_path / "board")
-    assert [r.confirmed for r in made] == ["recomputed", "recomputed"] and problems == []
+    assert [r.confirmed for r in made] == 5 * ["recomputed"] and problems == []
     table = json.loads(cli("table", "--task", "dots", "--results", "board", "--format", "json").out)
-    assert table[0]["tier"] == "recomputed" and table[0]["seeds"] == [0, 1]
+    assert (
+        table[0]["tier"] == "recomputed" and table[0]["seeds"] == [0, 1, 2, 3, 4] and table[0]["rank"] is None
+    )
     assert cli("site", "build", "--results", "board", "--out", "site").code == 0
     assert "recomputed" in (tmp_path / "site" / "tasks" / "dots.html").read_text()
     # The same bundle twice is the same board.
@@ -166,7 +170,7 @@ def first(entries: dict[str, bytes], kind: str) -> str:
         (lambda e: put(e, "samples.samples", np.array([{}], object)), "object"),
         (lambda e: put(e, "evil", np.zeros(3, np.float32)), "called 'evil.npy'"),
         (lambda e: put(e, "samples.samples", np.zeros((9, 2), np.float32)), "9 samples"),
-        (lambda e: put(e, "samples.samples", np.full((2000, 2), np.nan, np.float32)), "NaN"),
+        (lambda e: put(e, "samples.samples", np.full((100, 2), np.nan, np.float32)), "NaN"),
         (
             lambda e: e.update({name: e[first(e, "arte")] for name in e if name.startswith("arte")}),
             "of its own",
@@ -289,12 +293,56 @@ def test_a_rerun_trains_and_scores_here(cli, bundle: Path, tmp_path: Path, monke
     (tmp_path / "mine").rename(tmp_path / "gone")
     said = cli("verify", bundle, "--results", "board", "--rerun")
     assert said.code == 0, said.err + said.out
-    assert "2 results reproduced" in said.out
+    assert "5 results reproduced" in said.out
     made, _ = resultfiles.load_all(tmp_path / "board")
-    assert [r.confirmed for r in made] == ["reproduced", "reproduced"]
+    assert [r.confirmed for r in made] == 5 * ["reproduced"]
     for one in made:
-        again = one.verification.details["metrics"]
-        assert again["error"] == pytest.approx(one.metrics["error"], abs=1e-6)
+        claimed = one.verification.details["claimed"]
+        assert claimed["error"] == pytest.approx(one.metrics["error"], abs=1e-6)
+    (row,) = json.loads(cli("table", "--task", "dots", "--results", "board", "--format", "json").out)
+    assert (row["tier"], row["rank"]) == ("reproduced", 1)
+
+
+def test_a_row_of_chosen_or_few_seeds_is_not_reproduced(cli, bundle: Path, tmp_path: Path):
+    def without(entries: dict[str, bytes], seeds: set[int]) -> None:
+        for name in [name for name in entries if name.startswith("results/")]:
+            if json.loads(entries[name])["seed"] in seeds:
+                del entries[name], entries[name.replace("results", "artefacts").replace("json", "npz")]
+
+    for seeds, said in (({4}, "seeds: 0,1,2,3;"), ({0}, "seeds: 1,2,3,4;")):
+        other = rewritten(bundle, lambda entries, seeds=seeds: without(entries, seeds))
+        assert cli("verify", other, "--results", "board", "--dry").code == 0
+        end = cli("verify", other, "--results", "board", "--rerun")
+        assert end.code == 2 and "at least 5" in end.out + end.err, end.out + end.err
+        assert not (tmp_path / "board").exists(), said
+
+
+def test_the_board_shows_what_the_rerun_gave(cli, bundle: Path, tmp_path: Path, maintainer: str):
+    # What a cheat tried: honest code, and arrays that are better by a wide spread.
+    def better(entries: dict[str, bytes]) -> None:
+        names = sorted(name for name in entries if name.startswith("results"))
+        for lift, name in zip((-0.4, 0.1, 0.3, -0.2, 0.2), names, strict=True):
+            x = np.clip(0.5 + lift + 0.05 * np.random.default_rng(len(name)).random((100, 2)), 0, 1)
+            x = x.astype(np.float32) + np.float32(1e-3) * np.random.default_rng().random((100, 2), np.float32)
+            x = x.clip(0, 1)
+            raw = json.loads(entries[name])
+            raw["metrics"] = {"error": float(abs(x.mean() - 0.5)), "spread": float(x.std())}
+            entries[name] = json.dumps(raw).encode()
+            buffer = io.BytesIO()
+            np.savez(buffer, **{"samples.samples": x})
+            entries[name.replace("results", "artefacts").replace("json", "npz")] = buffer.getvalue()
+
+    honest = cli("verify", bundle, "--results", "honest", "--rerun")
+    assert honest.code == 0
+    made = {r.run_id: r.metrics for r in resultfiles.load_all(tmp_path / "honest")[0]}
+    end = cli("verify", rewritten(bundle, better), "--results", "board", "--rerun")
+    if end.code == 0:
+        shown = {r.run_id: r.metrics for r in resultfiles.load_all(tmp_path / "board")[0]}
+        assert {run: m["error"] for run, m in shown.items()} == {
+            run: pytest.approx(m["error"], abs=1e-6) for run, m in made.items()
+        }
+    else:
+        assert "run again" in end.err + end.out
 
 
 def test_a_rerun_ends_at_its_time_limit(cli, bundle: Path, tmp_path: Path):
@@ -438,7 +486,7 @@ def test_scores_alone_are_submitted_where_a_task_asks_for_energies(cli, plugins:
 def test_an_option_of_free_text_is_submitted_as_it_is_unless_it_names_a_file(cli, tmp_path: Path):
     shutil.copytree(loader.load("model", "vae").folder, tmp_path / "mine")
     card = tmp_path / "mine" / "card.toml"
-    card.write_text(card.read_text().replace('name = "vae"', 'name = "mine"'))
+    card.write_text(card.read_text().replace('"vae"', '"mine"').replace('title = "VAE"', 'title = "Mine"'))
     run = ["run", "--task", "gaussian", "--model", "./mine", "--budget", "smoke", "--seeds", "0", "--quiet"]
     assert cli(*run, "--set", "dim=5", "--results", "made").code == 0
     made = cli("submit", "./mine", "--results", "made", "--quiet")
@@ -518,3 +566,103 @@ def test_two_names_of_one_array_are_refused(cli, plugins, tmp_path: Path):
     for verb in (["submit", "--card", "card.toml"], ["score"]):
         said = cli(*verb, *words, "--quiet")
         assert said.code == 2 and "two arrays are 'samples.samples'" in said.err
+
+
+@pytest.mark.parametrize("outer", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("name", ["samples.samples", "samples.other", "scores.0.energy"])
+def test_a_bomb_of_arrays_is_refused_before_it_is_unpacked(
+    cli, bundle: Path, tmp_path: Path, outer: int, name: str
+):
+    # 256 MB of zeros in two layers: 1.6 kB deflated twice.
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as packed, packed.open(f"{name}.npy", "w") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 25, 2)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for _ in range(256):
+            file.write(bytes(1 << 20))
+
+    def change(entries: dict[str, bytes]) -> None:
+        for entry in [entry for entry in entries if entry.startswith("artefacts/")]:
+            entries[entry] = inner.getvalue()
+
+    made = rewritten(bundle, change)
+    other = bundle.with_name("bomb.zip")
+    with zipfile.ZipFile(made) as old, zipfile.ZipFile(other, "w", outer) as new:
+        for entry in old.namelist():
+            new.writestr(entry, old.read(entry))
+    tracemalloc.start()
+    began = time.process_time()
+    said = cli("verify", other, "--results", "board")
+    seconds, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert said.code == 2 and not (tmp_path / "board").exists(), said.out
+    assert peak < 100e6 and seconds < 3, (peak, seconds)
+
+
+def test_a_plug_in_that_patched_a_metric_deceives_nobody_but_itself(
+    cli, plugins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert cli("new", "model", "mine").code == 0
+    model = tmp_path / "mine" / "model.py"
+    # The toy task takes the distance of two means by it.
+    model.write_text(model.read_text() + "\n\nimport builtins\n\nbuiltins.abs = lambda x: 0.0\n")
+    monkeypatch.setattr("builtins.abs", abs)  # taken back at the end
+    ran = cli("run", *RUN, "--results", "made", "--quiet")
+    said = cli("submit", "./mine", "--results", "made", "--quiet")
+    monkeypatch.undo()
+    assert ran.code == 0, ran.err
+    assert said.code == 2 and "does not verify" in said.err and "metrics.error" in said.err
+    assert not (tmp_path / "mine.zip").exists()
+
+
+@pytest.mark.parametrize("change", ["order", "last bit", "noise"])
+def test_one_sample_set_under_several_seeds_is_found(cli, plugins: Path, tmp_path: Path, change: str):
+    rng = np.random.default_rng(0)
+    first = rng.random((100, 2), dtype=np.float32)
+    other = first[rng.permutation(100)]
+    if change == "last bit":
+        other = np.nextafter(other, np.float32(2)).clip(0, 1)
+    if change == "noise":
+        other = (other + 1e-3 * rng.standard_normal((100, 2))).clip(0, 1).astype(np.float32)
+    np.savez(tmp_path / "0.npz", samples=first)
+    np.savez(tmp_path / "1.npz", samples=other)
+    (tmp_path / "card.toml").write_text('name = "afar"\ntitle = "From afar"\n')
+    words = ["--task", "dots", "--samples", "0.npz", "--samples", "1.npz", "--card", "card.toml"]
+    said = cli("submit", *words)
+    assert said.code == 2 and "a copy of that of" in said.err, said.err
+    # Two sets that were drawn apart are none.
+    np.savez(tmp_path / "1.npz", samples=rng.random((100, 2), dtype=np.float32))
+    assert cli("submit", *words).code == 0
+    # Nor may another bundle have them.
+    assert cli("verify", "afar.zip", "--results", "board").code == 0
+    np.savez(tmp_path / "0.npz", samples=other)
+    (tmp_path / "card.toml").write_text('name = "thief"\ntitle = "Mine"\n')
+    said = cli("submit", *words[:4], "--card", "card.toml", "--results", "board")
+    assert said.code == 2 and "content" in said.err, said.err
+
+
+def test_a_name_that_is_withdrawn_stands_in_nobody_s_way(cli, plugins: Path, tmp_path: Path):
+    np.savez(tmp_path / "0.npz", samples=np.random.default_rng(0).random((100, 2), dtype=np.float32))
+    words = ["--task", "dots", "--samples", "0.npz", "--card", "card.toml"]
+    for name in ("thief", "author"):
+        (tmp_path / "card.toml").write_text(f'name = "{name}"\ntitle = "{name.title()}"\n')
+        assert cli("submit", *words).code == 0
+    assert cli("verify", "thief.zip", "--results", "board").code == 0
+    said = cli("verify", "author.zip", "--results", "board")
+    assert said.code == 2 and "content" in said.out + said.err
+    (tmp_path / "board" / "names.toml").write_text('[thief]\nstatus = "withdrawn"\nnote = "copied"\n')
+    assert cli("verify", "author.zip", "--results", "board").code == 0
+    rows = json.loads(cli("table", "--task", "dots", "--results", "board", "--format", "json").out)
+    assert {row["model"]: row["tier"] for row in rows} == {"author": "recomputed", "thief": "claimed"}
+    assert any("withdrawn: copied" in note for row in rows for note in row["notes"])
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["MEG", "meg", "M E G", "\u041cEG", "\uff2d\uff25\uff27", "M\u00c9G", "WGAN-GP", "wgan_gp", "VAE"],
+)
+def test_a_title_may_not_read_like_that_of_a_built_in(cli, plugins: Path, tmp_path: Path, title: str):
+    np.savez(tmp_path / "0.npz", samples=np.random.default_rng(0).random((100, 2), dtype=np.float32))
+    (tmp_path / "card.toml").write_text(f'name = "afar"\ntitle = "{title}"\n', encoding="utf-8")
+    said = cli("submit", "--task", "dots", "--samples", "0.npz", "--card", "card.toml")
+    assert said.code == 2 and "title" in said.err, said.err
