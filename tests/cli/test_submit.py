@@ -605,7 +605,9 @@ def test_a_plug_in_that_patched_a_metric_deceives_nobody_but_itself(
     assert cli("new", "model", "mine").code == 0
     model = tmp_path / "mine" / "model.py"
     # The toy task takes the distance of two means by it.
-    model.write_text(model.read_text() + "\n\nimport builtins\n\nbuiltins.abs = lambda x: 0.0\n")
+    model.write_text(
+        model.read_text() + "\n\nimport builtins\n\nbuiltins.abs = lambda x, real=abs: real(x) * 0.5\n"
+    )
     monkeypatch.setattr("builtins.abs", abs)  # taken back at the end
     ran = cli("run", *RUN, "--results", "made", "--quiet")
     said = cli("submit", "./mine", "--results", "made", "--quiet")
