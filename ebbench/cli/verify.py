@@ -18,7 +18,11 @@ def verify(
         bool, typer.Option("--same-author", help="The name is on the board, and it is the same author's.")
     ] = False,
     rerun: Annotated[
-        bool, typer.Option("--rerun", help="Train and score here too. THIS RUNS THE BUNDLE'S CODE: read it.")
+        bool,
+        typer.Option("--rerun", help="Train and score here too, in a box. THIS RUNS ITS CODE: read it."),
+    ] = False,
+    unboxed: Annotated[
+        bool, typer.Option("--unboxed", help="--rerun without the box: the code may do all that you may.")
     ] = False,
     time_limit: Annotated[
         str, typer.Option(help="What --rerun may take in all: 90s, 9m, 1.5h. Without it, as long as it does.")
@@ -36,21 +40,31 @@ def verify(
     were submitted, the tier is "reproduced". Either needs a maintainer's signature: without a key the results
     are added and count as claimed.
     """
+    import os
     import tempfile
 
     from ebbench.board import names
     from ebbench.data.store import Store
     from ebbench.errors import UsageError
+    from ebbench.isolation.box import why_not
     from ebbench.pictures import png
     from ebbench.record import resultfiles, signing
     from ebbench.running import progress, words
     from ebbench.storage import runstore
+    from ebbench.storage.files import absolute, home
     from ebbench.submissions import bundles, checking, verification
     from ebbench.submissions.rerun import Rerun
     from ebbench.submissions.rerun import rerun as run_again
 
     if time_limit and not rerun:
         raise UsageError("--time-limit needs --rerun", where="--time-limit", fix="give both, or leave it out")
+    if rerun and not unboxed and (reason := why_not()):
+        raise UsageError(
+            f"the code of a bundle cannot be boxed here: {reason}",
+            where="--rerun",
+            expected="Linux 5.12 or later, and the right to make user namespaces",
+            fix="rerun it on another machine; or read all of its code, and give --unboxed",
+        )
     seconds = words.parse_duration(time_limit) if time_limit else None
     signer = signing.load(key)
     read, store = bundles.read(bundle), Store(data_dir)
@@ -72,7 +86,10 @@ def verify(
     if rerun:
         typer.echo(f"Training and scoring {len(made)} runs of {read.card.name} here ...")
         with tempfile.TemporaryDirectory() as scratch:
-            checks, repeated = run_again(read, store, data_dir, Path(scratch), seconds)
+            secret = key or os.environ.get(signing.KEY)
+            away = [results, home() / "runs", home() / "made", *([secret] if secret else [])]
+            hidden = None if unboxed else [absolute(os.fspath(path), "--results") for path in away]
+            checks, repeated = run_again(read, store, data_dir, Path(scratch), seconds, hidden=hidden)
         for check in checks:
             typer.echo(str(check))
         checking.first_bad(checks)

@@ -15,12 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ebbench.isolation.box import why_not
 from ebbench.plugins import loader
 from ebbench.record import resultfiles
 from ebbench.submissions import bundles
 
 pytestmark = pytest.mark.usefixtures("maintainer")
 
+# Where this machine makes no box, a rerun has to be told to do without.
+UNBOXED = ["--unboxed"] if why_not() else []
 RUN = ["--task", "dots", "--model", "./mine", "--budget", "smoke", "--seeds", "0-4"]
 
 
@@ -291,7 +294,7 @@ def test_a_rerun_trains_and_scores_here(cli, bundle: Path, tmp_path: Path, monke
     # As for a user who has neither named nor downloaded any data.
     monkeypatch.delenv("EBBENCH_DATA", raising=False)
     (tmp_path / "mine").rename(tmp_path / "gone")
-    said = cli("verify", bundle, "--results", "board", "--rerun")
+    said = cli("verify", bundle, "--results", "board", "--rerun", *UNBOXED)
     assert said.code == 0, said.err + said.out
     assert "5 results reproduced" in said.out
     made, _ = resultfiles.load_all(tmp_path / "board")
@@ -312,7 +315,7 @@ def test_a_row_of_chosen_or_few_seeds_is_not_reproduced(cli, bundle: Path, tmp_p
     for seeds, said in (({4}, "seeds: 0,1,2,3;"), ({0}, "seeds: 1,2,3,4;")):
         other = rewritten(bundle, lambda entries, seeds=seeds: without(entries, seeds))
         assert cli("verify", other, "--results", "board", "--dry").code == 0
-        end = cli("verify", other, "--results", "board", "--rerun")
+        end = cli("verify", other, "--results", "board", "--rerun", *UNBOXED)
         assert end.code == 2 and "at least 5" in end.out + end.err, end.out + end.err
         assert not (tmp_path / "board").exists(), said
 
@@ -332,10 +335,10 @@ def test_the_board_shows_what_the_rerun_gave(cli, bundle: Path, tmp_path: Path, 
             np.savez(buffer, **{"samples.samples": x})
             entries[name.replace("results", "artefacts").replace("json", "npz")] = buffer.getvalue()
 
-    honest = cli("verify", bundle, "--results", "honest", "--rerun")
+    honest = cli("verify", bundle, "--results", "honest", "--rerun", *UNBOXED)
     assert honest.code == 0
     made = {r.run_id: r.metrics for r in resultfiles.load_all(tmp_path / "honest")[0]}
-    end = cli("verify", rewritten(bundle, better), "--results", "board", "--rerun")
+    end = cli("verify", rewritten(bundle, better), "--results", "board", "--rerun", *UNBOXED)
     if end.code == 0:
         shown = {r.run_id: r.metrics for r in resultfiles.load_all(tmp_path / "board")[0]}
         assert {run: m["error"] for run, m in shown.items()} == {
@@ -346,7 +349,7 @@ def test_the_board_shows_what_the_rerun_gave(cli, bundle: Path, tmp_path: Path, 
 
 
 def test_a_rerun_ends_at_its_time_limit(cli, bundle: Path, tmp_path: Path):
-    end = cli("verify", bundle, "--results", "board", "--rerun", "--time-limit", "0.2s")
+    end = cli("verify", bundle, "--results", "board", "--rerun", *UNBOXED, "--time-limit", "0.2s")
     assert end.code == 2 and "time limit" in end.err and "0.2 s" in end.err
     assert not (tmp_path / "board").exists()
     end = cli("verify", bundle, "--results", "board", "--time-limit", "9m")
@@ -368,7 +371,7 @@ def test_a_rerun_that_gives_other_numbers_is_refused(cli, bundle: Path, tmp_path
 
     other = rewritten(bundle, made_up)
     assert cli("verify", other, "--results", "board", "--dry").code == 0
-    end = cli("verify", other, "--results", "board", "--rerun")
+    end = cli("verify", other, "--results", "board", "--rerun", *UNBOXED)
     assert end.code == 2 and "error, run again" in end.err, end.out + end.err
     assert not (tmp_path / "board").exists()
 
@@ -377,7 +380,7 @@ def test_other_code_than_was_run_is_refused_before_it_runs(cli, bundle: Path, tm
     ran = tmp_path / "ran"
     change = f"\nopen({str(ran)!r}, 'w')\n".encode()
     other = rewritten(bundle, lambda e: e.update({"model/model.py": e["model/model.py"] + change}))
-    end = cli("verify", other, "--results", "board", "--rerun")
+    end = cli("verify", other, "--results", "board", "--rerun", *UNBOXED)
     assert end.code == 2 and "model.code_hash" in end.err and not ran.exists()
 
 
@@ -415,7 +418,7 @@ def test_samples_alone_are_submitted_and_verified(cli, plugins: Path, tmp_path: 
     assert "afar" in page and "external" in page and "recomputed" in page
     assert "From afar" in (tmp_path / "site" / "methods" / "afar.html").read_text()
     # There is no code to run again.
-    again = cli("verify", "afar.zip", "--results", "other", "--rerun")
+    again = cli("verify", "afar.zip", "--results", "other", "--rerun", *UNBOXED)
     assert again.code == 2 and "no code" in again.err
 
 
@@ -668,3 +671,41 @@ def test_a_title_may_not_read_like_that_of_a_built_in(cli, plugins: Path, tmp_pa
     (tmp_path / "card.toml").write_text(f'name = "afar"\ntitle = "{title}"\n', encoding="utf-8")
     said = cli("submit", "--task", "dots", "--samples", "0.npz", "--card", "card.toml")
     assert said.code == 2 and "title" in said.err, said.err
+
+
+def test_without_a_box_a_rerun_has_to_be_told(
+    cli, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ebbench.isolation.box.why_not", lambda: "there is no `unshare` here")
+    said = cli("verify", bundle, "--results", "board", "--rerun")
+    assert said.code == 2 and "cannot be boxed" in said.err and "--unboxed" in said.err
+    assert not (tmp_path / "board").exists()
+
+
+@pytest.mark.skipif(bool(UNBOXED), reason=why_not() or "there is a box")
+def test_a_trojan_changes_nothing_on_the_board(cli, plugins: Path, tmp_path: Path):
+    # What a cheat tried: at import, rewrite what another has on the board.
+    (tmp_path / "board" / "dots" / "victim").mkdir(parents=True)
+    victim = tmp_path / "board" / "dots" / "victim" / "x.json"
+    victim.write_text("honest")
+    assert cli("new", "model", "mine").code == 0
+    model = tmp_path / "mine" / "model.py"
+    trojan = f"""
+
+from pathlib import Path
+
+for target in Path({str(tmp_path)!r}).rglob("*.json"):
+    if "board" in target.parts:
+        try:
+            target.write_text("forged")
+        except OSError:
+            pass
+"""
+    model.write_text(model.read_text() + trojan)
+    (tmp_path / "board").rename(tmp_path / "away")
+    assert cli("run", *RUN, "--results", "made", "--quiet").code == 0
+    assert cli("submit", "./mine", "--results", "made", "--quiet").code == 0
+    (tmp_path / "away").rename(tmp_path / "board")
+    said = cli("verify", "mine.zip", "--results", "board", "--rerun")
+    assert said.code == 0, said.err
+    assert victim.read_text() == "honest"

@@ -21,7 +21,7 @@ FLOORS = (
     {"errors"},
     {"interfaces", "threads"},
     {"contract"},
-    {"pictures", "device", "storage"},
+    {"pictures", "device", "storage", "isolation"},
     {"record", "metrics", "data", "nn"},
     {"plugins"},
     {"board", "running"},
