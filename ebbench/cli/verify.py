@@ -53,6 +53,7 @@ def verify(
     from ebbench.storage import runstore
     from ebbench.storage.files import absolute, home
     from ebbench.submissions import bundles, checking, verification
+    from ebbench.submissions.kept import keep
     from ebbench.submissions.rerun import Rerun
     from ebbench.submissions.rerun import rerun as run_again
 
@@ -96,6 +97,7 @@ def verify(
         typer.echo(f"{len(checks)} checks, all good: {len(repeated)} results reproduced")
     if dry:
         return
+    keep(read, results)
     for run_id, (recomputed, pictures, kept) in made.items():
         path = results / recomputed.task.name / recomputed.model.name / f"{run_id}.json"
         if run_id in board and board[run_id].confirmed == "reproduced" and not rerun:

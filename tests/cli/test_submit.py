@@ -709,3 +709,41 @@ for target in Path({str(tmp_path)!r}).rglob("*.json"):
     said = cli("verify", "mine.zip", "--results", "board", "--rerun")
     assert said.code == 0, said.err
     assert victim.read_text() == "honest"
+
+
+README = """# Mine
+
+A *model* of mine, <script>alert(1)</script> and [bad](javascript:alert(2)), [odd](data:text/html,x),
+![seen](https://evil.example/pixel.png), [good](https://example.org/paper).
+"""
+
+
+def test_the_page_of_a_submission_keeps_its_words_and_obeys_none(cli, plugins: Path, tmp_path: Path):
+    assert cli("new", "model", "mine").code == 0
+    (tmp_path / "mine" / "README.md").write_text(README)
+    (tmp_path / "mine" / "LICENSE").write_text("Do as you like.")
+    assert cli("run", *RUN[:-1], "0", "--results", "made", "--quiet").code == 0
+    assert cli("submit", "./mine", "--results", "made", "--quiet").code == 0
+    assert cli("verify", "mine.zip", "--results", "board").code == 0
+    (kept,) = (tmp_path / "board" / "submissions").iterdir()
+    assert sorted(path.name for path in kept.iterdir()) == [
+        "README.md.txt",
+        "card.toml.txt",
+        "model-LICENSE.txt",
+        "model-model.py.txt",
+    ]
+    assert resultfiles.load_all(tmp_path / "board")[1] == []
+    # Where it is shown nothing else of it is.
+    shutil.rmtree(tmp_path / "mine")
+    assert cli("site", "build", "--results", "board", "--out", "site").code == 0
+    page = (tmp_path / "site" / "methods" / "mine.html").read_text()
+    assert "Submitted." in page and "A <em>model</em> of mine" in page
+    assert "<script>alert" not in page and "javascript:" not in page.replace("(javascript:alert(2))", "")
+    assert "evil.example" not in page and 'href="data:text' not in page
+    assert '<a href="https://example.org/paper" rel="nofollow noopener">' in page
+    for name in ("card.toml", "model-LICENSE", "model-model.py"):
+        assert (
+            f'href="mine-{name}.txt"' in page
+            and (tmp_path / "site" / "methods" / f"mine-{name}.txt").is_file()
+        )
+    assert "ebbench run --task dots --model ./mine --budget smoke" in page
