@@ -47,6 +47,8 @@ def run(
     time_limit: float | str | None = None,
     quiet: bool = True,
     logger: Factory | str | None = None,
+    isolated: bool = False,
+    unboxed: bool = False,
 ) -> list[Result]:
     """Train a model on a task, score it, and write one result a seed: the results, in the seeds' order.
 
@@ -63,6 +65,7 @@ def run(
     - `time_limit`: seconds, or text such as "9m"; the work then stops at a checkpoint.
     - `quiet`: False shows the progress on stderr.
     - `logger`: "tensorboard", "wandb", "jsonl", or what makes a Logger (see `TensorBoard`).
+    - `isolated`: keep the model in a process of its own, in a box; with `unboxed`, in a process alone.
 
     Raises Stopped after the time limit, Ctrl-C or SIGTERM: what is done is kept, and the same call goes on.
     """
@@ -82,6 +85,8 @@ def run(
         time_limit=time_limit,
         quiet=quiet,
         logger=logger,
+        isolated=isolated,
+        unboxed=unboxed,
     )
     return [outcome.result for outcome in outcomes]
 
@@ -103,6 +108,8 @@ def runs(
     time_limit: float | str | None = None,
     quiet: bool = True,
     logger: Factory | str | None = None,
+    isolated: bool = False,
+    unboxed: bool = False,
 ) -> Iterator[Outcome]:
     """As `run`, seed by seed: each result as soon as it is there, with its file.
 
@@ -133,16 +140,24 @@ def runs(
         sampler=sampler,
         set=chosen,
     )
+    apart = None
+    if isolated:
+        from ebbench.apart.processes import processes
+
+        apart = processes(reporter, unboxed=unboxed)
+    elif unboxed:
+        raise UsageError("--unboxed needs --isolated", where="--unboxed", fix="give both, or leave it out")
     made = Settings(
         device=choose_device(device),
         results=folder,
+        apart=apart,
         store=Store(None if data_dir is None else Path(data_dir)),
         force=force,
         time_limit=seconds,
         reporter=reporter,
         logger=loggers.named(logger) if isinstance(logger, str) else logger,
     )
-    resolved = spec.resolve(request)
+    resolved = spec.resolve(request) if apart is None else spec.resolve(request, apart.load)
     if settled is not None:
         reporter.note(settled)
     return engine.run(resolved, run_seeds, made)

@@ -45,6 +45,12 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Train and score again what is done.")] = False,
     log: Annotated[str, typer.Option(help="Log the training for tensorboard, wandb or as jsonl.")] = "",
     log_dir: Annotated[Path, typer.Option(help="Where tensorboard and jsonl are written.")] = Path("logs"),
+    isolated: Annotated[
+        bool, typer.Option("--isolated", help="The model in a process of its own, in a box.")
+    ] = False,
+    unboxed: Annotated[
+        bool, typer.Option("--unboxed", help="--isolated without the box: it may do all that you may.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
@@ -75,6 +81,8 @@ def run(
             threads=threads,
             time_limit=time_limit or None,
             quiet=quiet,
+            isolated=isolated,
+            unboxed=unboxed,
             logger=loggers.named(log, log_dir) if log else None,
         )
         for outcome in outcomes:

@@ -40,7 +40,6 @@ def verify(
     were submitted, the tier is "reproduced". Either needs a maintainer's signature: without a key the results
     are added and count as claimed.
     """
-    import os
     import tempfile
 
     from ebbench.board import names
@@ -51,7 +50,6 @@ def verify(
     from ebbench.record import resultfiles, signing
     from ebbench.running import progress, words
     from ebbench.storage import runstore
-    from ebbench.storage.files import absolute, home
     from ebbench.submissions import bundles, checking, verification
     from ebbench.submissions.kept import keep
     from ebbench.submissions.rerun import Rerun
@@ -87,10 +85,7 @@ def verify(
     if rerun:
         typer.echo(f"Training and scoring {len(made)} runs of {read.card.name} here ...")
         with tempfile.TemporaryDirectory() as scratch:
-            secret = key or os.environ.get(signing.KEY)
-            away = [results, home() / "runs", home() / "made", *([secret] if secret else [])]
-            hidden = None if unboxed else [absolute(os.fspath(path), "--results") for path in away]
-            checks, repeated = run_again(read, store, data_dir, Path(scratch), seconds, hidden=hidden)
+            checks, repeated = run_again(read, store, data_dir, Path(scratch), seconds, boxed=not unboxed)
         for check in checks:
             typer.echo(str(check))
         checking.first_bad(checks)

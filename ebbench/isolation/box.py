@@ -1,4 +1,7 @@
-"""A box for a stranger's code: no network, no writing outside one folder, no sight of other processes.
+"""A box for a stranger's code: no network, one folder to write in, no sight of files and processes of others.
+
+What it sees are the system's programs and libraries, Python, the installed packages and ebbench's own code:
+no data sets, no results, no run store, no home.
 
 It needs Linux 5.12 or later and either the right to make user namespaces (`unshare`, of util-linux) or root.
 The processes in it end when the box does, children that hide from their parent too.
@@ -15,41 +18,58 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import ebbench
+
 LAUNCH = Path(__file__).with_name("launch.py")
 # What the stranger's process is told of ours.
-KEPT = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "LD_LIBRARY_PATH",
-    "CUDA_VISIBLE_DEVICES",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
+KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "EBBENCH_SHARED_GPU")
+# How libraries compute: it moves the last bits.
+COMPUTING = ("OMP_", "MKL_", "KMP_", "GOMP_", "OPENBLAS_", "CUDA_", "CUBLAS_", "PYTORCH_")
+SYSTEM = (
+    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store"),
+    *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives"),
 )
 
 
-def boxed(command: Sequence[str], scratch: Path, hidden: Sequence[Path] = ()) -> list[str]:
+def boxed(command: Sequence[str], scratch: Path, more: Sequence[str] = ()) -> list[str]:
     """The words that run a command, whose first word is an absolute path, in a box.
 
-    It may write below `scratch` alone, and sees nothing of what lies below `hidden` folders and in `hidden`
-    files. All else it may read.
+    It may write below `scratch` alone, an absolute path, and read the paths of `shown()` and those of `more`.
     """
     unshare = shutil.which("unshare") or "unshare"
     namespaces = ["--user", "--map-root-user", "--mount", "--pid", "--net", "--ipc", "--uts"]
-    covered = [str(path) for path in hidden]
     return [
         *(unshare, *namespaces, "--fork", "--kill-child"),
-        *(sys.executable, "-P", str(LAUNCH), str(scratch), *covered, "--"),
+        *(sys.executable, "-P", str(LAUNCH), str(scratch), *shown(), *more, "--"),
         *command,
     ]
 
 
+def shown() -> list[str]:
+    """The paths that a box has: the system, Python, packages, and the code of ebbench without its tasks."""
+    found = [path for path in SYSTEM if os.path.lexists(path)]
+    python = Path(os.path.realpath(sys.executable)).parent.parent
+    places = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, str(python)]
+    places += [place for place in sys.path if Path(place).name in ("site-packages", "dist-packages")]
+    places.append(str(Path(ebbench.__file__).resolve().parent))
+    for place in dict.fromkeys(os.path.abspath(place) for place in places):
+        if os.path.isdir(place) and not any(Path(place).is_relative_to(other) for other in found):
+            found = [other for other in found if not Path(other).is_relative_to(place)] + [place]
+    return found
+
+
+def graphics() -> list[str]:
+    """The paths that a process needs beside those to use a graphics card."""
+    return [*sorted(str(path) for path in Path("/dev").glob("nvidia*") if not path.is_dir()), "/sys"]
+
+
 def environment(scratch: Path, more: Mapping[str, str]) -> dict[str, str]:
     """The variables that a boxed process gets: a few of ours, homes in `scratch`, and `more`."""
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(COMPUTING)}
     temporary = scratch / "tmp"
     temporary.mkdir(exist_ok=True)
-    return {**kept, "HOME": str(scratch), "TMPDIR": str(temporary), **more}
+    own = {"HOME": str(scratch), "TMPDIR": str(temporary), "USER": "nobody", "LOGNAME": "nobody"}
+    return {**kept, **own, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1", **more}
 
 
 @functools.cache
@@ -60,11 +80,15 @@ def why_not() -> str:
     if shutil.which("unshare") is None:
         return "there is no `unshare` here (package util-linux)"
     with tempfile.TemporaryDirectory() as folder:
-        # The box must hold: what it tries to write outside must fail.
+        # The box must hold: what it tries to see and to write outside must fail.
         outside = Path(folder) / "outside"
         scratch = Path(folder) / "scratch"
         scratch.mkdir()
-        attempt = f"open({str(scratch / 'in')!r}, 'w'); open({str(outside)!r}, 'w')"
+        (Path(folder) / "private").touch()
+        attempt = (
+            f"import os; seen = os.path.exists({str(Path(folder) / 'private')!r}); "
+            f"seen or open({str(scratch / 'in')!r}, 'w'); open({str(outside)!r}, 'w')"
+        )
         done = subprocess.run(
             boxed([sys.executable, "-I", "-c", attempt], scratch),
             env=environment(scratch, {}),

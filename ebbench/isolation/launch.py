@@ -1,11 +1,11 @@
 """What runs first in a box: close it, give up the right to open it again, become the stranger's command.
 
-    python -P launch.py SCRATCH HIDDEN... -- COMMAND...
+    python -P launch.py SCRATCH SHOWN... -- COMMAND...
 
-It must be the first process of new user, mount, process, network and IPC namespaces (see `box.py`). Every
-mount becomes read-only but SCRATCH. Each HIDDEN folder is covered by an empty one, each HIDDEN file by
-/dev/null.
-This file imports nothing of ebbench, so that it can be run by its path.
+It must be the first process of new user, mount, process, network and IPC namespaces (see `box.py`), and stays
+the first: when it ends, so do all others in there. The command sees SCRATCH, which it may write, the SHOWN
+paths, which it may read, a few devices, and nothing else. This file imports nothing of ebbench, so that it can
+be run by its path.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
 import sys
+from typing import NoReturn
 
 # <sys/mount.h>, <linux/mount.h>, <sys/prctl.h>, <linux/capability.h>.
-MS_BIND, MS_REC, MS_PRIVATE = 4096, 1 << 14, 1 << 18
+MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 4096, 1 << 14, 1 << 18, 2
 MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, RDONLY = 442, -100, 0x8000, 1
-PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 CAPSET, LAST_CAPABILITY, VERSION_3 = {"x86_64": 126, "aarch64": 91}, 63, 0x20080522
+PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # The share of the machine's memory that the stranger may fill.
 MEMORY = 0.75
 
@@ -58,28 +62,35 @@ def attributes(target: str, *, add: int = 0, clear: int = 0, flags: int = 0) -> 
     checked(done, f"mount_setattr {target}")
 
 
-def close(scratch: str, hidden: list[str]) -> None:
-    """Make everything read-only but `scratch`, and cover what is hidden."""
+def close(scratch: str, shown: list[str]) -> None:
+    """Make a root of its own that has `scratch`, the `shown` paths and a few devices, and go there."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
-    mount(scratch, scratch, None, MS_BIND)
-    attributes("/", add=RDONLY, flags=AT_RECURSIVE)
-    attributes(scratch, clear=RDONLY)
-    # Sockets of services can be written to on a read-only mount.
-    for folder in ("/run", "/var/run", "/dev/shm"):
-        if os.path.isdir(folder) and not os.path.islink(folder):
-            mount("tmpfs", folder, "tmpfs", 0)
-    mount("proc", "/proc", "proc", 0)
-    # Whoever is root outside may set the kernel's own parameters there.
-    for path in ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi"):
-        if os.path.exists(path):
-            mount(path, path, None, MS_BIND)
-            attributes(path, add=RDONLY)
-    for path in hidden:
+    root = os.path.join(scratch, ".root")
+    os.makedirs(root, exist_ok=True)
+    mount("tmpfs", root, "tmpfs", 0)
+    for path in (*shown, *DEVICES, scratch):
+        target = root + path
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if os.path.islink(path):
+            os.symlink(os.readlink(path), target)
+            continue
         if os.path.isdir(path):
-            mount("tmpfs", path, "tmpfs", 0)
-            attributes(path, add=RDONLY)
-        elif os.path.exists(path):
-            mount("/dev/null", path, None, MS_BIND)
+            os.makedirs(target, exist_ok=True)
+        else:
+            with open(target, "a"):
+                pass
+        # Of the scratch folder, only itself: its own root lies in it.
+        mount(path, target, None, MS_BIND | (0 if path == scratch else MS_REC))
+    os.symlink("/proc/self/fd", f"{root}/dev/fd")
+    os.mkdir(f"{root}/proc")
+    mount("proc", f"{root}/proc", "proc", 0)
+    # Of /proc too: whoever is root outside may set the kernel's own parameters there.
+    attributes(root, add=RDONLY, flags=AT_RECURSIVE)
+    attributes(root + scratch, clear=RDONLY)
+    os.chdir(root)
+    checked(libc.syscall(PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
+    checked(libc.umount2(b".", MNT_DETACH), "umount")
+    os.chdir(scratch)
 
 
 def give_up_rights() -> None:
@@ -94,12 +105,30 @@ def give_up_rights() -> None:
     checked(libc.syscall(number, ctypes.byref(header), ctypes.byref(nothing)), "capset")
 
 
+def wait(command: int) -> NoReturn:
+    """Wait for the command, and end with it; what it leaves behind ends too."""
+    # Pipes that are open here too would keep whoever waits for their end.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        ended, status = os.wait()
+        if ended == command:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
+
+
 def main() -> None:
     """Close the box and run the command in it."""
+    # Asked for here and not by the command, which could take it back: it outlives nobody.
+    checked(libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "pdeathsig")
+    checked(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
     cut = sys.argv.index("--")
-    scratch, *hidden = sys.argv[1:cut]
-    close(scratch, hidden)
+    scratch, *shown = sys.argv[1:cut]
     most = int(MEMORY * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    close(scratch, shown)
+    if child := os.fork():
+        wait(child)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     give_up_rights()

@@ -118,6 +118,8 @@ def _run_seed(
     made: dict[str, Part] = {}
     # Every part stays locked until the result is there: who waited for one must find it.
     with ExitStack() as locks:
+        if settings.apart is not None:
+            locks.callback(settings.apart.end)
         for name, part in parts.items():
             if name:
                 settings.reporter.note(f"part {len(made) + 1} of {len(parts)}: {name}")
@@ -232,7 +234,9 @@ def _name(context: Context) -> None:
 def _trained(context: Context, log: Log) -> tuple[contract.Model, dict[str, Any]]:
     """The trained model of a context and the record of its training, with what both are built on."""
     base = _base(context)
-    model, training = train_part(context, base, log)
+    apart = context.settings.apart
+    train = apart.train if apart is not None and apart.takes(context.spec) else train_part
+    model, training = train(context, base, log)
     return model, training | {"hash": context.identity.training}
 
 

@@ -18,7 +18,7 @@ from ebbench.running.context import Context
 from ebbench.running.curves import Curves
 from ebbench.running.replay import Recording
 from ebbench.running.scoring import Scoring
-from ebbench.running.sources import ModelSource
+from ebbench.running.sources import ModelSource, Source
 from ebbench.storage.hashing import content_hash
 
 
@@ -72,18 +72,8 @@ def open_scoring(
     """A scoring of the trained `model` that keeps its chunks in `folder` and its images at `images`."""
     spec, settings = context.spec, context.settings
     data = context.task.spec()
-    source = ModelSource(
-        model,
-        spec.model,
-        data,
-        seed=context.seed,
-        device=settings.device,
-        sampler=spec.sampler,
-        knobs=spec.knobs,
-        place=context.place,
-    )
     return Scoring(
-        source,
+        _source(context, model),
         data,
         Chunks(folder),
         seed=context.seed,
@@ -94,4 +84,20 @@ def open_scoring(
         images=images,
         stop=context.stop,
         reporter=settings.reporter,
+    )
+
+
+def _source(context: Context, model: contract.Model) -> Source:
+    spec, settings = context.spec, context.settings
+    if settings.apart is not None and settings.apart.takes(spec):
+        return settings.apart.source(context, model)
+    return ModelSource(
+        model,
+        spec.model,
+        context.task.spec(),
+        seed=context.seed,
+        device=settings.device,
+        sampler=spec.sampler,
+        knobs=spec.knobs,
+        place=context.place,
     )

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+
+from ebbench.storage.hashing import derive_seed
+
+# Gives the seed that a purpose has: `derive_seed` of a run's seed, or another process that knows it.
+Derive = Callable[..., int]
+
+
+def derived(seed: int | Derive) -> Derive:
+    """What gives the seeds of a run: of its seed, which it hides from nobody, or as it is given."""
+    return seed if callable(seed) else partial(derive_seed, seed)
 
 
 def seed_everything(seed: int) -> None:

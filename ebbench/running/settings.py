@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,35 @@ from ebbench.record import schema
 from ebbench.running.loggers import Factory
 from ebbench.running.progress import Reporter
 from ebbench.running.training import CHECKPOINT_SECONDS
+
+if TYPE_CHECKING:
+    from ebbench.contract import Model
+    from ebbench.running.context import Context
+    from ebbench.running.loggers import Log
+    from ebbench.running.sources import Source
+    from ebbench.running.spec import Spec
+
+
+class Apart(Protocol):
+    """What keeps a model in a process of its own. The engine's own trainer and sources are for all others."""
+
+    def takes(self, spec: Spec) -> bool:
+        """Whether the model of `spec` has a process of its own."""
+        ...
+
+    def train(
+        self, context: Context, base: tuple[Model, dict[str, Any]] | None, log: Log
+    ) -> tuple[Model, dict[str, Any]]:
+        """As `trainer.train_part`; the model that comes back stands for the one in the process."""
+        ...
+
+    def source(self, context: Context, model: Model) -> Source:
+        """Samples and scores of a model that `train` gave."""
+        ...
+
+    def end(self) -> None:
+        """End every process that is left."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,5 +73,7 @@ class Settings:
     # Makes the logger of each training (loggers.py).
     logger: Factory | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    # Keeps models that are not ours in processes of their own.
+    apart: Apart | None = None
     # Seconds after which the work stops at its next safe point and stays undone.
     time_limit: float | None = None

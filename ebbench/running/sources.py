@@ -79,32 +79,27 @@ class ModelSource:
         plugin: Plugin,
         spec: DataSpec,
         *,
-        seed: int,
+        seed: int | seeds.Derive,
         device: torch.device,
         sampler: str = "",
         knobs: Mapping[str, Any] | None = None,
         place: Path | None = None,
     ) -> None:
         self._model, self._plugin, self._spec = model, plugin, spec
-        self._seed, self._device, self._place = seed, device, place
+        self._derived, self._device, self._place = seeds.derived(seed), device, place
         self._sampler, self._knobs = sampler, dict(knobs or {})
         self._scores = introspection.scores(type(model))
         self._repeats = Repeats()
 
     def expect(self, draw: str, n: int) -> None:
         """Raises ContractError where the model is scored by no sampler."""
-        if not self._sampler:
-            raise ContractError(
-                "the task asks for samples of a model that has no sampler",
-                where=self._plugin.folder.name,
-                expected="a method sample(self, n) or one marked @sampler(name)",
-            )
+        check_sampler(self._sampler, self._plugin.folder.name)
 
     def draw(self, draw: str, number: int, count: int) -> Drawn:
         """A chunk, drawn under a seed of its own."""
         where = f"sampler '{self._sampler}' of {self._plugin.folder.name}"
         method = introspection.samplers(type(self._model))[self._sampler]
-        seeds.seed_everything(derive_seed(self._seed, "sample", self._sampler, draw, number))
+        seeds.seed_everything(self._derived("sample", self._sampler, draw, number))
         self._model.diagnostics = {}
         with plugin_code(self._plugin, self._place, method.__name__):
             made = method(self._model, count, **self._knobs)
@@ -129,7 +124,7 @@ class ModelSource:
 
     def answers(self, question: int, n: int, only: Collection[str] | None) -> list[str]:
         """The scores of the model."""
-        return _chosen(self._scores, only, self._plugin.folder.name)
+        return chosen_scores(self._scores, only, self._plugin.folder.name)
 
     def score(self, question: int, begin: int, x: Tensor, names: Collection[str]) -> dict[str, np.ndarray]:
         """The model's scores, each of a copy of `x`, under a seed that the chunk and the score settle."""
@@ -137,7 +132,7 @@ class ModelSource:
         for name in names:
             method = self._scores[name]
             # A score that draws must give the same whether the model was trained just now or long ago.
-            seeds.seed_everything(derive_seed(self._seed, "score", name, question, begin))
+            seeds.seed_everything(self._derived("score", name, question, begin))
             with plugin_code(self._plugin, self._place, method.__name__):
                 values = method(self._model, given(x, self._device))
             where = f"score '{name}' of {self._plugin.folder.name}"
@@ -191,7 +186,7 @@ class CallableSource:
 
     def answers(self, question: int, n: int, only: Collection[str] | None) -> list[str]:
         """The scores that there is a function for."""
-        return _chosen(self._scores, only, "energy, log_likelihood_bound")
+        return chosen_scores(self._scores, only, "energy, log_likelihood_bound")
 
     def score(self, question: int, begin: int, x: Tensor, names: Collection[str]) -> dict[str, np.ndarray]:
         """What the functions give, each of a copy of `x`."""
@@ -280,7 +275,17 @@ def checked_scores(values: Tensor, name: str, n: int, where: str) -> np.ndarray:
     return -scores if name == BOUND else scores
 
 
-def _chosen(known: Collection[str], only: Collection[str] | None, where: str) -> list[str]:
+def check_sampler(sampler: str, where: str) -> None:
+    """Raise ContractError where a model is scored by no sampler."""
+    if not sampler:
+        raise ContractError(
+            "the task asks for samples of a model that has no sampler",
+            where=where,
+            expected="a method sample(self, n) or one marked @sampler(name)",
+        )
+
+
+def chosen_scores(known: Collection[str], only: Collection[str] | None, where: str) -> list[str]:
     """Of the scores that are known, those that are wanted. Raises ContractError where one is not there."""
     wanted = list(known) if only is None else [name for name in known if name in only]
     missing = sorted(set(only or ()) - set(wanted))

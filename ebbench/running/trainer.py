@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import shutil
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -18,6 +18,7 @@ from ebbench.plugins import introspection, loader
 from ebbench.plugins.guard import plugin_code
 from ebbench.running import seeds
 from ebbench.running.context import Context
+from ebbench.running.curves import Curves
 from ebbench.running.identity import evaluates
 from ebbench.running.loggers import Log
 from ebbench.running.progress import Reporter
@@ -41,21 +42,12 @@ def train_part(context: Context, base: Base | None, log: Log) -> tuple[contract.
     model = _built(context, base)
     # What training alone needs (optimisers) is not there on a fresh model: it is not kept.
     kept = set(_state(context, model))
-    stored = context.place / "state.json"
-    if stored.exists():
-        return _loaded(context, model, base)
     spec, settings, place = context.spec, context.settings, context.place
-    if settings.trainings is not None and model.keeps_state:
-        raise UsageError(
-            f"there is no trained state of {spec.model.name}, seed {context.seed}, in the run store",
-            where=str(home() / "runs"),
-            expected="the training, by the same code and settings",
-            fix=f"`{spec.command(context.seed)}` makes it",
-        )
-    context.reporter.note(f"seed {context.seed}: training {spec.model.name} at budget {spec.budget}")
-    with plugin_code(spec.task, place, "data"):
-        data = context.task.data(settings.device)
-        fingerprint = _fingerprint(data)
+    if (saved := stored(context)) is not None:
+        with plugin_code(spec.model, place, "load_state_dict"):
+            model.load_state_dict(saved["model"])
+        return model, with_base(saved["training"], base)
+    data, seen = data_of(context, model.keeps_state)
     seeds.seed_everything(derive_seed(context.seed, "train"))
     run = TrainingRun(
         model,
@@ -65,25 +57,63 @@ def train_part(context: Context, base: Base | None, log: Log) -> tuple[contract.
         stop=context.stop,
         reporter=settings.reporter,
         checkpoint_seconds=settings.checkpoint_seconds,
-        curve_points=max(20, CURVE_POINTS // context.parts),
+        curve_points=curve_points(context),
         evaluate=_evaluator(context, model) if evaluates(context.task) else None,
         logger=log,
     )
     with plugin_code(spec.model, place, "train"):
         model.train(data if loader.is_own_control(spec.model) else Given(data), run)
     run.finish()
-    record = _record(context, model, run, base)
+    record = record_of(context, run, parameters_of(model), base)
     for name in set(_state(context, model)) - kept:
         vars(model).pop(name, None)
     if model.keeps_state:
-        final = {name: part for name, part in _state(context, model).items() if name in kept}
-        # The task's code is kept for `_loaded`: it may have come to give other data since.
-        seen = {"task_code": spec.task.code_hash, "fingerprint": fingerprint}
-        state.save({"model": final, "training": record, "data": seen}, stored)
-    for leftover in place.glob("checkpoint*"):
-        leftover.unlink()
-    shutil.rmtree(place / "evaluations", ignore_errors=True)
+        keep(
+            context,
+            {name: part for name, part in _state(context, model).items() if name in kept},
+            record,
+            seen,
+        )
+    clear(context)
     return model, record
+
+
+def data_of(context: Context, keeps_state: bool) -> tuple[contract.Data, str]:
+    """The data of a training that is made now, and their fingerprint.
+
+    Raises UsageError where only a stored training may be scored, and the model keeps its state.
+    """
+    spec, settings = context.spec, context.settings
+    if settings.trainings is not None and keeps_state:
+        raise UsageError(
+            f"there is no trained state of {spec.model.name}, seed {context.seed}, in the run store",
+            where=str(home() / "runs"),
+            expected="the training, by the same code and settings",
+            fix=f"`{spec.command(context.seed)}` makes it",
+        )
+    context.reporter.note(f"seed {context.seed}: training {spec.model.name} at budget {spec.budget}")
+    with plugin_code(spec.task, context.place, "data"):
+        data = context.task.data(settings.device)
+        return data, _fingerprint(data)
+
+
+def curve_points(context: Context) -> int:
+    """How many points a curve of this training has at most."""
+    return max(20, CURVE_POINTS // context.parts)
+
+
+def keep(context: Context, final: Mapping[str, Any], record: Mapping[str, Any], fingerprint: str) -> None:
+    """Store a trained state with the record of its training. Raises StorageError."""
+    # The task's code is kept for `stored`: it may have come to give other data since.
+    seen = {"task_code": context.spec.task.code_hash, "fingerprint": fingerprint}
+    state.save({"model": final, "training": record, "data": seen}, context.place / "state.json")
+
+
+def clear(context: Context) -> None:
+    """Remove what only a training in progress needs."""
+    for leftover in context.place.glob("checkpoint*"):
+        leftover.unlink()
+    shutil.rmtree(context.place / "evaluations", ignore_errors=True)
 
 
 def _built(context: Context, base: Base | None) -> contract.Model:
@@ -107,14 +137,14 @@ def _state(context: Context, model: contract.Model) -> dict[str, Any]:
         return dict(model.state_dict())
 
 
-def _loaded(
-    context: Context, model: contract.Model, base: Base | None
-) -> tuple[contract.Model, dict[str, Any]]:
-    """The model with the state that the store has.
+def stored(context: Context) -> dict[str, Any] | None:
+    """The "model" (its state) and the "training" (its record) of the store; None where it has none.
 
     Raises UsageError where the task's code has changed and gives other training data now.
     """
     spec, place = context.spec, context.place
+    if not (place / "state.json").exists():
+        return None
     saved = state.load(place / "state.json", context.settings.device)
     seen = saved["data"]
     if seen["task_code"] != spec.task.code_hash:
@@ -128,11 +158,13 @@ def _loaded(
                 expected="a data key that changes whenever the training data do",
                 fix="put what has changed into data_key(), or give the command again with --force",
             )
-    with plugin_code(spec.model, place, "load_state_dict"):
-        model.load_state_dict(saved["model"])
     context.reporter.note(f"seed {context.seed}: trained before, taken from the store")
-    record: dict[str, Any] = saved["training"]
-    return model, record | ({"base": base[1]} if base else {})
+    return saved
+
+
+def with_base(record: Mapping[str, Any], base: Base | None) -> dict[str, Any]:
+    """The record of a stored training, with what it is built on."""
+    return dict(record) | ({"base": base[1]} if base else {})
 
 
 def _fingerprint(data: contract.Data) -> str:
@@ -147,18 +179,13 @@ def _fingerprint(data: contract.Data) -> str:
 
 def _evaluator(context: Context, model: contract.Model) -> Any:
     """What takes the task's numbers along training; nothing of the model changes by it."""
-    # Silent: the reporter is in the middle of the training.
-    silent = dataclasses.replace(context, settings=dataclasses.replace(context.settings, reporter=Reporter()))
 
     def evaluate(step: int) -> Mapping[str, float]:
         nets = introspection.nets(model).values()
         modes = {module: module.training for net in nets for module in net.modules()}
         for net in nets:
             net.eval()
-        seeds.seed_everything(derive_seed(context.seed, "evaluate", step))
-        scoring = open_scoring(silent, model, context.place / "evaluations" / str(step))
-        with pinned(), plugin_code(context.spec.task, context.place, "evaluate"):
-            values = context.task.evaluate(model, scoring)
+        values = evaluation(context, model, step)
         for module, mode in modes.items():
             module.training = mode
         return values
@@ -166,8 +193,33 @@ def _evaluator(context: Context, model: contract.Model) -> Any:
     return evaluate
 
 
-def _record(context: Context, model: contract.Model, run: TrainingRun, base: Base | None) -> dict[str, Any]:
-    """What the result says of a training."""
+def evaluation(context: Context, model: contract.Model, step: int) -> Mapping[str, float]:
+    """What the task's `evaluate` gives of a model, its nets in eval mode, after `step` steps."""
+    # Silent: the reporter is in the middle of the training.
+    silent = dataclasses.replace(context, settings=dataclasses.replace(context.settings, reporter=Reporter()))
+    seeds.seed_everything(derive_seed(context.seed, "evaluate", step))
+    scoring = open_scoring(silent, model, context.place / "evaluations" / str(step))
+    with pinned(), plugin_code(context.spec.task, context.place, "evaluate"):
+        return context.task.evaluate(model, scoring)
+
+
+class Numbers(Protocol):
+    """What a training that is over says of itself."""
+
+    steps: int
+    stopped_by: str
+    shared: bool
+    curves: Curves
+    evaluations: Curves
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of training."""
+        ...
+
+
+def record_of(context: Context, run: Numbers, parameters: int, base: Base | None) -> dict[str, Any]:
+    """What the result says of a training of a model with so many trainable parameters."""
     trained_on = context.provenance()
     if trained_on.gpu is not None:
         gpu = trained_on.gpu.model_copy(update={"shared": run.shared})
@@ -177,7 +229,7 @@ def _record(context: Context, model: contract.Model, run: TrainingRun, base: Bas
         "seconds": round(run.seconds, 3),
         "steps_per_second": round(run.steps / run.seconds, 4) if run.steps and not run.shared else None,
         "stopped_by": run.stopped_by,
-        "parameters": _parameters(model),
+        "parameters": parameters,
         "base": base[1] if base else None,
         "curves": dataclasses.asdict(run.curves),
         "evaluations": dataclasses.asdict(run.evaluations),
@@ -185,7 +237,7 @@ def _record(context: Context, model: contract.Model, run: TrainingRun, base: Bas
     }
 
 
-def _parameters(model: contract.Model) -> int:
+def parameters_of(model: contract.Model) -> int:
     """The number of trainable parameters; those that two nets share count once."""
     parameters = (p for net in introspection.nets(model).values() for p in net.parameters())
     unique = {id(p): p.numel() for p in parameters if p.requires_grad}

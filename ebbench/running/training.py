@@ -25,7 +25,6 @@ from ebbench.running.loggers import Log
 from ebbench.running.progress import Reporter
 from ebbench.running.signals import StopRequest
 from ebbench.storage import state
-from ebbench.storage.hashing import derive_seed
 
 if TYPE_CHECKING:
     from ebbench.contract import Data, Model
@@ -49,7 +48,7 @@ class TrainingRun:
         model: Model,
         folder: Path,
         *,
-        seed: int,
+        seed: int | seeds.Derive,
         device: torch.device,
         stop: StopRequest,
         reporter: Reporter,
@@ -66,7 +65,7 @@ class TrainingRun:
         self.stopped_by = "none"
         self.examples = 0
         self.shared = shared_gpu(device)  # at any time of the training
-        self._model, self._seed = model, seed
+        self._model, self._derived = model, seeds.derived(seed)
         self._stop, self._reporter = stop, reporter
         self._checkpoint = folder / "checkpoint.json"
         self._checkpoint_seconds = checkpoint_seconds
@@ -139,12 +138,12 @@ class TrainingRun:
             while self._position < self._total:
                 # The indices of a step depend on its number alone, so they need no saved state.
                 if steps is not None:
-                    generator.manual_seed(derive_seed(self._seed, "batch", loop, self._position))
+                    generator.manual_seed(self._derived("batch", loop, self._position))
                     index = torch.randint(len(data), (size,), generator=generator, device=data.device)
                 else:
                     epoch, within = divmod(self._position, per_epoch)
                     if order is None or within == 0:
-                        generator.manual_seed(derive_seed(self._seed, "epoch", loop, epoch))
+                        generator.manual_seed(self._derived("epoch", loop, epoch))
                         order = torch.randperm(len(data), generator=generator, device=data.device)
                     index = order[within * size : (within + 1) * size]
                 if self._position % self._per_epoch == 0:

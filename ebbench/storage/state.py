@@ -34,18 +34,11 @@ def save(tree: Mapping[str, Any], sidecar: Path) -> None:
     strings, numbers, booleans and None. Raises StorageError for anything else and where the disk refuses;
     the old state is kept.
     """
-    tensors: dict[str, torch.Tensor] = {}
-    try:
-        plain = _flatten(tree, tensors, "")
-        blob = save_tensors(tensors)
-        digest = hashlib.sha256(blob).hexdigest()
-        tensor_file = sidecar.with_name(f"{sidecar.stem}-{digest[:16]}.safetensors")
-        document = {"format": FORMAT, "tensors": tensor_file.name, "sha256": digest, "tree": plain}
-        text = json.dumps(document).encode()
-    except RecursionError as error:
-        raise _not_storable("", "a tree that is nested too deep, or holds itself,") from error
-    except ValueError as error:
-        raise _not_storable("", f"a value that JSON cannot hold ({error}),") from error
+    text_of_tree, blob = pack(tree)
+    digest = hashlib.sha256(blob).hexdigest()
+    tensor_file = sidecar.with_name(f"{sidecar.stem}-{digest[:16]}.safetensors")
+    document = {"format": FORMAT, "tensors": tensor_file.name, "sha256": digest, "tree": None}
+    text = json.dumps(document).removesuffix("null}").encode() + text_of_tree.encode() + b"}"
     try:
         write_atomically(tensor_file, blob)
         write_atomically(sidecar, text)
@@ -60,6 +53,28 @@ def save(tree: Mapping[str, Any], sidecar: Path) -> None:
             fix="free some space (or set EBBENCH_HOME to another disk) and give the same command again; "
             "the state saved before is untouched",
         ) from error
+
+
+def pack(tree: Mapping[str, Any]) -> tuple[str, bytes]:
+    """A tree as `save` takes it, as JSON and as safetensors. Raises StorageError as `save` does."""
+    tensors: dict[str, torch.Tensor] = {}
+    try:
+        return json.dumps(_flatten(tree, tensors, "")), save_tensors(tensors)
+    except RecursionError as error:
+        raise _not_storable("", "a tree that is nested too deep, or holds itself,") from error
+    except ValueError as error:
+        raise _not_storable("", f"a value that JSON cannot hold ({error}),") from error
+
+
+def unpack(text: str, blob: bytes, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What `pack` was given. Raises ValueError for what it never gives."""
+    try:
+        tree = _restore(json.loads(text), {name: t.to(device) for name, t in load_tensors(blob).items()})
+    except (SafetensorError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no state: {error}") from error
+    if not isinstance(tree, dict):
+        raise ValueError("no state: it is no dict")
+    return tree
 
 
 def load(sidecar: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

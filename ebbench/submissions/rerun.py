@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ebbench.board import stats
 from ebbench.data.store import Store
 from ebbench.errors import BundleError
-from ebbench.isolation.box import boxed
-from ebbench.isolation.box import environment as box_environment
 from ebbench.plugins import loader
 from ebbench.record import resultfiles, schema
 from ebbench.record.text import one_line
@@ -26,8 +24,6 @@ from ebbench.sweeps.executors import LocalProcesses
 
 # A row of fewer seeds says too little of its spread, and one of chosen seeds says what its author chose.
 LEAST_SEEDS = 5
-# Of our variables, those that a run in the box gets.
-PASSED = ("EBBENCH_DATA", "EBBENCH_PATH", "EBBENCH_OFFLINE")
 
 
 @dataclass(frozen=True)
@@ -45,12 +41,12 @@ def rerun(
     folder: Path,
     seconds: float | None = None,
     *,
-    hidden: Sequence[Path] | None,
+    boxed: bool = True,
 ) -> tuple[list[Check], dict[str, Rerun]]:
     """Train and score every run of the bundle here, by its own code, each row in a process of its own.
 
-    THIS RUNS THE CODE OF THE BUNDLE: in a box (isolation/box.py), from which the folders and files `hidden`
-    cannot be seen; or, where that is None, with all that its user may. The model and its runs go to `folder`.
+    THIS RUNS THE CODE OF THE BUNDLE: in processes that hold the model alone (ebbench/apart), each in a box,
+    or, without `boxed`, with all that its user may. The model and its runs go to `folder`.
     Gives the checks, and the runs as they were made here by run id: their numbers are what a board
     shows. All of it may take `seconds`. Each row must have the seeds 0 to n - 1, five at least. A run must be
     the run that was submitted (the same hashes of training and scoring); and by each primary metric the mean
@@ -72,14 +68,10 @@ def rerun(
         command += ["--quiet", "--results", str(folder / "results")]
         command += ["--data-dir", str(data_dir)] if data_dir else []
         # A run store of its own, but the data that are here.
-        own = {"EBBENCH_HOME": str(folder / "home")}
+        environment = os.environ | {"EBBENCH_HOME": str(folder / "home")}
         if store.cache.is_dir():
-            own["EBBENCH_DATA"] = os.environ.get("EBBENCH_DATA", str(store.cache))
-        own |= {name: os.environ[name] for name in PASSED if name in os.environ}
-        environment = os.environ | own
-        if hidden is not None:
-            command = boxed(command, folder, hidden)
-            environment = box_environment(folder, own)
+            environment.setdefault("EBBENCH_DATA", str(store.cache))
+        command += ["--isolated"] if boxed else ["--isolated", "--unboxed"]
         log = folder / "rerun.log"
         code = _ended(command, environment, log, end)
         if code is None:

@@ -25,6 +25,7 @@ FLOORS = (
     {"record", "metrics", "data", "nn"},
     {"plugins"},
     {"board", "running"},
+    {"apart"},
     {"conformance", "sweeps"},
     {"submissions"},
     {"api"},

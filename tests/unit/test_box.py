@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
@@ -16,11 +15,11 @@ from ebbench.isolation import box
 pytestmark = pytest.mark.skipif(bool(box.why_not()), reason=box.why_not() or "there is a box")
 
 
-def run(tmp_path: Path, code: str, *hidden: Path, seconds: float = 30) -> subprocess.CompletedProcess[str]:
+def run(tmp_path: Path, code: str, *more: str, seconds: float = 30) -> subprocess.CompletedProcess[str]:
     """Run Python code in a box whose scratch folder is `tmp_path / "scratch"`."""
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
-    command = box.boxed([sys.executable, "-I", "-c", textwrap.dedent(code)], scratch, hidden)
+    command = box.boxed([sys.executable, "-I", "-c", textwrap.dedent(code)], scratch, more)
     variables = box.environment(scratch, {"SCRATCH": str(scratch), "OUTSIDE": str(tmp_path)})
     return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=seconds)
 
@@ -86,29 +85,32 @@ def test_it_has_no_network_and_no_services(tmp_path: Path):
                 print("connected")
             except OSError:
                 pass
-        print(os.listdir("/run"))
+        print([name for name in ("/run", "/var/run", "/dev/shm") if os.path.exists(name)])
         """
         done = run(tmp_path, code)
     assert done.returncode == 0 and done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
-def test_it_sees_no_other_process_and_nothing_that_is_hidden(tmp_path: Path):
+def test_it_sees_no_other_process_and_nothing_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "board").mkdir()
     (tmp_path / "board" / "secret.json").write_text("{}")
-    (tmp_path / "key.pem").write_text("the key")
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "a").write_text("1")
     code = """
     import os, pathlib
     outside = pathlib.Path(os.environ["OUTSIDE"])
-    print(os.listdir(outside / "board"), repr((outside / "key.pem").read_text()))
+    print(sorted(os.listdir(outside)), os.listdir(outside / "given"))
     print([n for n in os.listdir("/proc") if n.isdigit()])
     print("EBBENCH_KEY" in os.environ, "ADA" in os.environ)
+    print(set(os.listdir("/")) & {"home", "root", "tmp", "mnt", "run", "srv", "var", "work"})
     """
-    os.environ["ADA"] = "secret"
-    try:
-        done = run(tmp_path, code, tmp_path / "board", tmp_path / "key.pem", tmp_path / "not-there")
-    finally:
-        del os.environ["ADA"]
-    assert done.stdout.splitlines() == ["[] ''", "['1']", "False False"], done.stdout + done.stderr
+    monkeypatch.setenv("ADA", "secret")
+    done = run(tmp_path, code, str(tmp_path / "given"))
+    lines = done.stdout.splitlines()
+    assert lines[:3] == ["['given', 'scratch'] ['a']", "['1', '2']", "False False"], done.stdout + done.stderr
+    for name in eval(lines[3]):
+        # On the way to what is shown, and with nothing else in it.
+        assert any(Path(path).parts[1] == name for path in [*box.shown(), str(tmp_path)])
 
 
 def test_a_child_that_lives_on_ends_with_the_box(tmp_path: Path):
@@ -136,3 +138,26 @@ def test_memory_is_bounded(tmp_path: Path):
         print("no room")
     """
     assert run(tmp_path, code).stdout == "no room\n"
+
+
+def test_who_takes_back_the_signal_of_its_parent_ends_with_it_too(tmp_path: Path):
+    # What is killed is the process that was started, as the engine does it.
+    code = """
+    import ctypes, os, time
+    ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+    os.setsid()
+    open(os.path.join(os.environ["SCRATCH"], "begun"), "w")
+    time.sleep(1.0)
+    open(os.path.join(os.environ["SCRATCH"], "late"), "w")
+    """
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = box.boxed([sys.executable, "-I", "-c", textwrap.dedent(code)], scratch)
+    variables = box.environment(scratch, {"SCRATCH": str(scratch)})
+    process = subprocess.Popen(command, env=variables, start_new_session=True)
+    while not (scratch / "begun").exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    time.sleep(1.3)
+    assert not (scratch / "late").exists()

@@ -1,0 +1,245 @@
+"""Models in processes of their own: the task, the labels and the seed stay in the engine's.
+
+A run gives the numbers of a run in the engine's process: the seeds are derived in the same way, and the
+process is told each of them instead of the run's. Two things differ: the data have a neutral name, and a
+Config whose own code changes its values is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ebbench import contract
+from ebbench.apart.conversation import Before, Conversation, Stopping, Trained, trained
+from ebbench.apart.offer import stand_in
+from ebbench.apart.process import Limits, ModelProcess
+from ebbench.apart.source import ProcessSource
+from ebbench.apart.told import text
+from ebbench.apart.wire import MOST_PAYLOAD
+from ebbench.errors import ContractError, UsageError
+from ebbench.isolation.box import why_not
+from ebbench.plugins import loader
+from ebbench.plugins.configs import plain
+from ebbench.plugins.guard import plugin_code
+from ebbench.running import trainer
+from ebbench.running.context import Context
+from ebbench.running.identity import evaluates
+from ebbench.running.loggers import Log
+from ebbench.running.progress import Reporter
+from ebbench.running.spec import Spec
+from ebbench.storage import state
+from ebbench.storage.hashing import derive_seed
+
+
+class Remote(contract.Model):
+    """Stands for a model in a process: its context, what it is built on, its state where that is known."""
+
+    def __init__(self, context: Context, below: Remote | None, saved: Mapping[str, Any] | None) -> None:
+        with plugin_code(context.spec.task, context.place, "spec"):
+            super().__init__(context.task.spec(), context.spec.config)
+        self.context, self.below, self.saved = context, below, saved
+        self.process: ModelProcess | None = None
+
+    @property
+    def layers(self) -> list[Remote]:
+        """What it is built on and itself, from the bottom up."""
+        return [*(self.below.layers if self.below is not None else []), self]
+
+
+class Processes:
+    """Keeps models in processes of their own, in a box where `boxed`. It is the engine's `Settings.apart`."""
+
+    def __init__(self, *, boxed: bool, limits: Limits | None = None) -> None:
+        self._boxed, self._limits = boxed, limits or Limits()
+        self._known: dict[Path, loader.Plugin] = {}
+        self._running: list[ModelProcess] = []
+        self._scorings = 0
+
+    def load(self, kind: loader.Kind, name: str) -> loader.Plugin:
+        """As `loader.load`, but none of the code of a stranger's model runs in this process."""
+        plugin = loader.load(kind, name)
+        if kind == "task" or plugin.folder in loader.built_in("model").values():
+            return plugin
+        if plugin.folder not in self._known:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                process = self._started(plugin, Path(folder).resolve())
+                try:
+                    offer = process.ask("describe", folder=_copied(plugin, process.scratch, 0)).fields.get(
+                        "offer"
+                    )
+                    # As if it had been imported.
+                    vars(plugin)["cls"] = process.checked(lambda: stand_in(offer))
+                finally:
+                    process.end()
+                    self._running.remove(process)
+            self._known[plugin.folder] = plugin
+        return self._known[plugin.folder]
+
+    def takes(self, spec: Spec) -> bool:
+        """All but the project's own controls: some must know what a process is not told."""
+        return not loader.is_own_control(spec.model)
+
+    def train(
+        self, context: Context, base: tuple[contract.Model, dict[str, Any]] | None, log: Log
+    ) -> tuple[contract.Model, dict[str, Any]]:
+        """As `trainer.train_part`, in a process of its own."""
+        below = base[0] if base is not None else None
+        assert below is None or isinstance(below, Remote)
+        if below is not None and below.process is not None:
+            below.process.end()
+            below.process = None
+        if (saved := trainer.stored(context)) is not None:
+            return Remote(context, below, saved["model"]), trainer.with_base(saved["training"], base)
+        keeps_state = context.spec.model.cls.keeps_state
+        data, seen = trainer.data_of(context, keeps_state)
+        model = Remote(context, below, None)
+        made = self._train(model, data, log)
+        record = trainer.record_of(context, made, made.parameters, base)
+        if keeps_state:
+            model.saved = made.state
+            trainer.keep(context, made.state, record, seen)
+        trainer.clear(context)
+        (context.place / "apart.json").unlink(missing_ok=True)
+        return model, record
+
+    def source(self, context: Context, model: contract.Model) -> ProcessSource:
+        """Samples and scores out of the process that has the model."""
+        assert isinstance(model, Remote)
+        process = model.process or self._opened(model)
+        self._scorings += 1
+        return ProcessSource(process, context, self._scorings)
+
+    def end(self) -> None:
+        """End every process, and remove what none of them needs any more."""
+        for process in self._running:
+            process.end()
+            # A training that is not over goes on from what it has saved there.
+            if not process.unfinished:
+                shutil.rmtree(process.scratch, ignore_errors=True)
+        self._running.clear()
+
+    def _started(
+        self, plugin: loader.Plugin, scratch: Path, *, gpu: bool = False, log: Path | None = None
+    ) -> ModelProcess:
+        process = ModelProcess(
+            scratch,
+            self._limits,
+            boxed=self._boxed,
+            name=f"model '{plugin.name}'",
+            where=plugin.folder.name,
+            gpu=gpu,
+            log=log,
+        )
+        self._running.append(process)
+        return process
+
+    def _opened(self, model: Remote) -> ModelProcess:
+        """The process of a model, started, the model built there with the state that it has."""
+        context, spec = model.context, model.data
+        scratch, device = context.place / "apart", context.settings.device
+        log = context.place / "error.log"
+        process = self._started(context.spec.model, scratch, gpu=device.type == "cuda", log=log)
+        process.waiting = Stopping(context.stop, process)
+        process.ask(
+            "begin",
+            shape=list(spec.shape),
+            low=spec.low,
+            high=spec.high,
+            device=str(device),
+            threads=torch.get_num_threads(),
+        )
+        for number, layer in enumerate(model.layers):
+            own, config = layer.context.spec, plain(layer.context.spec.config)
+            if layer is not model and layer.saved is None:
+                raise UsageError(
+                    f"{own.model.name} keeps no state: nothing can be built on it in another process",
+                    where=own.model.folder.name,
+                    fix="run it without --isolated, or choose another base",
+                )
+            tree, blob = (None, b"") if layer.saved is None else state.pack(layer.saved)
+            answer = process.ask(
+                "build",
+                blob=blob,
+                folder=_copied(own.model, scratch, number),
+                config=config,
+                seed=derive_seed(context.seed, "model"),
+                tree=tree,
+            )
+            if answer.fields.get("config") != config:
+                raise ContractError(
+                    f"the Config of model '{own.model.name}' changes the values that it is given",
+                    where=f"{own.model.folder.name}/model.py",
+                    expected="a Config that holds what is set: its code does not run where runs are named",
+                    fix="compute derived values in the model's __init__",
+                )
+        model.process = process
+        return process
+
+    def _train(self, model: Remote, data: contract.Data, log: Log) -> Trained:
+        context = model.context
+        before = Before(context.place / "apart.json")
+        if not before.known:
+            shutil.rmtree(context.place / "apart", ignore_errors=True)
+        before.keep()
+        process = self._opened(model)
+        process.unfinished = True
+        process.waiting = Stopping(context.stop, process, asks=True)
+        talk = Conversation(context, model, data, process, before, log)
+        safe, context.stop.safe_points = context.stop.safe_points, True
+        try:
+            answer = process.ask(
+                "train",
+                most=MOST_PAYLOAD,
+                handlers=talk.handlers,
+                seed=derive_seed(context.seed, "train"),
+                examples=len(data),
+                checkpoint_seconds=context.settings.checkpoint_seconds,
+                curve_points=trainer.curve_points(context),
+                evaluates=evaluates(context.task),
+                logs=log.on,
+            )
+        finally:
+            context.stop.safe_points = safe
+            talk.close()
+        if "stopped" in answer.fields:
+            # "stopped by SIGTERM: <where it stands>; the same command ..."
+            raise context.stop.stopped(text(answer.fields["stopped"]).partition(": ")[2].partition(";")[0])
+        process.unfinished = False
+        process.waiting = Stopping(context.stop, process)
+        return process.checked(lambda: trained(answer, before, context))
+
+
+def processes(reporter: Reporter, *, unboxed: bool, seconds: float | None = None) -> Processes:
+    """What keeps models apart on this machine. Raises UsageError where no box can be had, and one is wanted.
+
+    Each process may take `seconds` in all.
+    """
+    if not unboxed and (reason := why_not()):
+        raise UsageError(
+            f"no box can be had here: {reason}",
+            where="--isolated",
+            expected="Linux 5.12 or later, and the right to make user namespaces",
+            fix="run it on another machine; or give --unboxed: then the model has a process of its own, "
+            "which may read, write and send whatever you may",
+        )
+    kind = "WITHOUT a box: it may do all that you may" if unboxed else "in a box"
+    reporter.note(f"the model runs in a process of its own, {kind}")
+    return Processes(boxed=not unboxed, limits=Limits(seconds=seconds))
+
+
+def _copied(plugin: loader.Plugin, scratch: Path, number: int) -> str:
+    """A copy of a plug-in's folder in the scratch folder."""
+    target = scratch / "plugins" / str(number) / plugin.folder.name
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(target)
+    # Links as links: what they point to outside is not the model's.
+    ignored = shutil.ignore_patterns("__pycache__", ".git", "*.pyc")
+    shutil.copytree(plugin.folder, target, symlinks=True, ignore=ignored)
+    return str(target)

@@ -1,0 +1,86 @@
+"""Samples and scores out of a model's process, checked as those of a model in the engine's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ebbench.apart import told
+from ebbench.apart.process import SMALL, ModelProcess
+from ebbench.apart.wire import BadMessage, Message
+from ebbench.contract import BOUND
+from ebbench.plugins import introspection
+from ebbench.plugins.configs import plain_value
+from ebbench.running.context import Context
+from ebbench.running.sources import Drawn, check_sampler, checked_samples, checked_scores, chosen_scores
+from ebbench.storage.hashing import derive_seed
+
+
+class ProcessSource:
+    """Asks the process what a scoring wants: by a number for each draw, and a seed for one purpose each."""
+
+    def __init__(self, process: ModelProcess, context: Context, number: int) -> None:
+        self._process, self._context = process, context
+        self._spec, self._data = context.spec, context.task.spec()
+        self._scores = introspection.scores(context.spec.model.cls)
+        self._where = context.spec.model.folder.name
+        knobs = {name: plain_value(value) for name, value in self._spec.knobs.items()}
+        self._told = {"scoring": number, "sampler": self._spec.sampler, "knobs": knobs}
+        # A draw's own name is the task's.
+        self._draws: dict[str, int] = {}
+
+    def expect(self, draw: str, n: int) -> None:
+        """Raises ContractError where the model is scored by no sampler."""
+        check_sampler(self._spec.sampler, self._where)
+
+    def draw(self, draw: str, number: int, count: int) -> Drawn:
+        """A chunk, drawn in the process under a seed of its own."""
+        sampler = self._spec.sampler
+        answer = self._process.ask(
+            "draw",
+            most=4 * count * math.prod(self._data.shape) + 2**20,
+            draw=str(self._draws.setdefault(draw, len(self._draws))),
+            number=number,
+            count=count,
+            seed=derive_seed(self._context.seed, "sample", sampler, draw, number),
+            **self._told,
+        )
+        samples = self._floats(answer, "samples", np.float32)
+        diagnostics = self._process.checked(lambda: told.numbers(answer.fields.get("diagnostics")))
+        device, where = self._context.settings.device, f"sampler '{sampler}' of {self._where}"
+        return Drawn(checked_samples(samples, self._data, count, device, where), diagnostics)
+
+    def scored_by(self, question: int, name: str) -> bool:
+        """Whether the model has the score `name`."""
+        return name in self._scores
+
+    def answers(self, question: int, n: int, only: Collection[str] | None) -> list[str]:
+        """The scores of the model."""
+        return chosen_scores(self._scores, only, self._where)
+
+    def score(self, question: int, begin: int, x: Tensor, names: Collection[str]) -> dict[str, np.ndarray]:
+        """The scores of `x` in the process, each under a seed that the chunk and the score settle."""
+        seed = self._context.seed
+        seeds = {name: derive_seed(seed, "score", name, question, begin) for name in names}
+        examples = {"x": x.detach().cpu().numpy()}
+        answer = self._process.ask("score", examples, most=SMALL, seeds=seeds, **self._told)
+        found = {}
+        for name in names:
+            values = self._floats(answer, name, np.float64)
+            # The process has turned the bound's sign, and the check turns it again.
+            values = -values if name == BOUND else values
+            found[name] = checked_scores(values, name, len(x), f"score '{name}' of {self._where}")
+        return found
+
+    def _floats(self, answer: Message, name: str, dtype: type[np.generic]) -> Tensor:
+        def read() -> Tensor:
+            values = answer.array(name)
+            if values.dtype != dtype:
+                raise BadMessage(f"{values.dtype} where {np.dtype(dtype)} was expected")
+            return torch.from_numpy(values)
+
+        return self._process.checked(read)
