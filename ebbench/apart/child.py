@@ -208,7 +208,7 @@ class Child:
         return {}, found, b""
 
 
-def _told(error: BaseException) -> dict[str, str]:
+def _told(error: BaseException) -> dict[str, Any]:
     """An error as a message: whatever it is, the engine raises it as one of its own."""
     trace = "".join(traceback.format_exception(error.__cause__ or error))[-_MOST_TRACE:]
     if not isinstance(error, EbbenchError):

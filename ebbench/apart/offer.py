@@ -137,7 +137,7 @@ def _from_json(kind: Any) -> Any:
         return typing.Literal[tuple(inner)]
     if word == "enum":
         members = {_word(name): value for name, value in inner.items()}
-        return enum.Enum("Choice", members)  # type: ignore[misc]
+        return enum.Enum("Choice", members)
     parts = tuple(... if one == "..." else _from_json(one) for one in inner)
     if word == "union":
         return typing.Union[parts]  # noqa: UP007

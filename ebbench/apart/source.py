@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class ProcessSource:
         self._scores = introspection.scores(context.spec.model.cls)
         self._where = context.spec.model.folder.name
         knobs = {name: plain_value(value) for name, value in self._spec.knobs.items()}
-        self._told = {"scoring": number, "sampler": self._spec.sampler, "knobs": knobs}
+        self._told: dict[str, Any] = {"scoring": number, "sampler": self._spec.sampler, "knobs": knobs}
         # A draw's own name is the task's.
         self._draws: dict[str, int] = {}
 

@@ -4,8 +4,8 @@
 
 It must be the first process of new user, mount, process, network and IPC namespaces (see `box.py`), and stays
 the first: when it ends, so do all others in there. The command sees SCRATCH, which it may write, the SHOWN
-paths, which it may read, a few devices, and nothing else. This file imports nothing of ebbench, so that it can
-be run by its path.
+paths, which it may read, a few devices, and nothing else. This file imports nothing of ebbench, so that it
+can be run by its path.
 """
 
 from __future__ import annotations

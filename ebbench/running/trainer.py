@@ -206,15 +206,34 @@ def evaluation(context: Context, model: contract.Model, step: int) -> Mapping[st
 class Numbers(Protocol):
     """What a training that is over says of itself."""
 
-    steps: int
-    stopped_by: str
-    shared: bool
-    curves: Curves
-    evaluations: Curves
+    @property
+    def steps(self) -> int:
+        """Over all its loops."""
+        ...
+
+    @property
+    def stopped_by(self) -> str:
+        """ "steps", or "none" where there was no loop."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether others used the graphics card at the same time."""
+        ...
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds of training."""
+        """Of wall clock."""
+        ...
+
+    @property
+    def curves(self) -> Curves:
+        """What was logged."""
+        ...
+
+    @property
+    def evaluations(self) -> Curves:
+        """What the task's `evaluate` gave."""
         ...
 
 
