@@ -88,6 +88,7 @@ def recompute(
         checks.append(Check(file, "content, nearly", found, "samples of its own"))
         known[run_id] = (claimed.task.name, sketches)
         checks += _metrics(claimed, replayed.score.metrics)
+        checks += limits(claimed.task.name, f"results/{run_id}.json", replayed.score.metrics)
         kept = {"arrays": own, "sketches": sketches}
         made[run_id] = (rescored(claimed, replayed), replayed.pictures, kept)
     return checks, made
@@ -232,6 +233,14 @@ def _metrics(claimed: schema.Result, ours: Mapping[str, float]) -> Iterable[Chec
         expected = shown if same else "not there" if here is None else f"{here:.8g}, from the artefacts"
         cure = "submit what `ebbench submit` computes"
         yield Check(f"results/{claimed.run_id}.json", f"metrics.{name}", shown, expected, cure)
+
+
+def limits(task: str, file: str, metrics: Mapping[str, float]) -> Iterable[Check]:
+    """Each limit of a task that metrics are beyond: no honest result has such."""
+    for limit in loader.load("task", task).cls.limits:
+        if said := limit.broken(metrics):
+            cure = "look for a mistake in the samples or scores; if there is none, say so in an issue"
+            yield Check(file, f"metrics.{limit.metric}", said, "within the limits of the task", cure)
 
 
 def replayed_claim(

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+import tempfile
 import time
 import tracemalloc
 import zipfile
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import toys
 from ebbench.isolation.box import why_not
 from ebbench.plugins import loader
 from ebbench.record import resultfiles
@@ -161,6 +163,7 @@ def first(entries: dict[str, bytes], kind: str) -> str:
     [
         (lambda e: e.update({"../evil.py": b"x"}), "an entry called '../evil.py'"),
         (lambda e: e.update({"/etc/passwd": b"x"}), "an entry called"),
+        (lambda e: e.update({"model/Model.py": b"x"}), "stands twice"),
         (lambda e: e.update({"model/../../x": b"x"}), "an entry called"),
         (lambda e: e.pop("card.toml"), "no card.toml"),
         (lambda e: e.update({"card.toml": b"name = 3"}), "no model's card"),
@@ -372,7 +375,7 @@ def test_a_rerun_that_gives_other_numbers_is_refused(cli, bundle: Path, tmp_path
     other = rewritten(bundle, made_up)
     assert cli("verify", other, "--results", "board", "--dry").code == 0
     end = cli("verify", other, "--results", "board", "--rerun", *UNBOXED)
-    assert end.code == 2 and "error, run again" in end.err, end.out + end.err
+    assert end.code == 2 and "error, mean" in end.err, end.out + end.err
     assert not (tmp_path / "board").exists()
 
 
@@ -709,3 +712,65 @@ for target in Path({str(tmp_path)!r}).rglob("*.json"):
     said = cli("verify", "mine.zip", "--results", "board", "--rerun")
     assert said.code == 0, said.err
     assert victim.read_text() == "honest"
+
+
+def test_the_board_keeps_the_texts_of_a_bundle_and_runs_none(cli, bundle: Path, tmp_path: Path):
+    ran = tmp_path / "ran"
+    more = {
+        "model/LICENSE": b"Do as you like.",
+        "model/more.py": f"open({str(ran)!r}, 'w')".encode(),
+        "model/weights.bin": bytes(range(256)),
+        "model/binary.py": b"\xff\xfe",
+        "model/long.py": b"#" * (300 << 10),
+        "model/setup.cfg": b"[x]",
+    }
+
+    def change(entries: dict[str, bytes]) -> None:
+        entries |= more
+        for name in [name for name in entries if name.startswith("results/")]:
+            raw = json.loads(entries[name])
+            raw["model"]["code_hash"] = raw["provenance"]["code_hash"] = code_of(entries)
+            entries[name] = json.dumps(raw).encode()
+
+    other = rewritten(bundle, change)
+    assert cli("verify", other, "--results", "board", "--dry").code == 0
+    assert not (tmp_path / "board").exists()
+    said = cli("verify", other, "--results", "board")
+    assert said.code == 0, said.err
+    digest = hashlib.sha256(other.read_bytes()).hexdigest()
+    folder = tmp_path / "board" / "submissions" / digest[:16]
+    kept = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
+    with zipfile.ZipFile(other) as packed:
+        assert kept == {
+            name: packed.read(name) for name in ("card.toml", "README.md", "model/model.py", "model/more.py")
+        }
+    assert (folder / "LICENSE").read_bytes() == b"Do as you like."
+    assert all(f"{name} is not kept" in said.out for name in list(more)[2:])
+    assert not ran.exists()
+    # Every JSON file of a board is a result.
+    assert resultfiles.load_all(tmp_path / "board")[1] == []
+    # A second time is the same; another bundle's texts are not written over.
+    assert cli("verify", other, "--results", "board").code == 0
+    (folder / "model" / "more.py").write_bytes(b"other")
+    said = cli("verify", other, "--results", "board")
+    assert said.code == 2 and "another bundle" in said.err
+
+
+def code_of(entries: dict[str, bytes]) -> str:
+    """The hash of the code in the entries of a bundle, as the engine hashes a folder."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "mine"
+        folder.mkdir()
+        (folder / "card.toml").write_bytes(entries["card.toml"])
+        for name in [name for name in entries if name.startswith("model/")]:
+            (folder / name.removeprefix("model/")).write_bytes(entries[name])
+        return loader.Plugin("model", folder).code_hash
+
+
+def test_what_no_honest_result_has_is_refused_and_why_is_said(cli, plugins: Path, tmp_path: Path):
+    limit = 'limits = (Limit(metric="spread", most=0.1, why="the data spread by no more"),)'
+    code = toys.TASK.replace("import DataSpec,", "import DataSpec, Limit,")
+    (plugins / "dots" / "task.py").write_text(code.replace("    needs =", f"    {limit}\n    needs ="))
+    said = cli(*made_elsewhere(tmp_path))
+    assert said.code == 2 and "the data spread by no more" in said.err, said.err
+    assert not (tmp_path / "afar.zip").exists()
