@@ -79,17 +79,18 @@ def recompute(
         expected = own if twin == run_id else "arrays of its own"
         checks.append(Check(file, "content", own if twin == run_id else f"that of {twin}", expected))
         sketches = copies.sketches(arrays)
-        alike = [
-            run
+        alike = {
+            run: said
             for run, (task, sketched) in known.items()
-            if task == claimed.task.name and copies.is_copy(sketches, sketched)
-        ]
-        found = f"a copy of that of {alike[0]}" if alike and twin == run_id else "samples of its own"
-        checks.append(Check(file, "content, nearly", found, "samples of its own"))
+            if task == claimed.task.name and (said := copies.copied(sketches, sketched))
+        }
+        run, said = next(iter(alike.items()), ("", ""))
+        found = f"{said} of that of {run}" if alike and twin == run_id else "arrays of its own"
+        checks.append(Check(file, "content, nearly", found, "arrays of its own"))
         known[run_id] = (claimed.task.name, sketches)
         checks += _metrics(claimed, replayed.score.metrics)
         checks += limits(claimed.task.name, f"results/{run_id}.json", replayed.score.metrics)
-        kept = {"arrays": own, "sketches": sketches}
+        kept = {"arrays": own, "sketches": copies.as_json(sketches)}
         made[run_id] = (rescored(claimed, replayed), replayed.pictures, kept)
     return checks, made
 
@@ -127,9 +128,8 @@ def verified(checked: schema.Result, tier: schema.Confirmed, details: Mapping[st
     return plain.model_copy(update={"verification": verification})
 
 
-def _sketches(made: schema.Result) -> dict[str, Any]:
-    found = made.verification.details.get("sketches") if made.verification else None
-    return found if isinstance(found, dict) else {}
+def _sketches(made: schema.Result) -> dict[str, copies.Sketch]:
+    return copies.from_json(made.verification.details.get("sketches", {}) if made.verification else {})
 
 
 def _origin(made: schema.Result) -> Any:
