@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from ebbench.site.addresses import method_page as method_address
 from ebbench.site.addresses import result_page as result_address
 from ebbench.site.addresses import slug
 from ebbench.site.addresses import task_page as task_address
-from ebbench.site.known import Plugins
+from ebbench.site.known import Known, Plugins, of_submission
 from ebbench.site.pages import HERE, PROJECT, WORDS, Pages, show_results
 from ebbench.site.place import Place
 from ebbench.site.prose import METHODS, TASKS, Prose
@@ -64,7 +65,7 @@ def build(results: Path, out: Path, project: Path = PROJECT) -> list[Problem]:
         plugins = Plugins()
         decided = names.read(results)
         found, problems = _results(results, made, project, plugins, decided)
-        site = _Site(found, plugins, Pages(made, project), project, decided)
+        site = _Site(results, found, plugins, Pages(made, project), project, decided)
         problems += site.render(problems)
     return problems
 
@@ -131,7 +132,13 @@ class _Site:
     """One build: what is shown on every page but the results' own."""
 
     def __init__(
-        self, files: Mapping[Path, Result], plugins: Plugins, pages: Pages, project: Path, decided: Names
+        self,
+        results: Path,
+        files: Mapping[Path, Result],
+        plugins: Plugins,
+        pages: Pages,
+        project: Path,
+        decided: Names,
     ) -> None:
         self.pages, self.project, self.names = pages, project, decided
         self.found: list[Result] = []
@@ -150,6 +157,7 @@ class _Site:
             self.problems += problems
         models = {result.model.name for result in self.found} | set(plugins.names["model"])
         known = {name: plugins.known("model", name) for name in models}
+        known |= self._submitted(results, {name for name, one in known.items() if not one.here})
         self.methods = views.methods(self.tasks, known, self.found)
         self.problems += plugins.problems
         self.prose = Prose(
@@ -157,6 +165,16 @@ class _Site:
             tasks=frozenset(known_tasks),
             methods=frozenset(models),
         )
+
+    def _submitted(self, results: Path, names: set[str]) -> dict[str, Known]:
+        """What the board keeps of the submitted models among `names`."""
+        found: dict[str, Known] = {}
+        for result in self.found:
+            details = result.verification.details if result.verification else {}
+            bundle = str(details.get("bundle", ""))
+            if result.model.name in names - found.keys() and re.fullmatch("[0-9a-f]{64}", bundle):
+                found[result.model.name] = of_submission(results / "submissions" / bundle[:16])
+        return found
 
     def render(self, problems: Sequence[Problem]) -> list[Problem]:
         """Write the pages. The board's own names `problems` and those that are met here, which come back."""
@@ -243,9 +261,10 @@ class _Site:
         """Copy the code and the card of a plug-in beside its page: the name and the address of each."""
         made = []
         for path in view.known.sources:
-            name = f"{page.removesuffix('.html')}-{path.name}.txt"
+            plain = path.name.removesuffix(".txt")
+            name = f"{page.removesuffix('.html')}-{plain}.txt"
             self.pages.write(name, path.read_bytes())
-            made.append((path.name, Path(name).name))
+            made.append((plain, Path(name).name))
         return made
 
     def _words(self) -> None:

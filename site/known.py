@@ -13,9 +13,10 @@ from typing import Any
 
 from ebbench.contract import Limit, Metric, Published
 from ebbench.errors import EbbenchError
-from ebbench.plugins import introspection, loader
+from ebbench.plugins import cards, introspection, loader
 from ebbench.record.resultfiles import Problem
 from ebbench.record.scrub import scrub
+from ebbench.record.text import visible
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,28 @@ class Known:
     capabilities: Sequence[str] = ()
     samplers: Sequence[str] = ()
     scores: Sequence[str] = ()
+    # What was submitted and is not here: its texts are a stranger's.
+    submitted: bool = False
+
+
+def of_submission(folder: Path) -> Known:
+    """What a board keeps of a submitted model (submissions/kept.py); little where the folder is not there."""
+    texts = sorted(folder.glob("*.txt")) if folder.is_dir() else []
+    sources = [path for path in texts if path.is_file() and not path.is_symlink()]
+    found = {path.name: path for path in sources}
+    readme = _text(found["README.md.txt"]) if "README.md.txt" in found else ""
+    try:
+        content = found["card.toml.txt"].read_bytes() if "card.toml.txt" in found else b""
+        card = cards.read_card("model", content, of=folder.name, where=folder.name) if content else None
+    except (EbbenchError, OSError):
+        card = None
+    shown = [path for path in sources if path.name != "README.md.txt"]
+    title = re.compile(r"\A#[^\n]*\n")
+    return Known(card=card, readme=title.sub("", readme), sources=shown, submitted=bool(sources))
+
+
+def _text(path: Path) -> str:
+    return visible(path.read_text(encoding="utf-8", errors="replace"))
 
 
 class Plugins:

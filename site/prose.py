@@ -52,8 +52,12 @@ class Prose:
         """Turn a link to where the site has what it means; whether it leads anywhere."""
         address = str(token.attrs["href"])
         parts = urlsplit(address)
-        if parts.scheme or parts.netloc or address.startswith("#"):
+        if address.startswith("#"):
             return True
+        if parts.scheme or parts.netloc:
+            # Whose words these are nobody knows: a link vouches for nothing.
+            token.attrs["rel"] = "nofollow noopener"
+            return parts.scheme in ("http", "https", "mailto")
         page = self._page(parts.path, source)
         if page:
             token.attrs["href"] = f"{root}{page}" + (f"#{parts.fragment}" if parts.fragment else "")

@@ -52,7 +52,8 @@ def verify(
     from ebbench.running import progress, words
     from ebbench.storage import runstore
     from ebbench.storage.files import absolute, home
-    from ebbench.submissions import bundles, checking, texts, verification
+    from ebbench.submissions import bundles, checking, verification
+    from ebbench.submissions.kept import keep
     from ebbench.submissions.rerun import Rerun
     from ebbench.submissions.rerun import rerun as run_again
 
@@ -96,11 +97,8 @@ def verify(
         typer.echo(f"{len(checks)} checks, all good: {len(repeated)} results reproduced")
     if dry:
         return
-    shown, left_out = texts.of(read)
-    folder = texts.write(results, read, shown)
-    typer.echo(f"  {folder}: {len(shown)} texts for its page")
-    for name in left_out:
-        typer.echo(f"  {checking.shown(name)} is not kept: source, licence, card and README in UTF-8 are")
+    for name in keep(read, results):
+        typer.echo(f"  {checking.shown(name)} is not kept: it is no text in UTF-8, or too long")
     for run_id, (recomputed, pictures, kept) in made.items():
         path = results / recomputed.task.name / recomputed.model.name / f"{run_id}.json"
         if run_id in board and board[run_id].confirmed == "reproduced" and not rerun:

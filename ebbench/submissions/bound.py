@@ -71,6 +71,12 @@ def hashes(claimed: schema.Result, bundle: Bundle, task: contract.Task) -> Itera
     Nothing is said of a run that builds on another model, whose settings the result does not hold.
     """
     file, again = f"results/{claimed.run_id}.json", "submit the result as `ebbench run` wrote it"
+    if claimed.training.base is not None:
+        builds = any(b"builds_on" in text for text in code_of(bundle).values())
+        base = claimed.training.base.name
+        yield Check(
+            file, "training.base", base, base if builds else "none: the source builds on no model", again
+        )
     odd = [name for name in claimed.config if not name.isidentifier() or keyword.iskeyword(name)]
     if odd or claimed.training.base is not None:
         if odd:

@@ -61,8 +61,7 @@ def recompute(
     code = code_hash(bundle)
     checks = list(_name(bundle, others, code, same_author))
     made = {}
-    known = {made.run_id: (made.task.name, _sketches(made)) for made in others}
-    seen = {made.verification.details.get("arrays"): made.run_id for made in others if made.verification}
+    known = [(made, _arrays(made), _sketches(made)) for made in others]
     for run_id, claimed in bundle.results.items():
         checks += _claims(claimed, bundle, code, others)
         arrays = bundle.arrays(run_id)
@@ -77,20 +76,19 @@ def recompute(
         if replayed.unused:
             checks += [Check(file, "array", name, "one that the task asks for") for name in replayed.unused]
             continue
-        own = digest(arrays)
-        twin = seen.setdefault(own, run_id)
-        expected = own if twin == run_id else "arrays of its own"
-        checks.append(Check(file, "content", own if twin == run_id else f"that of {twin}", expected))
-        sketches = copies.sketches(arrays)
-        alike = {
-            run: said
-            for run, (task, sketched) in known.items()
-            if task == claimed.task.name and (said := copies.copied(sketches, sketched))
-        }
-        run, said = next(iter(alike.items()), ("", ""))
-        found = f"{said} of that of {run}" if alike and twin == run_id else "arrays of its own"
+        own, sketches = digest(arrays), copies.sketches(arrays)
+        apart = [entry for entry in known if not _may_share(claimed, entry[0], bool(code))]
+        twins = [f"that of {other.run_id}" for other, content, _ in apart if content == own]
+        found = twins[0] if twins else own
+        checks.append(Check(file, "content", found, "arrays of its own" if twins else own))
+        alike = [
+            f"{said} of that of {other.run_id}"
+            for other, _, sketched in apart
+            if (said := copies.copied(sketches, sketched))
+        ]
+        found = alike[0] if alike and not twins else "arrays of its own"
         checks.append(Check(file, "content, nearly", found, "arrays of its own"))
-        known[run_id] = (claimed.task.name, sketches)
+        known.append((claimed, own, sketches))
         checks += _metrics(claimed, replayed.score.metrics)
         checks += limits(claimed.task.name, f"results/{run_id}.json", replayed.score.metrics)
         kept = {"arrays": own, "sketches": copies.as_json(sketches)}
@@ -129,6 +127,22 @@ def verified(checked: schema.Result, tier: schema.Confirmed, details: Mapping[st
     bound = dict(details) | {"digest": plain.digest()}
     verification = schema.Verification(tier=tier, checked=schema.now(), details=bound)
     return plain.model_copy(update={"verification": verification})
+
+
+def _may_share(one: schema.Result, other: schema.Result, from_code: bool) -> bool:
+    """Whether two results may have the same arrays: of two tasks, or of one training and sampler.
+
+    Protocols and options may ask one trained model for the same. Without code no training is known.
+    """
+    same = all(
+        getattr(one, name) == getattr(other, name)
+        for name in ("model", "seed", "budget", "config", "sampler", "trainings")
+    )
+    return one.task.name != other.task.name or (from_code and same)
+
+
+def _arrays(made: schema.Result) -> Any:
+    return made.verification.details.get("arrays") if made.verification else None
 
 
 def _sketches(made: schema.Result) -> dict[str, copies.Sketch]:

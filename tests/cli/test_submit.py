@@ -29,6 +29,9 @@ UNBOXED = ["--unboxed"] if why_not() else []
 RUN = ["--task", "dots", "--model", "./mine", "--budget", "smoke", "--seeds", "0-4"]
 
 
+BASE = {"name": "gan", "code_hash": "0" * 64, "hash": "0" * 64, "steps": 1, "seconds": 1.0}
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the first test that wanted a bundle made, for the others to copy."""
@@ -144,6 +147,7 @@ def test_dry_adds_nothing(cli, bundle: Path, tmp_path: Path):
         (lambda raw: raw["training"].update(hash="0" * 64), "training.hash"),
         (lambda raw: raw["scoring"].update(hash="0" * 64), "scoring.hash"),
         (lambda raw: raw.update(engine=0), "engine"),
+        (lambda raw: raw["training"].update(base=BASE), "training.base"),
     ],
 )
 def test_a_claim_that_the_artefacts_do_not_bear_out_is_named(
@@ -746,21 +750,17 @@ def test_the_board_keeps_the_texts_of_a_bundle_and_runs_none(cli, bundle: Path, 
     assert not (tmp_path / "board").exists()
     said = cli("verify", other, "--results", "board")
     assert said.code == 0, said.err
-    digest = hashlib.sha256(other.read_bytes()).hexdigest()
-    folder = tmp_path / "board" / "submissions" / digest[:16]
-    kept = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
+    (folder,) = (tmp_path / "board" / "submissions").iterdir()
+    assert folder.name == hashlib.sha256(other.read_bytes()).hexdigest()[:16]
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    names = ["card.toml", "README.md", "model/model.py", "model/LICENSE", "model/more.py", "model/setup.cfg"]
     with zipfile.ZipFile(other) as packed:
-        assert kept == {
-            name: packed.read(name) for name in ("card.toml", "README.md", "model/model.py", "model/more.py")
-        }
-    assert (folder / "LICENSE").read_bytes() == b"Do as you like."
-    assert all(f"{name} is not kept" in said.out for name in list(more)[2:])
+        assert kept == {f"{name.replace('/', '-')}.txt": packed.read(name) for name in names}
+    assert all(f"{name} is not kept" in said.out for name in more if name not in names)
     assert not ran.exists()
-    # Every JSON file of a board is a result.
-    assert resultfiles.load_all(tmp_path / "board")[1] == []
     # A second time is the same; another bundle's texts are not written over.
     assert cli("verify", other, "--results", "board").code == 0
-    (folder / "model" / "more.py").write_bytes(b"other")
+    (folder / "model-more.py.txt").write_bytes(b"other")
     said = cli("verify", other, "--results", "board")
     assert said.code == 2 and "another bundle" in said.err
 
@@ -783,3 +783,63 @@ def test_what_no_honest_result_has_is_refused_and_why_is_said(cli, plugins: Path
     said = cli(*made_elsewhere(tmp_path))
     assert said.code == 2 and "the data spread by no more" in said.err, said.err
     assert not (tmp_path / "afar.zip").exists()
+
+
+README = """# Mine
+
+A *model* of mine, <script>alert(1)</script> and [bad](javascript:alert(2)), [odd](data:text/html,x),
+![seen](https://evil.example/pixel.png), [good](https://example.org/paper).
+"""
+
+
+def test_the_page_of_a_submission_keeps_its_words_and_obeys_none(cli, plugins: Path, tmp_path: Path):
+    assert cli("new", "model", "mine").code == 0
+    (tmp_path / "mine" / "README.md").write_text(README)
+    (tmp_path / "mine" / "LICENSE").write_text("Do as you like.")
+    assert cli("run", *RUN[:-1], "0", "--results", "made", "--quiet").code == 0
+    assert cli("submit", "./mine", "--results", "made", "--quiet").code == 0
+    assert cli("verify", "mine.zip", "--results", "board").code == 0
+    (kept,) = (tmp_path / "board" / "submissions").iterdir()
+    assert sorted(path.name for path in kept.iterdir()) == [
+        "README.md.txt",
+        "card.toml.txt",
+        "model-LICENSE.txt",
+        "model-model.py.txt",
+    ]
+    assert resultfiles.load_all(tmp_path / "board")[1] == []
+    # Where it is shown nothing else of it is.
+    shutil.rmtree(tmp_path / "mine")
+    assert cli("site", "build", "--results", "board", "--out", "site").code == 0
+    page = (tmp_path / "site" / "methods" / "mine.html").read_text()
+    assert "Submitted." in page and "A <em>model</em> of mine" in page
+    assert "<script>alert" not in page and "javascript:" not in page.replace("(javascript:alert(2))", "")
+    assert "evil.example" not in page and 'href="data:text' not in page
+    assert '<a href="https://example.org/paper" rel="nofollow noopener">' in page
+    for name in ("card.toml", "model-LICENSE", "model-model.py"):
+        assert (
+            f'href="mine-{name}.txt"' in page
+            and (tmp_path / "site" / "methods" / f"mine-{name}.txt").is_file()
+        )
+    assert "ebbench run --task dots --model ./mine --budget smoke" in page
+
+
+def test_several_tasks_and_protocols_go_into_one_bundle(cli, plugins: Path, tmp_path: Path):
+    # One training under two protocols, and another task on the same data: their samples may be the same.
+    toys.write_task(plugins, toys.TASK.replace("DotsTask", "SpotsTask"), "spots")
+    assert cli("new", "model", "mine").code == 0
+    for task, protocol in (("dots", "clean"), ("dots", "published"), ("spots", "clean")):
+        words = ["run", "--task", task, "--protocol", protocol, *RUN[2:-1], "0-1"]
+        assert cli(*words, "--results", "made", "--quiet").code == 0
+    said = cli("submit", "./mine", "--results", "made", "--quiet")
+    assert said.code == 0 and "6 results" in said.out, said.err
+    assert cli("verify", "mine.zip", "--results", "board").code == 0
+    made, _ = resultfiles.load_all(tmp_path / "board")
+    assert sorted((one.task.name, one.task.protocol, one.seed) for one in made) == [
+        ("dots", "clean", 0),
+        ("dots", "clean", 1),
+        ("dots", "published", 0),
+        ("dots", "published", 1),
+        ("spots", "clean", 0),
+        ("spots", "clean", 1),
+    ]
+    assert len({one.verification.details["arrays"] for one in made}) == 2, "that is what is tested"

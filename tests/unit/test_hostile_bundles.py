@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -73,10 +76,22 @@ HOSTILE = [
 ]
 
 
+# Times as many examples: the suite takes 3,400, and the slow test below ten times that.
+TIMES = int(os.environ.get("EBBENCH_EXAMPLES", "1"))
+
+
 def many(n: int):
     """`n` examples, each in bounded time."""
     slow = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-    return settings(max_examples=n, deadline=3000, suppress_health_check=slow)
+    return settings(max_examples=n * TIMES, deadline=3000, suppress_health_check=slow)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_ten_thousand_examples():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", __file__]
+    ran = subprocess.run(command, env=os.environ | {"EBBENCH_EXAMPLES": "10"}, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout[-4000:]
 
 
 @pytest.fixture(scope="module")
