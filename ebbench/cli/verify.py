@@ -92,7 +92,8 @@ def verify(
         typer.echo(f"{len(checks)} checks, all good: {len(repeated)} results reproduced")
     if dry:
         return
-    keep(read, results)
+    for name in keep(read, results):
+        typer.echo(f"  {checking.shown(name)} is not kept: it is no text in UTF-8, or too long")
     for run_id, (recomputed, pictures, kept) in made.items():
         path = results / recomputed.task.name / recomputed.model.name / f"{run_id}.json"
         if run_id in board and board[run_id].confirmed == "reproduced" and not rerun:

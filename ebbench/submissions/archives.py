@@ -185,8 +185,9 @@ def _entries(
                 f"{info.filename} unpacks {info.compress_size:,} bytes to {info.file_size:,}",
                 "arrays that are compressed once",
             )
-    if len(set(names)) < len(names):
-        (twice, _), *_ = Counter(names).most_common(1)
+    # Where a file system does not tell a from A, they are one file.
+    if len({name.casefold() for name in names}) < len(names):
+        (twice, _), *_ = Counter(name.casefold() for name in names).most_common(1)
         raise kind.refused(path, f"{twice} stands twice", "each entry once")
     if sum(info.file_size for info in infos) > kind.most_all:
         raise kind.refused(path, "it unpacks to too much", f"at most {kind.most_all:,} bytes")

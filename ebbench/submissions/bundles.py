@@ -99,7 +99,7 @@ class Bundle:
     texts: Mapping[str, bytes]
     results: Mapping[str, schema.Result]
 
-    def arrays(self, run_id: str) -> Mapping[str, np.ndarray]:
+    def arrays(self, run_id: str) -> Arrays:
         """The arrays of one result, each unpacked when it is asked for. Raises BundleError."""
         name = f"artefacts/{run_id}.npz"
         return Arrays(io.BytesIO(archives.entry(self.path, KIND, name)), name)

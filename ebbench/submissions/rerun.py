@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ebbench.board import stats
+import numpy as np
+
 from ebbench.data.store import Store
 from ebbench.errors import BundleError
 from ebbench.plugins import loader
@@ -18,12 +19,11 @@ from ebbench.record.text import one_line
 from ebbench.running import words
 from ebbench.running.request import request_of
 from ebbench.storage.files import write_atomically
+from ebbench.submissions.agreement import confirmed, same_machine, unchosen
 from ebbench.submissions.bundles import Bundle
-from ebbench.submissions.checking import TOLERANCE, Check
+from ebbench.submissions.checking import Check
 from ebbench.sweeps.executors import LocalProcesses
 
-# A row of fewer seeds says too little of its spread, and one of chosen seeds says what its author chose.
-LEAST_SEEDS = 5
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,20 @@ def rerun(
     """Train and score every run of the bundle here, by its own code, each row in a process of its own.
 
     THIS RUNS THE CODE OF THE BUNDLE: in processes that hold the model alone (ebbench/apart), each in a box,
-    or, without `boxed`, with all that its user may. The model and its runs go to `folder`.
-    Gives the checks, and the runs as they were made here by run id: their numbers are what a board
-    shows. All of it may take `seconds`. Each row must have the seeds 0 to n - 1, five at least. A run must be
-    the run that was submitted (the same hashes of training and scoring); and by each primary metric the mean
-    of the seeds here must lie where the submitted seeds predict it, and theirs where ours do, so that a wide
-    spread is no licence. Raises BundleError where there is no code, or it does not run, or not in time.
+    or, without `boxed`, with all that its user may. The model and its runs go to `folder`. Gives the checks,
+    and the runs as they were made here by run id: their numbers are what a board shows. All of it may take
+    `seconds`. A run must be the run that was submitted (the same hashes of training and scoring), and the
+    metrics of each row must agree (`agreement.confirmed`). Raises BundleError where there is no code, or it
+    does not run, or not in time.
     """
     end = None if seconds is None else time.monotonic() + seconds
     model = unpacked(bundle, folder)
     rows: dict[str, list[schema.Result]] = {}
     for claimed in bundle.results.values():
         rows.setdefault(claimed.row_key(), []).append(claimed)
-    checks = [_seeds(row) for row in rows.values()]
+    checks = [
+        unchosen(f"results/{row[0].run_id}.json", [claimed.seed for claimed in row]) for row in rows.values()
+    ]
     found: dict[str, Rerun] = {}
     if not all(check.good for check in checks):
         return checks, found
@@ -107,28 +108,27 @@ def rerun(
         if not all(claimed.run_id in found for claimed in row):
             continue
         cls = loader.load("task", row[0].task.name).cls
-        for metric in cls.metrics:
-            if metric.primary and metric.name in row[0].metrics:
-                theirs_ = [claimed.metrics[metric.name] for claimed in row]
-                ours_ = [found[claimed.run_id].result.metrics[metric.name] for claimed in row]
-                file = f"results/{row[0].run_id}.json"
-                checks.append(_repeated(file, f"{metric.name}, run again", ours_, theirs_))
-                checks.append(_repeated(file, f"{metric.name}, as submitted", theirs_, ours_))
+        theirs_ = {claimed.seed: claimed.metrics for claimed in row}
+        ours_ = {claimed.seed: found[claimed.run_id].result.metrics for claimed in row}
+        exact = all(
+            same_machine(_trained_on(claimed), _trained_on(found[claimed.run_id].result))
+            and _unrounded(bundle, claimed.run_id)
+            for claimed in row
+        )
+        checks += confirmed(
+            theirs_, ours_, cls.metrics, cls.limits, exact=exact, file=f"results/{row[0].run_id}.json"
+        )
     return checks, found
 
 
-def _seeds(row: list[schema.Result]) -> Check:
-    """Whether the seeds of a row were not chosen, and are enough."""
-    found = sorted(claimed.seed for claimed in row)
-    good = len(found) >= LEAST_SEEDS and found == list(range(len(found)))
-    said = ",".join(map(str, found[:20]))
-    return Check(
-        f"results/{row[0].run_id}.json",
-        "seeds",
-        said,
-        said if good else f"0 to n - 1, at least {LEAST_SEEDS} of them",
-        "run them with --seeds 0-4 and submit them all; without --rerun any seeds can be recomputed",
-    )
+def _trained_on(made: schema.Result) -> schema.Provenance:
+    return made.training.provenance or made.provenance
+
+
+def _unrounded(bundle: Bundle, run_id: str) -> bool:
+    """Whether the arrays of a run lost nothing that could move a metric, as images do that became bytes."""
+    arrays = bundle.arrays(run_id)
+    return all(arrays.header(name)[1] == np.float32 for name in arrays)
 
 
 def _ended(command: list[str], environment: Mapping[str, str], log: Path, end: float | None) -> int | None:
@@ -173,17 +173,3 @@ def code_hash(bundle: Bundle) -> str:
         return ""
     with tempfile.TemporaryDirectory() as folder:
         return loader.Plugin("model", unpacked(bundle, Path(folder))).code_hash
-
-
-def _repeated(file: str, field: str, values: list[float], expected: list[float]) -> Check:
-    """Whether the mean of `values` lies where `expected` predict it."""
-    where = stats.prediction(expected, len(values))
-    mean = sum(values) / len(values)
-    close = TOLERANCE * max(1.0, abs(mean), abs(where.mean))
-    low = where.mean if where.low is None else where.low
-    high = where.mean if where.high is None else where.high
-    shown = f"{mean:.6g}"
-    wanted = f"in [{low:.6g}, {high:.6g}], where the other {len(expected)} runs predict it"
-    inside = low - close <= mean <= high + close
-    cure = "submit more seeds" if where.low is None else "ask its author for the hardware and versions"
-    return Check(file, field, shown, shown if inside else wanted, cure)

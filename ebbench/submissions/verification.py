@@ -28,7 +28,7 @@ from ebbench.record import schema
 from ebbench.record.provenance import hashes_by_name
 from ebbench.running.progress import Reporter
 from ebbench.running.replay import Replay, digest, replay
-from ebbench.submissions import copies
+from ebbench.submissions import bound, copies
 from ebbench.submissions.bundles import Bundle
 from ebbench.submissions.checking import TOLERANCE, Check
 from ebbench.submissions.lookalikes import skeleton
@@ -61,34 +61,37 @@ def recompute(
     code = code_hash(bundle)
     checks = list(_name(bundle, others, code, same_author))
     made = {}
-    known = {made.run_id: (made.task.name, _sketches(made)) for made in others}
-    seen = {made.verification.details.get("arrays"): made.run_id for made in others if made.verification}
+    known = [(made, _arrays(made), _sketches(made)) for made in others]
     for run_id, claimed in bundle.results.items():
         checks += _claims(claimed, bundle, code, others)
         arrays = bundle.arrays(run_id)
         file = f"artefacts/{run_id}.npz"
         # Scored first: what the task does not ask for is refused before it is unpacked.
-        replayed = replayed_claim(claimed, arrays, store, checks, reporter)
-        if replayed is None:
+        task = task_of(claimed, store, checks)
+        if task is None:
             continue
+        if code:
+            checks += [*bound.settings(claimed, bundle), *bound.hashes(claimed, bundle, task)]
+        replayed = _replayed(task, claimed, arrays, reporter)
         if replayed.unused:
             checks += [Check(file, "array", name, "one that the task asks for") for name in replayed.unused]
             continue
-        own = digest(arrays)
-        twin = seen.setdefault(own, run_id)
-        expected = own if twin == run_id else "arrays of its own"
-        checks.append(Check(file, "content", own if twin == run_id else f"that of {twin}", expected))
-        sketches = copies.sketches(arrays)
+        own, sketches = digest(arrays), copies.sketches(arrays)
+        apart = [entry for entry in known if not _may_share(claimed, entry[0], bool(code))]
+        twins = [f"that of {other.run_id}" for other, content, _ in apart if content == own]
+        found = twins[0] if twins else own
+        checks.append(Check(file, "content", found, "arrays of its own" if twins else own))
         alike = [
-            run
-            for run, (task, sketched) in known.items()
-            if task == claimed.task.name and copies.is_copy(sketches, sketched)
+            f"{said} of that of {other.run_id}"
+            for other, _, sketched in apart
+            if (said := copies.copied(sketches, sketched))
         ]
-        found = f"a copy of that of {alike[0]}" if alike and twin == run_id else "samples of its own"
-        checks.append(Check(file, "content, nearly", found, "samples of its own"))
-        known[run_id] = (claimed.task.name, sketches)
+        found = alike[0] if alike and not twins else "arrays of its own"
+        checks.append(Check(file, "content, nearly", found, "arrays of its own"))
+        known.append((claimed, own, sketches))
         checks += _metrics(claimed, replayed.score.metrics)
-        kept = {"arrays": own, "sketches": sketches}
+        checks += limits(claimed.task.name, f"results/{run_id}.json", replayed.score.metrics)
+        kept = {"arrays": own, "sketches": copies.as_json(sketches)}
         made[run_id] = (rescored(claimed, replayed), replayed.pictures, kept)
     return checks, made
 
@@ -126,9 +129,24 @@ def verified(checked: schema.Result, tier: schema.Confirmed, details: Mapping[st
     return plain.model_copy(update={"verification": verification})
 
 
-def _sketches(made: schema.Result) -> dict[str, Any]:
-    found = made.verification.details.get("sketches") if made.verification else None
-    return found if isinstance(found, dict) else {}
+def _may_share(one: schema.Result, other: schema.Result, from_code: bool) -> bool:
+    """Whether two results may have the same arrays: of two tasks, or of one training and sampler.
+
+    Protocols and options may ask one trained model for the same. Without code no training is known.
+    """
+    same = all(
+        getattr(one, name) == getattr(other, name)
+        for name in ("model", "seed", "budget", "config", "sampler", "trainings")
+    )
+    return one.task.name != other.task.name or (from_code and same)
+
+
+def _arrays(made: schema.Result) -> Any:
+    return made.verification.details.get("arrays") if made.verification else None
+
+
+def _sketches(made: schema.Result) -> dict[str, copies.Sketch]:
+    return copies.from_json(made.verification.details.get("sketches", {}) if made.verification else {})
 
 
 def _origin(made: schema.Result) -> Any:
@@ -234,6 +252,14 @@ def _metrics(claimed: schema.Result, ours: Mapping[str, float]) -> Iterable[Chec
         yield Check(f"results/{claimed.run_id}.json", f"metrics.{name}", shown, expected, cure)
 
 
+def limits(task: str, file: str, metrics: Mapping[str, float]) -> Iterable[Check]:
+    """Each limit of a task that metrics are beyond: no honest result has such."""
+    for limit in loader.load("task", task).cls.limits:
+        if said := limit.broken(metrics):
+            cure = "look for a mistake in the samples or scores; if there is none, say so in an issue"
+            yield Check(file, f"metrics.{limit.metric}", said, "within the limits of the task", cure)
+
+
 def replayed_claim(
     claimed: schema.Result,
     arrays: Mapping[str, np.ndarray],
@@ -245,6 +271,12 @@ def replayed_claim(
 
     Raises BundleError where the task cannot score them.
     """
+    task = task_of(claimed, store, checks)
+    return None if task is None else _replayed(task, claimed, arrays, reporter)
+
+
+def task_of(claimed: schema.Result, store: Store, checks: list[Check]) -> contract.Task | None:
+    """The task of a result as it is here, with its options; None, and a check that says so, for another."""
     file = f"results/{claimed.run_id}.json"
     # By name alone: a path would be a stranger's code.
     if claimed.task.name not in (known := loader.names("task")):
@@ -276,6 +308,13 @@ def replayed_claim(
     checks.append(Check(file, "provenance.data_hashes", hashes, data, again))
     if not all(check.good for check in checks[before:]):
         return None
+    return task
+
+
+def _replayed(
+    task: contract.Task, claimed: schema.Result, arrays: Mapping[str, np.ndarray], reporter: Reporter
+) -> Replay:
+    file = f"results/{claimed.run_id}.json"
     with pinned(), _task_code(file):
         return replay(
             task,

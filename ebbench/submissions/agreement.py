@@ -1,0 +1,127 @@
+"""Whether runs that were made again here are those that were submitted: their metrics, seed beside seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ebbench.board import stats
+from ebbench.contract import Limit, Metric
+from ebbench.record.schema import Provenance
+from ebbench.submissions.checking import TOLERANCE, Check
+
+# A row of fewer seeds says too little of its spread, and one of chosen seeds says what its author chose.
+LEAST_SEEDS = 5
+
+# Below it, in a metric's own unit, values are compared by their difference alone.
+SMALL = 0.01
+
+BySeed = Mapping[int, Mapping[str, float]]
+
+
+def confirmed(
+    claims: BySeed,
+    reruns: BySeed,
+    metrics: Sequence[Metric],
+    limits: Sequence[Limit] = (),
+    *,
+    exact: bool,
+    file: str = "",
+) -> list[Check]:
+    """The checks of one row, of its metrics as claimed and as run again, each by seed.
+
+    - The seeds are 0 to n - 1, `LEAST_SEEDS` at least, and the same in both.
+    - What was run again is within the task's limits.
+    - Of each primary metric, the mean that was claimed lies where the reruns predict it (95 %, Student's t),
+      and so does each value (95 % for all of them together, by Bonferroni). The claims' own spread counts
+      for nothing, so that a wide one is no licence.
+    - With `exact` (the same kind of machine and versions) each value is that of its rerun instead, within
+      `TOLERANCE`.
+
+    `file` is what the checks name.
+    """
+    seeds = sorted(claims)
+    checks = [unchosen(file, seeds)]
+    again = _listed(sorted(reruns))
+    checks.append(Check(file, "seeds, run again", again, _listed(seeds), "run each of them again"))
+    if not all(check.good for check in checks):
+        return checks
+    for seed, found in sorted(reruns.items()):
+        for limit in limits:
+            if said := limit.broken(found):
+                checks.append(Check(file, f"seed {seed}, run again", said, "within the limits of the task"))
+    for metric in metrics:
+        name = metric.name
+        if not metric.primary or not any(name in found for found in (*claims.values(), *reruns.values())):
+            continue
+        lacking = [s for s in seeds if name not in claims[s] or name not in reruns[s]]
+        if lacking:
+            where = f"{name}, seed {_listed(lacking)}"
+            checks.append(Check(file, where, "not in both", "claimed, and run again"))
+            continue
+        checks += _repeated(
+            file, name, [claims[s][name] for s in seeds], [reruns[s][name] for s in seeds], exact
+        )
+    return checks
+
+
+def same_machine(one: Provenance, other: Provenance) -> bool:
+    """Whether two runs of one seed must give the same numbers: one kind of CPU, and the same versions.
+
+    On a GPU the order of sums is not settled, so no two runs there must.
+    """
+    # The kernel's build is a part of `platform`, and moves no number.
+    alike = ("python", "device", "packages", "flags")
+    return (
+        one.device == "cpu"
+        and one.cpu.model == other.cpu.model
+        and one.cpu.threads == other.cpu.threads
+        and all(getattr(one, name) == getattr(other, name) for name in alike)
+    )
+
+
+def unchosen(file: str, seeds: Sequence[int]) -> Check:
+    """Whether the seeds of a row were not chosen, and are enough: 0 to n - 1, `LEAST_SEEDS` at least."""
+    seeds = sorted(seeds)
+    good = len(seeds) >= LEAST_SEEDS and seeds == list(range(len(seeds)))
+    said = _listed(seeds)
+    return Check(
+        file,
+        "seeds",
+        said,
+        said if good else f"0 to n - 1, at least {LEAST_SEEDS} of them",
+        "run them with --seeds 0-4 and submit them all; without --rerun any seeds can be recomputed",
+    )
+
+
+def _repeated(
+    file: str, name: str, claims: Sequence[float], reruns: Sequence[float], exact: bool
+) -> list[Check]:
+    """One metric of a row, the values in the order of the seeds from 0 on."""
+    cure = "ask its author for the hardware and versions"
+    n = len(claims)
+    mean = sum(claims) / n
+    checks = [_inside(file, f"{name}, mean", mean, stats.prediction(reruns, n), cure)]
+    each = stats.prediction(reruns, 1, level=1 - 0.05 / n)
+    for seed, (claim, rerun) in enumerate(zip(claims, reruns, strict=True)):
+        field = f"{name}, seed {seed}, run again {rerun:.6g}"
+        if exact:
+            shown = f"{claim:.8g}"
+            same = abs(claim - rerun) <= TOLERANCE * max(SMALL, abs(claim), abs(rerun))
+            wanted = shown if same else f"{rerun:.8g}, as on this same kind of machine"
+            checks.append(Check(file, field, shown, wanted, cure))
+        else:
+            checks.append(_inside(file, field, claim, each, cure))
+    return checks
+
+
+def _inside(file: str, field: str, value: float, where: stats.Interval, cure: str) -> Check:
+    assert where.low is not None and where.high is not None, "of five seeds at least"
+    close = TOLERANCE * max(1.0, abs(value), abs(where.mean))
+    shown = f"{value:.6g}"
+    inside = where.low - close <= value <= where.high + close
+    wanted = f"in [{where.low:.6g}, {where.high:.6g}], where the {where.n} runs here predict it"
+    return Check(file, field, shown, shown if inside else wanted, cure)
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ",".join(map(str, seeds[:20])) or "none"
