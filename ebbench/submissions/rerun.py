@@ -25,7 +25,6 @@ from ebbench.submissions.checking import Check
 from ebbench.sweeps.executors import LocalProcesses
 
 
-
 @dataclass(frozen=True)
 class Rerun:
     """One run as it was made here: its result, and its pictures, PNG, by file name."""
