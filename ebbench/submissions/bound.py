@@ -24,6 +24,7 @@ from ebbench.plugins.cards import MINUTES, ModelCard
 from ebbench.record import schema
 from ebbench.running.identity import identify
 from ebbench.running.spec import Spec
+from ebbench.storage.hashing import content_hash
 from ebbench.submissions.bundles import Bundle
 from ebbench.submissions.checking import Check
 from ebbench.submissions.rerun import code_of, unpacked
@@ -102,10 +103,15 @@ def hashes(claimed: schema.Result, bundle: Bundle, task: contract.Task) -> Itera
         whole = identify(spec, task, claimed.seed)
         parts = {name: identify(spec, part, claimed.seed) for name, part in task.parts(claimed.seed).items()}
     yield Check(file, "run_id", claimed.run_id, whole.run_id, again)
-    yield Check(file, "scoring.hash", claimed.scoring.hash, whole.scoring, again)
-    if not claimed.parts:
-        ours = next(iter(parts.values())).training if len(parts) == 1 else "that of one part"
-        yield Check(file, "training.hash", claimed.training.hash, ours, again)
+    # A result of one part has that part's hashes (running/assembly.py).
+    alone = next(iter(parts.values())) if len(parts) == 1 else None
+    scoring = alone.scoring if alone else whole.scoring
+    yield Check(file, "scoring.hash", claimed.scoring.hash, scoring, again)
+    if alone:
+        yield Check(file, "training.hash", claimed.training.hash, alone.training, again)
+    else:
+        trained = content_hash({name: own.training for name, own in parts.items()})
+        yield Check(file, "training.hash", claimed.training.hash, trained, again)
     for part in claimed.parts:
         if part.name in parts:
             where, own = f"parts.{part.name}", parts[part.name]

