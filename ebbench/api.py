@@ -61,10 +61,9 @@ def run(
     - `settings`: the task's options, the model's knobs and "SAMPLER.KNOB" by name, as for `--set`.
     - `device`: "auto", "cpu", "cuda" or "cuda:N". `data_dir`: where the data sets lie.
     - `results`: the folder that results are written to. `force`: train and score again what is done.
-    - `threads`: how many (0: every core of this process); None leaves them as they are.
-    - `time_limit`: seconds, or text such as "9m"; the work then stops at a checkpoint.
-    - `quiet`: False shows the progress on stderr.
-    - `logger`: "tensorboard", "wandb", "jsonl", or what makes a Logger (see `TensorBoard`).
+      `threads`: how many (0: every core); None leaves them as they are.
+    - `time_limit`: seconds, or text such as "9m"; the work then stops at a checkpoint. `quiet`: False shows
+      the progress on stderr. `logger`: "tensorboard", "wandb", "jsonl", or what makes a Logger.
     - `isolated`: keep the model in a process of its own, in a box; with `unboxed`, in a process alone.
 
     Raises Stopped after the time limit, Ctrl-C or SIGTERM: what is done is kept, and the same call goes on.
@@ -351,7 +350,6 @@ def trained(
 
 # `run` and `table` have a parameter of its name.
 _results = results
-
 _COLUMNS = (
     "tier",
     "rank",

@@ -18,26 +18,28 @@ from ebbench.running.training import CHECKPOINT_SECONDS
 
 if TYPE_CHECKING:
     from ebbench.contract import Model
-    from ebbench.running.context import Context
     from ebbench.running.loggers import Log
     from ebbench.running.sources import Source
     from ebbench.running.spec import Spec
 
 
 class Apart(Protocol):
-    """What keeps a model in a process of its own. The engine's own trainer and sources are for all others."""
+    """What keeps a model in a process of its own. The engine's own trainer and sources are for all others.
+
+    A `context` is a `running.context.Context`, which holds these settings: it cannot be named here.
+    """
 
     def takes(self, spec: Spec) -> bool:
         """Whether the model of `spec` has a process of its own."""
         ...
 
     def train(
-        self, context: Context, base: tuple[Model, dict[str, Any]] | None, log: Log
+        self, context: Any, base: tuple[Model, dict[str, Any]] | None, log: Log
     ) -> tuple[Model, dict[str, Any]]:
         """As `trainer.train_part`; the model that comes back stands for the one in the process."""
         ...
 
-    def source(self, context: Context, model: Model) -> Source:
+    def source(self, context: Any, model: Model) -> Source:
         """Samples and scores of a model that `train` gave."""
         ...
 
