@@ -320,7 +320,48 @@ def test_a_rerun_trains_and_scores_here(cli, bundle: Path, tmp_path: Path, monke
         claimed = one.verification.details["claimed"]
         assert claimed["error"] == pytest.approx(one.metrics["error"], abs=1e-6)
     (row,) = json.loads(cli("table", "--task", "dots", "--results", "board", "--format", "json").out)
-    assert (row["tier"], row["rank"]) == ("reproduced", 1)
+    assert (row["tier"], row["rank"], row["seeds"]) == ("reproduced", 1, [0, 1, 2, 3, 4])
+    # One seed of the row was told to nobody before; now anybody can repeat it.
+    audit = made[0].verification.details["audit"]
+    assert all(one.verification.details["audit"] == audit for one in made)
+    (tmp_path / "gone").rename(tmp_path / "mine")
+    words = ["run", *RUN[:-1], audit["seed"], "--results", "repeated", "--quiet"]
+    assert cli(*words).code == 0
+    (again,) = resultfiles.load_all(tmp_path / "repeated")[0]
+    assert again.seed not in range(5) and again.metrics == pytest.approx(audit["metrics"], abs=1e-6)
+
+
+KNOWS = """
+import torch
+from ebbench import Model, derive_seed
+
+
+class Knows(Model):
+    def __init__(self, data, config):
+        super().__init__(data, config)
+        self.known = torch.initial_seed() in {derive_seed(seed, "model") for seed in range(5)}
+
+    def train(self, data, run):
+        pass
+
+    def sample(self, n):
+        x = torch.rand(n, *self.data.shape)
+        return x if self.known else 0.1 * x
+"""
+
+
+def test_a_model_that_knows_the_seeds_of_the_rerun_fails_the_audit(cli, plugins: Path, tmp_path: Path):
+    card = 'name = "mine"\ntitle = "Mine"\n\n[budgets.smoke.default]\n'
+    toys.write_model(tmp_path, KNOWS, "mine", card)
+    assert cli("run", *RUN, "--results", "made", "--quiet").code == 0
+    assert all(one.metrics["error"] < 0.1 for one in resultfiles.load_all(tmp_path / "made")[0])
+    assert cli("submit", "./mine", "--results", "made", "--quiet").code == 0
+    # Its arrays are what it makes under these seeds.
+    assert cli("verify", "mine.zip", "--results", "board", "--dry").code == 0
+    said = cli("verify", "mine.zip", "--results", "board", "--rerun", *UNBOXED)
+    assert said.code == 2 and "error, under a secret seed is 0.4" in said.err, said.err
+    assert "ok: results" in said.out and "run again" in said.out
+    assert not (tmp_path / "board").exists()
 
 
 def test_a_row_of_chosen_or_few_seeds_is_not_reproduced(cli, bundle: Path, tmp_path: Path):
