@@ -101,6 +101,8 @@ class ModelProcess:
         variables = box.environment(scratch, {**own, "MPLCONFIGDIR": str(scratch / "tmp")})
         if boxed:
             command = box.boxed(command, scratch, box.graphics() if gpu else ())
+        else:
+            command = box.mortal(command)
         try:
             self._process = subprocess.Popen(
                 command,

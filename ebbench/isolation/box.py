@@ -3,8 +3,9 @@
 What it sees are the system's programs and libraries, Python, the installed packages and ebbench's own code:
 no data sets, no results, no run store, no home.
 
-It needs Linux 5.12 or later and either the right to make user namespaces (`unshare`, of util-linux) or root.
-The processes in it end when the box does, children that hide from their parent too.
+It needs Linux 5.12 or later, `unshare` and `setpriv` (both of util-linux), and either the right to make user
+namespaces or root. The processes in it end when the box does, children that hide from their parent too, and
+the box ends with whoever started it.
 """
 
 from __future__ import annotations
@@ -38,11 +39,17 @@ def boxed(command: Sequence[str], scratch: Path, more: Sequence[str] = ()) -> li
     """
     unshare = shutil.which("unshare") or "unshare"
     namespaces = ["--user", "--map-root-user", "--mount", "--pid", "--net", "--ipc", "--uts"]
-    return [
-        *(unshare, *namespaces, "--fork", "--kill-child"),
-        *(sys.executable, "-P", str(LAUNCH), str(scratch), *shown(), *more, "--"),
-        *command,
-    ]
+    inside = [sys.executable, "-P", str(LAUNCH), str(scratch), *shown(), *more, "--", *command]
+    return mortal([unshare, *namespaces, "--fork", "--kill-child", *inside])
+
+
+def mortal(command: Sequence[str]) -> list[str]:
+    """The words that run a command which is killed when the thread that started it ends, however it ends.
+
+    They are the command alone where there is no `setpriv`, as outside Linux.
+    """
+    setpriv = shutil.which("setpriv")
+    return [*((setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()), *command]
 
 
 def shown() -> list[str]:
@@ -77,8 +84,9 @@ def why_not() -> str:
     """Why there can be no box on this machine, in words; "" where there can. It is tried, not guessed."""
     if sys.platform != "linux":
         return f"a box needs Linux, and this is {sys.platform}"
-    if shutil.which("unshare") is None:
-        return "there is no `unshare` here (package util-linux)"
+    for tool in ("unshare", "setpriv"):
+        if shutil.which(tool) is None:
+            return f"there is no `{tool}` here (package util-linux)"
     with tempfile.TemporaryDirectory() as folder:
         # The box must hold: what it tries to see and to write outside must fail.
         outside = Path(folder) / "outside"
