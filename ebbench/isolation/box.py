@@ -22,6 +22,9 @@ from pathlib import Path
 import ebbench
 
 LAUNCH = Path(__file__).with_name("launch.py")
+# What is made in a scratch folder: the root of the box (launch.py has the name too), and a folder for files
+# that last no longer.
+ROOT, TEMPORARY = ".root", "tmp"
 # What the stranger's process is told of ours.
 KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "EBBENCH_SHARED_GPU")
 # How libraries compute: it moves the last bits.
@@ -73,7 +76,7 @@ def graphics() -> list[str]:
 def environment(scratch: Path, more: Mapping[str, str]) -> dict[str, str]:
     """The variables that a boxed process gets: a few of ours, homes in `scratch`, and `more`."""
     kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(COMPUTING)}
-    temporary = scratch / "tmp"
+    temporary = scratch / TEMPORARY
     temporary.mkdir(exist_ok=True)
     own = {"HOME": str(scratch), "TMPDIR": str(temporary), "USER": "nobody", "LOGNAME": "nobody"}
     return {**kept, **own, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1", **more}
