@@ -252,7 +252,7 @@ def test_a_model_finds_nothing_that_it_was_not_told(cli, tmp_path: Path, monkeyp
     # Of the run store, where the training's key lies, nothing but its own folder.
     assert found["paths"] == [] and found["beside"] == ["apart"]
     assert "EBBENCH_DATA" not in found["environment"] and "PATH" in found["environment"]
-    assert [path.name for path in (tmp_path / "results").rglob("*")] == ["board.json"]
+    assert [path.name for path in (tmp_path / "results").rglob("*.json")] == ["board.json"]
 
 
 LEAVES = """
