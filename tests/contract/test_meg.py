@@ -135,7 +135,9 @@ class Steps:
             yield data[torch.randint(len(data), (size,))]
 
     def log(self, **numbers: Any) -> None:
-        self.logged.append({name: float(torch.as_tensor(number).detach()) for name, number in numbers.items()})
+        self.logged.append(
+            {name: float(torch.as_tensor(number).detach()) for name, number in numbers.items()}
+        )
 
 
 class Points:
