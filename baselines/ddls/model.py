@@ -9,7 +9,7 @@ the data's law, pulled back to the latents, is exp(-E(z)) with
     E(z) = -log p0(z) - d(G(z)),  p0 = N(0, I).
 
 So Langevin dynamics on E(z) corrects the generator's samples. Nothing is trained but a calibration of d on
-held-out data and, where it is asked for, a copy of the discriminator that goes on towards its best while the
+training data and, where it is asked for, a copy of the discriminator that goes on towards its best while the
 generator stays; the GAN is another model's training.
 """
 
@@ -40,8 +40,8 @@ class DDLS(Model):
         base: str = "sngan"
         """The GAN whose latents are sampled: sngan (the paper's), gan, wgan-gp, ebgan, meg, or a folder."""
         calibration_size: int = 10_000
-        """Held-out real examples, and as many samples, on which the logit is calibrated (our choice; the
-        paper calibrates on held-out data and does not say how much)."""
+        """Training examples, and as many samples, on which the logit is calibrated (our choice; the paper
+        calibrates on held-out data, which no model is given here, and does not say how much)."""
         fine_tune_steps: int = 0
         """Steps that a copy of the discriminator is trained for beforehand, the generator fixed; 0 takes it
         as it is. DRS (Azadi et al. 2019) keeps training it so; DDLS asks for the best one."""
