@@ -101,10 +101,13 @@ def flags(plugins: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["--task", "dots", "--model", "blob", "--sampler", "shifted", "--set", "shifted.by=0.1"],
-        ["--task", "flags", "--model", "heights"],
+        pytest.param(
+            ["--task", "dots", "--model", "blob", "--sampler", "shifted", "--set", "shifted.by=0.1"],
+            id="samples",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(["--task", "flags", "--model", "heights"], id="energies"),
     ],
-    ids=["samples", "energies"],
 )
 def test_an_isolated_run_gives_the_numbers_of_a_plain_one(
     cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
@@ -274,6 +277,7 @@ class Leaves(Model):
 """
 
 
+@pytest.mark.slow
 def test_who_leaves_in_the_middle_is_an_error_and_leaves_nothing(cli, plugins: Path, tmp_path: Path):
     mark = f"left by {tmp_path}"
     code = LEAVES.format(mark=mark)

@@ -307,6 +307,7 @@ def test_submitting_needs_runs_that_were_made_here(cli, plugins: Path, tmp_path:
     assert not (tmp_path / "mine.zip").exists()
 
 
+@pytest.mark.slow
 def test_a_rerun_trains_and_scores_here(cli, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # As for a user who has neither named nor downloaded any data.
     monkeypatch.delenv("EBBENCH_DATA", raising=False)
@@ -426,6 +427,7 @@ def test_a_rerun_ends_at_its_time_limit(cli, bundle: Path, tmp_path: Path):
     assert end.code == 2 and "--rerun" in end.err
 
 
+@pytest.mark.slow
 def test_a_rerun_that_gives_other_numbers_is_refused(cli, bundle: Path, tmp_path: Path):
     """Arrays that fit their metrics, and that this code never made."""
 
