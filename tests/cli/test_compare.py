@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toys
 from scipy import stats
 
+import toys
 from ebbench.record import resultfiles
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +76,12 @@ def test_samples_made_elsewhere_stand_beside_a_row(cli, plugins: Path, tmp_path:
 
 
 # The toy task, trained and scored on seven sets of other sizes.
-SETS = toys.TASK.replace("from ebbench import", "from ebbench.contract import mean_score\nfrom ebbench import", 1) + """
+SETS = (
+    """
+from ebbench.contract import mean_score
+"""
+    + toys.TASK
+    + """
     def parts(self, seed):
         options = [DotsTask.Options(points=200 + 10 * i) for i in range(7)]
         return {f"set{i}": DotsTask(one, self.protocol, self.store) for i, one in enumerate(options)}
@@ -84,6 +89,7 @@ SETS = toys.TASK.replace("from ebbench import", "from ebbench.contract import me
     def combine(self, scores):
         return mean_score(scores)
 """
+)
 
 
 def test_a_task_of_data_sets_is_compared_set_by_set(cli, plugins: Path, tmp_path: Path):
