@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -29,11 +29,12 @@ from ebbench.site.prose import METHODS, TASKS, Prose
 from markupsafe import Markup
 
 import ebbench
+from ebbench.board import claims as judging
 from ebbench.board import export, names
 from ebbench.board.currency import Today
 from ebbench.board.names import Names
 from ebbench.board.tiers import RANKED, tier_of
-from ebbench.errors import UsageError, shown
+from ebbench.errors import EbbenchError, UsageError, shown
 from ebbench.record.resultfiles import Problem, result_files
 from ebbench.record.schema import Result
 
@@ -160,6 +161,8 @@ class _Site:
         known |= self._submitted(results, {name for name, one in known.items() if not one.here})
         self.methods = views.methods(self.tasks, known, self.found)
         self.problems += plugins.problems
+        self.claims = list(self._judged())
+        self.counted = judging.counted(one for _, found in self.claims for one in found)
         self.prose = Prose(
             words={path: f"{name}.html" for name, _, path in WORDS if (project / path).exists()},
             tasks=frozenset(known_tasks),
@@ -184,6 +187,7 @@ class _Site:
         for method in self.methods:
             self._method(method)
         self._words()
+        self._claims()
         self._home([*problems, *self.problems])
         return self.problems
 
@@ -197,9 +201,35 @@ class _Site:
             matrix=matrix.rows(shown, self.methods),
             metrics={task.name: matrix.metric_of(task).name for task in shown},
             columns=shown,
+            claims=self.counted if self.claims else {},
             latest=self._latest(10),
             problems=problems,
         )
+
+    def _claims(self) -> None:
+        self.pages.page(
+            "claims.html",
+            "claims.html",
+            title="Claims",
+            counts=self.counted,
+            groups=self.claims,
+            has_protocols=(self.project / "docs" / "protocols.md").exists(),
+        )
+
+    def _judged(self) -> Iterator[tuple[views.TaskView, list[judging.Verdict]]]:
+        """The claims of each task that has some, with their verdicts."""
+        for task in self.tasks:
+            if task.known.folder is None or not task.metrics:
+                continue
+            try:
+                claims = judging.read(task.known.folder)
+            except EbbenchError as error:
+                self.problems.append(Problem(task.known.folder / judging.FILE, error.what))
+                continue
+            first = next(iter(task.known.protocols))
+            found = [judging.judge(task.name, one, task.rows, task.metrics, first) for one in claims]
+            if found:
+                yield task, found
 
     def _latest(self, most: int) -> list[tuple[str, Result]]:
         """The newest of the results that were made or reproduced here, each with its tier."""

@@ -16,6 +16,15 @@ from ebbench.errors import ResultError, StorageError
 from ebbench.record.resultfiles import Problem, read
 from ebbench.record.schema import EXTERNAL, Result
 
+# The look of a verdict on a claim.
+KIND_OF = {
+    "reproduced": "good",
+    "exceeded": "good",
+    "contradicted": "bad",
+    "not reproduced": "open",
+    "at another budget only": "open",
+    "not run": "none",
+}
 HERE = Path(__file__).parent
 # Where the project's Markdown lies in a checkout; an installed wheel has none of it.
 PROJECT = HERE.parent
@@ -51,6 +60,7 @@ class Pages:
         }
         self.jinja.globals |= {
             "words": [(name, title) for name, title, path in WORDS if (project / path).exists()],
+            "kind_of": KIND_OF,
             "result_page": addresses.result_page,
             "method_page": addresses.method_page,
             "task_page": addresses.task_page,

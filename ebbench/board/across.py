@@ -75,9 +75,7 @@ class Across:
         """
         found: list[tuple[int, int]] = []
         for first, rank in enumerate(self.ranks):
-            last = max(
-                i for i, other in enumerate(self.ranks) if other - rank < self.critical or i == first
-            )
+            last = max(i for i, other in enumerate(self.ranks) if other - rank < self.critical or i == first)
             if last > first and not any(last <= end for _, end in found):
                 found.append((first, last))
         return found

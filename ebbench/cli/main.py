@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ebbench.cli.claims import claims
 from ebbench.cli.compare import compare
 from ebbench.cli.data import app as data_app
 from ebbench.cli.doctor import doctor
@@ -59,6 +60,7 @@ app.command("score")(score)
 app.command("sweep")(sweep)
 app.command("table")(table)
 app.command("compare")(compare)
+app.command("claims")(claims)
 app.command("list")(list_plugins)
 app.command("show")(show)
 app.command("test")(test)

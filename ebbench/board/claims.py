@@ -1,0 +1,232 @@
+"""What papers claim, as data beside the tasks (`claims.toml`), and what the rows of a board say of it.
+
+No verdict is written by hand: `judge` takes a claim and the rows of its task.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ebbench.board import stats
+from ebbench.board.labels import full_name, spelled
+from ebbench.board.ranking import by_seed
+from ebbench.board.row import Row
+from ebbench.contract import Metric
+from ebbench.errors import PluginError
+from ebbench.plugins.budgets import BUDGETS
+
+FILE = "claims.toml"
+
+Outcome = Literal[
+    "reproduced", "exceeded", "not reproduced", "contradicted", "at another budget only", "not run"
+]
+OUTCOMES: tuple[Outcome, ...] = (
+    "reproduced",
+    "exceeded",
+    "not reproduced",
+    "contradicted",
+    "at another budget only",
+    "not run",
+)
+# Budgets whose rows say something of a claim: `smoke` only shows that a method runs.
+COUNTED = tuple(budget for budget in reversed(BUDGETS) if budget != "smoke")
+# An interval that is wider than this share of a claimed value, to either side, confirms nothing.
+WIDEST = 0.1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Side(_Strict):
+    """Which row a claim is about.
+
+    `model` is "name" or "name:variant". Without a `sampler` it is the plain one, without a `protocol` the
+    task's first. `options` are the task's that matter, `overrides` what `--set` changed of the model.
+    `metric` is the claim's where it is not given.
+    """
+
+    model: str
+    sampler: str = ""
+    protocol: str = ""
+    options: Mapping[str, Any] = Field(default_factory=dict)
+    overrides: Mapping[str, Any] = Field(default_factory=dict)
+    metric: str = ""
+
+
+class Claim(_Strict):
+    """One claim: that a row has a `value`, or that it is better `than` another.
+
+    `says` is the claim in our words, `source` the paper and table, `confidence` how sure we are of it (as for
+    `Published`). `budget` is the one that the claim is about, `data` the data set. `needs` says what a
+    run takes that not everybody has.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,60}$")]
+    paper: str
+    source: str
+    says: str
+    confidence: Literal["verbatim", "quoted", "recalled", "derived"]
+    metric: str
+    of: Side
+    value: float | None = None
+    plus_minus: float = Field(default=0.0, ge=0)
+    than: Side | None = None
+    budget: Literal["cpu", "paper"] = "paper"
+    data: str = ""
+    needs: str = ""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Claim:
+        if (self.value is None) == (self.than is None):
+            raise ValueError("a claim has either a value or a [claim.than], and not both")
+        return self
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rows say of a claim.
+
+    `said` gives the reason in words. `there` is the outcome at `budget` where that is not the claim's.
+    `runs` are the results behind it.
+    """
+
+    task: str
+    claim: Claim
+    outcome: Outcome
+    said: str
+    budget: str = ""
+    there: Outcome | None = None
+    runs: Sequence[str] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values, a key a field."""
+        return {**asdict(self), "claim": self.claim.model_dump(mode="json"), "runs": list(self.runs)}
+
+
+def read(folder: Path) -> list[Claim]:
+    """The claims in a task's folder; none where it has no such file.
+
+    Raises PluginError, which names the field.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return []
+    where = f"{folder.name}/{FILE}"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        claims = [Claim.model_validate(one) for one in table.get("claim", [])]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PluginError(
+            f"the claims cannot be read: {error}", where=where, expected="a TOML file"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "claim"
+        raise PluginError(
+            f"a claim is wrong at '{field}': {first['msg']}",
+            where=where,
+            expected="the fields " + ", ".join(Claim.model_fields),
+        ) from error
+    twice = {one.id for one in claims if sum(other.id == one.id for other in claims) > 1}
+    if twice:
+        raise PluginError(f"two claims are called '{min(twice)}'", where=where, expected="an id of its own")
+    return claims
+
+
+def judge(task: str, claim: Claim, rows: Iterable[Row], metrics: Sequence[Metric], protocol: str) -> Verdict:
+    """The verdict on one claim; `protocol` is the task's default.
+
+    Of a value, with the 95 % interval of our mean (Student's t):
+
+    - `exceeded`: the interval lies on the better side of value ± plus_minus.
+    - `contradicted`: it lies on the worse side.
+    - `reproduced`: it meets value ± plus_minus, and is no wider than `WIDEST` of the value to either side.
+    - `not reproduced`: it meets it, but is too wide to say more.
+
+    Of a comparison, by the t-test of `stats.p_value` at 5 %: `reproduced` where the better one is the one
+    that is claimed, `contradicted` where it is the other, `not reproduced` where they cannot be told apart.
+
+    Only rows count that may be ranked and that passed the task's gates, of two seeds at least. Where there is
+    none at the claim's budget, those of another say what they say: `at another budget only`.
+    """
+    able = [row for row in rows if not row.block and not row.invalid]
+    one_seed = False
+    for budget in dict.fromkeys([claim.budget, *COUNTED]):
+        sides = [_row(side, claim, able, budget, protocol) for side in (claim.of, claim.than) if side]
+        if None in sides:
+            continue
+        found = [row for row in sides if row is not None]
+        if any(len(by_seed(row, name)) < 2 for row, name in zip(found, _names(claim), strict=True)):
+            one_seed = True
+            continue
+        better = next((metric.better for metric in metrics if metric.name == claim.metric), "higher")
+        outcome, said = _compared(claim, found, better) if claim.than else _valued(claim, found[0], better)
+        runs = [run for row in found for run in row.runs]
+        if any(row.code == "older code" for row in found):
+            said += "; by older code"
+        if budget == claim.budget:
+            return Verdict(task, claim, outcome, said, budget, None, runs)
+        return Verdict(task, claim, "at another budget only", f"{budget}: {said}", budget, outcome, runs)
+    said = "one seed alone says nothing of spread" if one_seed else claim.needs and f"it needs {claim.needs}"
+    return Verdict(task, claim, "not run", said or "no row of it")
+
+
+def _names(claim: Claim) -> list[str]:
+    return [side.metric or claim.metric for side in (claim.of, claim.than) if side]
+
+
+def _row(side: Side, claim: Claim, rows: Sequence[Row], budget: str, protocol: str) -> Row | None:
+    """The row that a side of a claim is about."""
+    for row in rows:
+        sampler = "" if row.sampler in (None, "generator") else row.sampler
+        wanted = "" if side.sampler == "generator" else side.sampler
+        if (
+            row.budget == budget
+            and full_name(row.model, row.variant) == side.model
+            and sampler == wanted
+            and row.protocol == (side.protocol or protocol)
+            and dict(row.overrides) == dict(side.overrides)
+            and claim.data in ("", row.source)
+            and all(row.options.get(key) == value for key, value in side.options.items())
+            and (side.metric or claim.metric) in row.metrics
+        ):
+            return row
+    return None
+
+
+def _valued(claim: Claim, row: Row, better: str) -> tuple[Outcome, str]:
+    assert claim.value is not None
+    cell = row.metrics[claim.metric].interval
+    assert cell.low is not None and cell.high is not None, "of two seeds at least"
+    said = f"{spelled(cell.mean, cell.half_width)} against {claim.value:g}"
+    # The same count at each seed has an interval of no width.
+    least, most = claim.value - claim.plus_minus, claim.value + claim.plus_minus
+    if cell.low > most or cell.high < least:
+        return ("exceeded" if (cell.low > most) == (better == "higher") else "contradicted"), said
+    if (cell.half_width or 0.0) > max(claim.plus_minus, WIDEST * abs(claim.value)):
+        return "not reproduced", f"{said}: too wide an interval to confirm it"
+    return "reproduced", said
+
+
+def _compared(claim: Claim, found: Sequence[Row], better: str) -> tuple[Outcome, str]:
+    one, other = (by_seed(row, name) for row, name in zip(found, _names(claim), strict=True))
+    cells = [row.metrics[name].interval for row, name in zip(found, _names(claim), strict=True)]
+    said = " against ".join(spelled(cell.mean, cell.half_width) for cell in cells)
+    p = stats.p_value(one, other)
+    if p is None or p >= stats.ALPHA:
+        return "not reproduced", f"{said}: a test cannot tell them apart"
+    right = (cells[0].mean > cells[1].mean) == (better == "higher")
+    return ("reproduced" if right else "contradicted"), said
+
+
+def counted(verdicts: Iterable[Verdict]) -> dict[Outcome, int]:
+    """How many claims have each outcome, in the order of `OUTCOMES`."""
+    found = [verdict.outcome for verdict in verdicts]
+    return {outcome: found.count(outcome) for outcome in OUTCOMES}
