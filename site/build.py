@@ -32,7 +32,7 @@ import ebbench
 from ebbench.board import export, names
 from ebbench.board.currency import Today
 from ebbench.board.names import Names
-from ebbench.board.tiers import RANKED, tier_of
+from ebbench.board.tiers import RANKED, own_task, tier_of
 from ebbench.errors import UsageError, shown
 from ebbench.record.resultfiles import Problem, result_files
 from ebbench.record.schema import Result
@@ -145,20 +145,32 @@ class _Site:
         self.problems: list[Problem] = []
         self.files = {id(result): path for path, result in files.items()}
         by_task: dict[str, dict[Path, Result]] = defaultdict(dict)
+        # By name and code: the tasks that came with submissions, and are not here.
+        brought: dict[tuple[str, str], dict[Path, Result]] = defaultdict(dict)
+        today = Today()
         for path, result in files.items():
-            by_task[result.task.name][path] = result
+            own = own_task(result)
+            if own and own != today.task_code(result.task.name):
+                brought[result.task.name, own][path] = result
+            else:
+                by_task[result.task.name][path] = result
         known_tasks = {*plugins.names["task"], *by_task}
         self.tasks = []
-        today = Today()
         for name in sorted(known_tasks, key=lambda name: (not by_task[name], name)):
             task, problems = views.task(name, by_task[name], plugins.known("task", name), today, decided)
             self.tasks.append(task)
             self.found += task.results.values()
             self.problems += problems
+        submitted = []
+        for (name, own), those in sorted(brought.items()):
+            task, problems = views.task(name, those, Known(), today, decided, own)
+            submitted.append(task)
+            self.found += task.results.values()
+            self.problems += problems
         models = {result.model.name for result in self.found} | set(plugins.names["model"])
         known = {name: plugins.known("model", name) for name in models}
         known |= self._submitted(results, {name for name, one in known.items() if not one.here})
-        self.methods = views.methods(self.tasks, known, self.found)
+        self.methods = views.methods([*self.tasks, *submitted], known, self.found)
         self.problems += plugins.problems
         self.prose = Prose(
             words={path: f"{name}.html" for name, _, path in WORDS if (project / path).exists()},

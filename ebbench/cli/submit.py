@@ -9,8 +9,10 @@ import typer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
 
     from ebbench.data.store import Store
+    from ebbench.plugins.loader import Plugin
     from ebbench.record.schema import Result
     from ebbench.running.progress import Reporter
 
@@ -27,7 +29,9 @@ def submit(
         typer.Option(help="Samples made elsewhere, an npz file; once for each seed, from 0 on."),
     ] = None,
     card: Annotated[Path | None, typer.Option(help="The card of the model that made --samples.")] = None,
-    task: Annotated[str, typer.Option(help="The task that --samples are for.")] = "",
+    task: Annotated[
+        str, typer.Option(help="The task that --samples are for; or your own one's folder, which is packed.")
+    ] = "",
     protocol: Annotated[str, typer.Option(help="With --samples: the task's first if not given.")] = "",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="With --samples: a task option.")
@@ -44,7 +48,8 @@ def submit(
     is drawn again; where that is gone, the stored training is scored once more, and a line says so. Of a
     model in another framework: --task, --samples and --card. The metrics of the bundle are those of the
     arrays in it (images as bytes, scores in single precision), so that anybody can compute them again
-    without your code.
+    without your code. A task of your own goes along as text: found by its name where the command runs, or
+    at --task. Without reading it a maintainer can take its results as claimed only.
     """
     import tempfile
 
@@ -55,7 +60,7 @@ def submit(
     from ebbench.plugins import loader
     from ebbench.record.resultfiles import load_all
     from ebbench.running import progress
-    from ebbench.submissions import bundles, checking, verification
+    from ebbench.submissions import bundles, checking, tasks, verification
     from ebbench.submissions import runs as take
 
     store = Store(data_dir)
@@ -63,20 +68,21 @@ def submit(
     if out is not None:
         # Before anything is drawn and scored.
         bundles.check_place(out, folder=model, results=results)
-    if model is not None and samples is None and card is None and not task:
+    own: loader.Plugin | None = None
+    if model is not None and samples is None and card is None:
         plugin = loader.load("model", str(model))
-        gathered = take.taken(
-            plugin,
-            str(model),
-            take.chosen(plugin, runs or [], results),
-            device=choose_device(device),
-            store=store,
-            reporter=reporter,
-        )
+        chosen = take.chosen(plugin, runs or [], results)
+        own = tasks.to_pack(chosen, task)
+        # Before anything is scored.
+        task_files = tasks.pack(own) if own else {}
+        with _lent(own):
+            gathered = take.taken(
+                plugin, str(model), chosen, device=choose_device(device), store=store, reporter=reporter
+            )
         folder, text = plugin.folder, (plugin.folder / "card.toml").read_bytes()
         made, arrays = gathered.results, gathered.arrays
     elif model is None and samples and card and task and not runs:
-        folder, gathered = None, take.Taken()
+        folder, gathered, task_files = None, take.Taken(), {}
         text, made, arrays = _of_samples(samples, card, task, protocol, set_ or [], store, reporter)
     else:
         raise UsageError(
@@ -90,7 +96,7 @@ def submit(
     with tempfile.TemporaryDirectory() as scratch:
         # What the maintainers will do first, done here; a bundle that fails it is not left behind.
         trial = Path(scratch) / path.name
-        bundles.write(trial, folder=folder, card=text, results=made, arrays=arrays)
+        bundles.write(trial, folder=folder, card=text, results=made, arrays=arrays, task=task_files)
         if folder is None:
             # No code of the author's was run here.
             others = [one for one in load_all(results)[0] if one.model.name != name]
@@ -100,20 +106,34 @@ def submit(
             checking.first_bad(found)
             checks = len(found)
         else:
-            checks = _verified(trial, Path(scratch) / "board", results, name, data_dir)
-        bundles.write(path, folder=folder, card=text, results=made, arrays=arrays)
+            checks = _verified(trial, Path(scratch) / "board", results, name, data_dir, bool(own))
+        bundles.write(path, folder=folder, card=text, results=made, arrays=arrays, task=task_files)
     size = path.stat().st_size / 1e6
     typer.echo(f"{path}: {len(made)} results, {size:,.1f} MB, {checks} checks passed here")
     if folder is not None:
         kept = len(made) - len(gathered.again)
         typer.echo(f"{kept} taken as they were scored, {len(gathered.again)} scored again")
+    if own is not None:
+        typer.echo(f"The task '{own.name}' goes along; its results have no rank until a board has the task.")
     typer.echo("Next: add it to a pull request; a maintainer runs `ebbench verify` on it. To begin with:")
     typer.echo("")
-    for line in _pull_request(bundles.read_card(text, "card.toml").title, made.values()):
-        typer.echo(f"    {line}")
+    with _lent(own):
+        for line in _pull_request(bundles.read_card(text, "card.toml").title, made.values()):
+            typer.echo(f"    {line}")
 
 
-def _verified(bundle: Path, board: Path, results: Path, name: str, data_dir: Path | None) -> int:
+def _lent(own: Plugin | None) -> AbstractContextManager[None]:
+    """Within, a task of one's own can be loaded by its name."""
+    from contextlib import nullcontext
+
+    from ebbench.plugins import loader
+
+    return nullcontext() if own is None else loader.lent(own)
+
+
+def _verified(
+    bundle: Path, board: Path, results: Path, name: str, data_dir: Path | None, own_task: bool
+) -> int:
     """The number of checks that a bundle passes beside the results of others. Raises BundleError.
 
     They are made by another process: in this one the model's code has run, and may have changed anything.
@@ -132,6 +152,7 @@ def _verified(bundle: Path, board: Path, results: Path, name: str, data_dir: Pat
             shutil.copyfile(path, board / f"{number}.json")
     command = [sys.executable, "-P", "-m", "ebbench.cli.main", "verify", str(bundle), "--dry"]
     command += ["--results", str(board), "--same-author"]
+    command += ["--trust-task"] if own_task else []
     command += ["--data-dir", str(data_dir)] if data_dir is not None else []
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     found = re.search(r"^([0-9]+) checks, all good", done.stdout, re.MULTILINE)
