@@ -17,7 +17,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from ebbench.site import charts, matrix, method_page, task_page, views
+from ebbench.site import charts, comparisons, matrix, method_page, task_page, views
 from ebbench.site.addresses import method_page as method_address
 from ebbench.site.addresses import result_page as result_address
 from ebbench.site.addresses import slug
@@ -255,6 +255,7 @@ class _Site:
             title=method.title,
             method=method,
             commands=method_page.commands(method),
+            comparisons=list(comparisons.of(method)),
             readme=self._readme(method, METHODS, page),
             charts=self._charts(method_page.drawings(method), page),
             pictures=method_page.gallery(method, self.files),
