@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ebbench.site import charts
+from ebbench.site import charts, set_charts
 from ebbench.site.addresses import result_folder
 from ebbench.site.result_page import pictures
 from ebbench.site.views import MethodView, TaskView
 
+from ebbench.board import across
 from ebbench.board.row import Row
 from ebbench.contract import Metric
 from ebbench.plugins.cards import Card
@@ -36,6 +37,9 @@ def drawings(task: TaskView) -> Iterator[charts.Chart]:
                     "each seed (dots), mean (bar), 95 % interval (line), published (cross); controls muted",
                     partial(charts.intervals, group, metric, f"{metric.name} by method: {title}"),
                 )
+    if task.card and task.card.parts == "data sets":
+        for _, whole in across.of_group("", task.headline, task.results.values(), task.primary):
+            yield from set_charts.drawings(whole)
     best = [row for row in task.headline if row.kind == "model"][:MOST_LINES]
     named = {charts.called(row, task.headline): task.results_of(row) for row in best}
     yield from _along_training(task, named)

@@ -9,7 +9,7 @@ the data's law, pulled back to the latents, is exp(-E(z)) with
     E(z) = -log p0(z) - d(G(z)),  p0 = N(0, I).
 
 So Langevin dynamics on E(z) corrects the generator's samples. Nothing is trained but a calibration of d on
-held-out data and, where it is asked for, a copy of the discriminator that goes on towards its best while the
+training data and, where it is asked for, a copy of the discriminator that goes on towards its best while the
 generator stays; the GAN is another model's training.
 """
 
@@ -22,26 +22,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+from torch.nn.functional import softplus
 
 from ebbench import Data, DataSpec, Model, Run, sampler, score
-from ebbench.nn.langevin import metropolis_adjusted_langevin, unadjusted_langevin
+from ebbench.nn.calibration import Calibration, values_to_fit
+from ebbench.nn.langevin import Chains, metropolis_adjusted_langevin, unadjusted_langevin
 from ebbench.nn.rate import cosine
-
-CHUNK = 1000
-
-
-class Calibration(nn.Module):
-    """d -> a d + c, the identity at first: what turns a critic's values into a logit."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
-        self.shift = nn.Parameter(torch.zeros(()))
-
-    def forward(self, d: Tensor) -> Tensor:
-        """The calibrated logit, (n,)."""
-        return self.scale * d + self.shift
+from ebbench.nn.resampling import resampled_latents
 
 
 class DDLS(Model):
@@ -53,8 +40,8 @@ class DDLS(Model):
         base: str = "sngan"
         """The GAN whose latents are sampled: sngan (the paper's), gan, wgan-gp, ebgan, meg, or a folder."""
         calibration_size: int = 10_000
-        """Held-out real examples, and as many samples, on which the logit is calibrated (our choice; the
-        paper calibrates on held-out data and does not say how much)."""
+        """Training examples, and as many samples, on which the logit is calibrated (our choice; the paper
+        calibrates on held-out data, which no model is given here, and does not say how much)."""
         fine_tune_steps: int = 0
         """Steps that a copy of the discriminator is trained for beforehand, the generator fixed; 0 takes it
         as it is. DRS (Azadi et al. 2019) keeps training it so; DDLS asks for the best one."""
@@ -124,39 +111,12 @@ class DDLS(Model):
 
     def _calibrate(self, data: Data) -> None:
         """Logistic regression of training examples against samples on d alone."""
-        n = self.config.calibration_size
-        generator = torch.Generator(device=data.device)
-        generator.manual_seed(int(torch.randint(2**62, (1,))))
-        with torch.no_grad():
-            counts = [min(CHUNK, n - begin) for begin in range(0, n, CHUNK)]
-            real = torch.cat(
-                [
-                    self._logit(
-                        data[torch.randint(len(data), (count,), generator=generator, device=data.device)]
-                    )
-                    for count in counts
-                ]
-            )
-            made = [self._logit(self.base.generate(self._z(count))) for count in counts]
-        d = torch.cat([real, *made])
-        target = torch.cat([torch.ones_like(real), torch.zeros_like(real)])
-        # Fitted to standardised values, which are then given back their units: critics differ by thousands.
-        mean, std = d.mean(), d.std().clamp_min(1e-12)
-        standardised = (d - mean) / std
-        optimiser = torch.optim.LBFGS(
-            self.calibration.parameters(), max_iter=200, line_search_fn="strong_wolfe"
-        )
 
-        def loss() -> Tensor:
-            optimiser.zero_grad()
-            value = binary_cross_entropy_with_logits(self.calibration(standardised), target)
-            value.backward()
-            return value
+        def draw(n: int) -> Tensor:
+            made: Tensor = self.base.generate(self._z(n))
+            return made
 
-        optimiser.step(loss)
-        with torch.no_grad():
-            self.calibration.scale.div_(std)
-            self.calibration.shift.sub_(self.calibration.scale * mean)
+        self.calibration.fit(*values_to_fit(self._logit, draw, data, self.config.calibration_size))
 
     @sampler("ddls")
     def sample(
@@ -170,13 +130,50 @@ class DDLS(Model):
         """The same steps, each accepted by Metropolis and Hastings, so that exp(-E(z)) is stationary."""
         return self._chains(metropolis_adjusted_langevin, n, steps, step_size, calibrated)
 
+    @sampler("isir")
+    def isir(
+        self,
+        n: int,
+        *,
+        steps: int = 20,
+        proposals: int = 10,
+        local_steps: int = 1,
+        step_size: float = 0.01,
+        calibrated: bool = True,
+    ) -> Tensor:
+        """Chains that change modes (Ex2MCMC, Samsonov et al. 2022), on the same exp(-E(z)).
+
+        Each of the `steps` draws `proposals` latents from the prior, moves to one of them or stays, by
+        their weights exp(d(G(z))), and takes `local_steps` of `mala`.
+        """
+
+        def log_ratio(z: Tensor) -> Tensor:
+            return self._log_ratio(z, calibrated)
+
+        chains = resampled_latents(
+            log_ratio,
+            self._z(n),
+            steps=steps,
+            proposals=proposals,
+            local_steps=local_steps,
+            step_size=step_size / 2,
+        )
+        return self._made(chains)
+
     def _chains(self, dynamics: Any, n: int, steps: int, step_size: float, calibrated: bool) -> Tensor:
         def log_density(z: Tensor) -> Tensor:
-            d = self._logit(self.base.generate(z))
-            return -z.square().sum(1) / 2 + (self.calibration(d) if calibrated else d)
+            return -z.square().sum(1) / 2 + self._log_ratio(z, calibrated)
 
         # The shared dynamics count a step by half of the paper's.
-        chains = dynamics(log_density, self._z(n), steps=steps, step_size=step_size / 2)
+        return self._made(dynamics(log_density, self._z(n), steps=steps, step_size=step_size / 2))
+
+    def _log_ratio(self, z: Tensor, calibrated: bool) -> Tensor:
+        """d(G(z)), (n,): log p_data - log p_G at G(z), where the discriminator is the best."""
+        d = self._logit(self.base.generate(z))
+        ratio: Tensor = self.calibration(d) if calibrated else d
+        return ratio
+
+    def _made(self, chains: Chains) -> Tensor:
         self.diagnostics = chains.diagnostics()
         with torch.no_grad():
             made: Tensor = self.base.generate(chains.state)

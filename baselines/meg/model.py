@@ -3,11 +3,13 @@
 Three nets. The energy E is lowered on data and raised on the generator's samples. The generator G
 descends E and keeps its entropy: H(G(z)) is, up to a constant, the mutual information of z and G(z),
 which the third net H bounds from below by telling true pairs from shuffled ones. "EnGAN" below is the
-paper's first version, whose Algorithm 1 and equation numbers are meant.
+paper's first version, whose Algorithm 1 and equation numbers are meant. Each term can be turned off or
+replaced by a value of Config: the card's variants are those ablations.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,17 +18,71 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ebbench import Data, DataSpec, Model, Run, sampler, score
+from ebbench import Data, DataSpec, Model, Run, UsageError, sampler, score
 from ebbench.nn.average import averaged, refresh_batch_norm, update_average
+from ebbench.nn.calibration import Calibration, values_to_fit
 from ebbench.nn.langevin import metropolis_adjusted_langevin
 from ebbench.nn.mlp import mlp
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.penalty import squared_gradient_norm
 from ebbench.nn.rate import cosine
+from ebbench.nn.resampling import resampled_latents
+
+# Each estimator takes the values of H on pairs of x and candidate latents, (k, n): row 0 are the true
+# pairs, the other rows pair each x with another's latent. It gives the bound that H and G maximise.
+
+
+def jensen_shannon(values: Tensor) -> Tensor:
+    """E[-softplus(-T(true))] - E[softplus(T(shuffled))] <= 2 JSD(joint || product) - log 4.
+
+    EnGAN's I_JSD (equation 5 takes it in place of the entropy), after Hjelm et al. 2019, equation 4.
+    """
+    return -softplus(-values[0]).mean() - softplus(values[1:]).mean()
+
+
+def donsker_varadhan(values: Tensor, log_mean: Tensor | None = None) -> Tensor:
+    """E[T(true)] - log E[exp T(shuffled)] <= the mutual information, in nats.
+
+    Belghazi et al. 2018 (MINE), equation 5. The logarithm of a batch's mean makes the gradient biased:
+    that of the second term is E[exp(T) grad T] over the mean E[exp T] of this very batch. With
+    `log_mean`, the logarithm of a mean over many batches, that mean takes its place (MINE, equation 12).
+    """
+    shuffled = values[1:].flatten()
+    log_of_batch = shuffled.logsumexp(0) - math.log(len(shuffled))
+    if log_mean is not None:
+        corrected = (log_of_batch - log_mean.detach()).exp()
+        log_of_batch = log_of_batch.detach() + corrected - corrected.detach()
+    return values[0].mean() - log_of_batch
+
+
+def info_nce(values: Tensor) -> Tensor:
+    """E[log softmax of T(true) among its k candidates] + log k <= the mutual information, and <= log k.
+
+    Van den Oord et al. 2018, equations 4 and 6.
+    """
+    return values.log_softmax(0)[0].mean() + math.log(len(values))
+
+
+class MovingMean(nn.Module):
+    """The logarithm of an exponentially moving mean of exp(T) over batches; the first batch begins it."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.log_mean: Tensor
+        self.register_buffer("log_mean", torch.tensor(math.inf))
+
+    @torch.no_grad()
+    def update(self, shuffled: Tensor) -> Tensor:
+        """Take in a batch of T, (m,) or more axes; returns the logarithm of the mean, a scalar."""
+        now = shuffled.flatten().logsumexp(0) - math.log(shuffled.numel())
+        moved = torch.logaddexp(self.log_mean + math.log1p(-self.rate), now + math.log(self.rate))
+        self.log_mean.copy_(torch.where(torch.isfinite(self.log_mean), moved, now))
+        return self.log_mean
 
 
 class MutualInformation(nn.Module):
-    """H(x, z) for images: the logit that x and z belong together, (n, ...) and (n, z_dim) -> (n,)."""
+    """H(x, z) for images: high where x and z belong together."""
 
     def __init__(self, features: nn.Module, n_features: int, z_dim: int, hidden: int) -> None:
         super().__init__()
@@ -34,12 +90,15 @@ class MutualInformation(nn.Module):
         self.to_z = nn.Linear(n_features, z_dim)
         self.join = nn.Sequential(nn.Linear(2 * z_dim, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1))
 
-    def forward(self, x: Tensor, z: Tensor, z_shuffled: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits of the pairs (x, z) and of (x, z_shuffled); x passes the trunk once for both."""
+    def forward(self, x: Tensor, candidates: Tensor) -> Tensor:
+        """The values at x (n, ...) with each row of candidates (k, n, z_dim), (k, n).
+
+        x passes the trunk once for all of them.
+        """
         h = self.to_z(self.features(x))
-        pairs = torch.cat([torch.cat([h, z], 1), torch.cat([h, z_shuffled], 1)])
-        together, apart = self.join(pairs).squeeze(1).chunk(2)
-        return together, apart
+        pairs = torch.cat([h.expand(len(candidates), -1, -1), candidates], 2)
+        values: Tensor = self.join(pairs).squeeze(2)
+        return values
 
 
 class MutualInformationOfVectors(nn.Module):
@@ -49,11 +108,11 @@ class MutualInformationOfVectors(nn.Module):
         super().__init__()
         self.join = mlp([size + z_dim, *layers, 1], nn.LeakyReLU(0.2))
 
-    def forward(self, x: Tensor, z: Tensor, z_shuffled: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits of the pairs (x, z) and of (x, z_shuffled)."""
-        pairs = torch.cat([torch.cat([x, z], 1), torch.cat([x, z_shuffled], 1)])
-        together, apart = self.join(pairs).squeeze(1).chunk(2)
-        return together, apart
+    def forward(self, x: Tensor, candidates: Tensor) -> Tensor:
+        """The values at x (n, size) with each row of candidates (k, n, z_dim), (k, n)."""
+        pairs = torch.cat([x.expand(len(candidates), -1, -1), candidates], 2)
+        values: Tensor = self.join(pairs).squeeze(2)
+        return values
 
 
 class MEG(Model):
@@ -88,8 +147,20 @@ class MEG(Model):
         """Hidden sizes of the generator for vectors (MEG's toy script)."""
         init: float = 0.02
         """Standard deviation of the convolutions' weights (MEG's code); 0 draws by He et al. 2015."""
+        information: Literal["jensen-shannon", "donsker-varadhan", "infonce"] = "jensen-shannon"
+        """The estimator of the mutual information of z and G(z) (EnGAN: Jensen-Shannon)."""
+        information_weight: float = 0.5
+        """Its weight in the generator's loss; 0 leaves it, and H, out (MEG's code: a cross-entropy of
+        weight 1, which is half of I_JSD; the paper's equation 5: 1)."""
+        candidates: int = 0
+        """Latents of the batch among which InfoNCE tells the true one; 0 takes the whole batch (van den
+        Oord et al. 2018). The other estimators have two, the true and a shuffled one."""
+        moving_rate: float = 0.01
+        """Share of a batch in the moving mean by which Donsker-Varadhan's gradient is corrected (MINE,
+        section 3.2, gives no number: our choice)."""
         penalty: float = 10.0
-        """Weight of the zero-centred gradient penalty at the data (MEG's code)."""
+        """Weight of the zero-centred gradient penalty at the data, its score-matching term; 0 leaves it
+        out (MEG's code)."""
         penalty_end: float = 0.0
         """Its weight at the end, reached geometrically; 0 keeps `penalty` throughout (MEG's code)."""
         penalty_norm: Literal["full", "channelwise"] = "channelwise"
@@ -104,10 +175,19 @@ class MEG(Model):
         """Adam's second decay (EnGAN, Algorithm 1)."""
         average: float = 1.0
         """Rate at which the sampled generator follows the trained one; 1 samples that itself (MEG's code)."""
+        calibration_size: int = 10_000
+        """Training examples, and as many samples, on which the energy is calibrated for the sampler `isir`
+        after the training (our choice)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
         c = config
+        if c.candidates and not 2 <= c.candidates <= c.batch_size:
+            raise UsageError(
+                f"candidates={c.candidates} with batch_size={c.batch_size}",
+                where="Config of model meg",
+                expected="0 for the whole batch, or from 2 to batch_size",
+            )
         self.z_dim = c.z_dim
         features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
         self.E = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
@@ -122,6 +202,8 @@ class MEG(Model):
         )
         self.G = initialise(made, c.init)
         self.G_average = averaged(self.G)
+        self.moving_mean = MovingMean(c.moving_rate)
+        self.calibration = Calibration()
 
     def _mutual_information(self, data: DataSpec) -> nn.Module:
         c = self.config
@@ -145,22 +227,26 @@ class MEG(Model):
                 z = self._z(len(x))
                 with torch.set_grad_enabled(not c.fresh_latents):
                     fake = self.G(z)
-                energy_real, norms = squared_gradient_norm(self.energy_of, x, norm=c.penalty_norm)
+                if weight:
+                    energy_real, norms = squared_gradient_norm(self.energy_of, x, norm=c.penalty_norm)
+                    penalty = norms.mean()
+                else:
+                    energy_real, penalty = self.energy_of(x), torch.zeros((), device=x.device)
                 energy_fake = self.energy_of(fake.detach())
-                penalty = norms.mean()
                 self.opt_E.zero_grad()
                 (energy_real.mean() - energy_fake.mean() + weight * penalty).backward()
                 self.opt_E.step()
 
-            # G and H: equation 5: min E[E(G(z))] - I_JSD(G(z), z); I_JSD is maximal where the
-            # cross-entropy of H, true pairs against shuffled ones, is minimal.
+            # G and H: equation 5: min E[E(G(z))] - I(G(z), z), whose bound H maximises.
             if c.fresh_latents:
                 z = self._z(c.batch_size)
                 fake = self.G(z)
-            together, apart = self.H(fake, z, z[torch.randperm(len(z), device=z.device)])
-            cross_entropy = (softplus(-together).mean() + softplus(apart).mean()) / 2
             self.E.requires_grad_(False)
-            loss = self.energy_of(fake).mean() + cross_entropy
+            loss = self.energy_of(fake).mean()
+            information = torch.zeros((), device=fake.device)
+            if c.information_weight:
+                information = self._information(fake, z)
+                loss = loss - c.information_weight * information
             self.opt_GH.zero_grad()
             loss.backward()
             self.E.requires_grad_(True)
@@ -171,11 +257,25 @@ class MEG(Model):
                 energy_real=energy_real.mean(),
                 energy_fake=energy_fake.mean(),
                 penalty=penalty,
-                cross_entropy=cross_entropy,
+                information=information,
             )
 
         if c.average < 1:
             refresh_batch_norm(self.G_average, self._z)
+        self.G_average.eval()
+        self.calibration.fit(*values_to_fit(self.logit, self.sample, data, c.calibration_size))
+
+    def _information(self, x: Tensor, z: Tensor) -> Tensor:
+        """The bound of the mutual information of x = G(z) and z, a scalar with its graph."""
+        c = self.config
+        if c.information == "infonce":
+            # The latents of the batch, each shifted by one more.
+            shifted = [z.roll(shift, 0) for shift in range(c.candidates or len(z))]
+            return info_nce(self.H(x, torch.stack(shifted)))
+        values = self.H(x, torch.stack([z, z[torch.randperm(len(z), device=z.device)]]))
+        if c.information == "donsker-varadhan":
+            return donsker_varadhan(values, self.moving_mean.update(values[1:]))
+        return jensen_shannon(values)
 
     def _z(self, n: int) -> Tensor:
         return torch.randn(n, self.config.z_dim, device=self.device)
@@ -225,6 +325,42 @@ class MEG(Model):
 
         chains = metropolis_adjusted_langevin(
             log_density, self._z(n), steps=steps, step_size=step_size, exact=exact
+        )
+        self.diagnostics = chains.diagnostics()
+        with torch.no_grad():
+            images: Tensor = self.G_average(chains.state)
+        return images
+
+    @sampler("isir")
+    def isir(
+        self,
+        n: int,
+        *,
+        steps: int = 20,
+        proposals: int = 10,
+        local_steps: int = 1,
+        step_size: float = 0.01,
+        calibrated: bool = True,
+    ) -> Tensor:
+        """Latent chains that change modes (Ex2MCMC, Samsonov et al. 2022): z from N(0, I), then G(z).
+
+        The target is the prior times exp(d(G(z))), where d is -E calibrated to log p_data - log p_G by a
+        logistic regression; `calibrated=false` takes -E itself. Each of the `steps` draws `proposals`
+        latents from the prior, moves to one of them or stays, by their weights exp(d), and takes
+        `local_steps` Metropolis-adjusted Langevin steps of `step_size`.
+        """
+
+        def log_ratio(z: Tensor) -> Tensor:
+            d = self.logit(self.G_average(z))
+            return self.calibration(d) if calibrated else d
+
+        chains = resampled_latents(
+            log_ratio,
+            self._z(n),
+            steps=steps,
+            proposals=proposals,
+            local_steps=local_steps,
+            step_size=step_size,
         )
         self.diagnostics = chains.diagnostics()
         with torch.no_grad():

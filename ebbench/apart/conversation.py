@@ -148,7 +148,10 @@ class Conversation:
         self._began = time.perf_counter()
         self._before.evaluated(step, values)
         self._before.keep()
-        self._process.send("go", values=values)
+        if self._log.on and values:
+            self._log.scalars(step, {f"evaluation/{name}": value for name, value in values.items()})
+        # What they are is not told: numbers of a model's own choice of scores give the labels away.
+        self._process.send("go")
 
     def _note(self, message: Message) -> None:
         self._notes -= 1
@@ -179,13 +182,15 @@ class Stopping:
 
     def __call__(self) -> None:
         """Raises Stopped where the process has not stopped by itself in time."""
-        if not self._stop.asked or self._process.busy:
+        if not self._stop.asked:
             return
         if self._until is None:
             self._until = time.monotonic() + GRACE
-            if self._asks:
-                self._process.send("stop")
-        elif time.monotonic() > self._until:
+        # Who takes no message is not waited for: the time runs all the same.
+        if self._asks and not self._process.busy:
+            self._asks = False
+            self._process.send("stop")
+        if time.monotonic() > self._until:
             self._process.end()
             raise self._stop.stopped("the model's process did not stop by itself and was ended")
 

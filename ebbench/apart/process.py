@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +28,8 @@ from ebbench.isolation import box
 from ebbench.record.text import shortened, visible
 from ebbench.storage.runstore import write
 
+# What Python runs in the process.
+CHILD = ("-P", "-m", "ebbench.apart.child")
 # Characters of what a process printed that are kept, and of one text that it sends.
 MOST_PRINTED, MOST_SAID = 8_000, 600
 # Bytes of a message that holds no state and no samples.
@@ -94,13 +97,15 @@ class ModelProcess:
         self._asked = "start"
         self._began = self._looked = self._weighed = self._counted = time.monotonic()
         scratch.mkdir(parents=True, exist_ok=True)
+        for name in (box.ROOT, box.TEMPORARY):
+            removed(scratch / name)
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-P", "-m", "ebbench.apart.child", str(theirs.fileno())]
-        command += [str(limits.files), str(limits.seconds or 0)]
+        words = [str(theirs.fileno()), str(limits.files), str(limits.seconds or 0)]
+        command = [sys.executable, *CHILD, *words]
         own = {"EBBENCH_HOME": str(scratch / "home"), "EBBENCH_OFFLINE": "1"}
-        variables = box.environment(scratch, {**own, "MPLCONFIGDIR": str(scratch / "tmp")})
-        if boxed:
-            command = box.boxed(command, scratch, box.graphics() if gpu else ())
+        variables = box.environment(scratch, {**own, "MPLCONFIGDIR": str(scratch / box.TEMPORARY)})
+        more = box.graphics() if gpu else ()
+        command = box.boxed(command, scratch, more) if boxed else box.mortal(command)
         try:
             self._process = subprocess.Popen(
                 command,
@@ -189,9 +194,12 @@ class ModelProcess:
             self._output.close()
 
     def _look(self) -> None:
-        """See that the process keeps to its limits. Raises PluginCrash where it does not."""
+        """See that the process is there and keeps to its limits. Raises Ended, and PluginCrash."""
         now = self._looked = time.monotonic()
         self._drain()
+        # A child that it left behind may keep the wire open.
+        if self._process.poll() is not None and not self._channel.ready():
+            raise Ended
         limits = self._limits
         if limits.seconds is not None and now - self._began > limits.seconds:
             raise self._over(f"takes longer than {limits.seconds:g} s")
@@ -269,6 +277,14 @@ class ModelProcess:
             expected=said["expected"],
             fix=said["fix"],
         )
+
+
+def removed(path: Path) -> None:
+    """Remove what a process may have left at `path`: a link itself, and not what it points to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _held(first: int) -> tuple[int, int]:

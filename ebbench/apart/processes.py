@@ -7,10 +7,10 @@ Config whose own code changes its values is refused.
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from ebbench import contract
 from ebbench.apart.conversation import Before, Conversation, Stopping, Trained, trained
 from ebbench.apart.offer import stand_in
-from ebbench.apart.process import Limits, ModelProcess
+from ebbench.apart.process import Limits, ModelProcess, removed
 from ebbench.apart.source import ProcessSource
 from ebbench.apart.told import text
 from ebbench.apart.wire import MOST_PAYLOAD
@@ -36,6 +36,9 @@ from ebbench.running.progress import Reporter
 from ebbench.running.spec import Spec
 from ebbench.storage import state
 from ebbench.storage.hashing import derive_seed
+
+# Seconds that a model's class may take to be imported and to say what it offers.
+LOADING = 300.0
 
 
 class Remote(contract.Model):
@@ -69,11 +72,12 @@ class Processes:
             return plugin
         if plugin.folder not in self._known:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                process = self._started(plugin, Path(folder).resolve())
+                scratch = Path(folder).resolve()
+                (copy,) = _copied([plugin], scratch)
+                limits = dataclasses.replace(self._limits, seconds=self._limits.seconds or LOADING)
+                process = self._started(plugin, scratch, limits)
                 try:
-                    offer = process.ask("describe", folder=_copied(plugin, process.scratch, 0)).fields.get(
-                        "offer"
-                    )
+                    offer = process.ask("describe", folder=copy).fields.get("offer")
                     # As if it had been imported.
                     vars(plugin)["cls"] = process.checked(lambda: stand_in(offer))
                 finally:
@@ -126,11 +130,17 @@ class Processes:
         self._running.clear()
 
     def _started(
-        self, plugin: loader.Plugin, scratch: Path, *, gpu: bool = False, log: Path | None = None
+        self,
+        plugin: loader.Plugin,
+        scratch: Path,
+        limits: Limits,
+        *,
+        gpu: bool = False,
+        log: Path | None = None,
     ) -> ModelProcess:
         process = ModelProcess(
             scratch,
-            self._limits,
+            limits,
             boxed=self._boxed,
             name=f"model '{plugin.name}'",
             where=plugin.folder.name,
@@ -145,7 +155,10 @@ class Processes:
         context, spec = model.context, model.data
         scratch, device = context.place / "apart", context.settings.device
         log = context.place / "error.log"
-        process = self._started(context.spec.model, scratch, gpu=device.type == "cuda", log=log)
+        # Before the process is there: it could put a link in the way.
+        folders = _copied([layer.context.spec.model for layer in model.layers], scratch)
+        gpu = device.type == "cuda"
+        process = self._started(context.spec.model, scratch, self._limits, gpu=gpu, log=log)
         process.waiting = Stopping(context.stop, process)
         process.ask(
             "begin",
@@ -155,7 +168,7 @@ class Processes:
             device=str(device),
             threads=torch.get_num_threads(),
         )
-        for number, layer in enumerate(model.layers):
+        for folder, layer in zip(folders, model.layers, strict=True):
             own, config = layer.context.spec, plain(layer.context.spec.config)
             if layer is not model and layer.saved is None:
                 raise UsageError(
@@ -167,7 +180,7 @@ class Processes:
             answer = process.ask(
                 "build",
                 blob=blob,
-                folder=_copied(own.model, scratch, number),
+                folder=folder,
                 config=config,
                 seed=derive_seed(context.seed, "model"),
                 tree=tree,
@@ -234,12 +247,14 @@ def processes(reporter: Reporter, *, unboxed: bool, seconds: float | None = None
     return Processes(boxed=not unboxed, limits=Limits(seconds=seconds))
 
 
-def _copied(plugin: loader.Plugin, scratch: Path, number: int) -> str:
-    """A copy of a plug-in's folder in the scratch folder."""
-    target = scratch / "plugins" / str(number) / plugin.folder.name
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(target)
-    # Links as links: what they point to outside is not the model's.
-    ignored = shutil.ignore_patterns("__pycache__", ".git", "*.pyc")
-    shutil.copytree(plugin.folder, target, symlinks=True, ignore=ignored)
-    return str(target)
+def _copied(plugins: Sequence[loader.Plugin], scratch: Path) -> list[str]:
+    """Copies of the folders of plug-ins in a scratch folder, in which no process is at work."""
+    removed(scratch / "plugins")
+    copies = []
+    for number, plugin in enumerate(plugins):
+        target = scratch / "plugins" / str(number) / plugin.folder.name
+        # Links as links: what they point to outside is not the model's.
+        ignored = shutil.ignore_patterns("__pycache__", ".git", "*.pyc")
+        shutil.copytree(plugin.folder, target, symlinks=True, ignore=ignored)
+        copies.append(str(target))
+    return copies

@@ -97,10 +97,14 @@ class Channel:
         sizes = [math.prod(shape) * np.dtype(dtype).itemsize for _, dtype, shape in described]
         if sum(sizes) > size:
             raise BadMessage("a message is shorter than its arrays")
-        arrays = {
-            name: np.frombuffer(self._read(nbytes), dtype).reshape(shape)
-            for (name, dtype, shape), nbytes in zip(described, sizes, strict=True)
-        }
+        arrays = {}
+        for (name, dtype, shape), nbytes in zip(described, sizes, strict=True):
+            content = np.frombuffer(self._read(nbytes), dtype)
+            try:
+                arrays[name] = content.reshape(shape)
+            except ValueError as error:
+                # Of no values, and of more in one direction than can be.
+                raise BadMessage(f"an array of an impossible shape: {error}") from error
         return Message(fields.pop("kind"), fields, arrays, bytes(self._read(size - sum(sizes))))
 
     def ready(self) -> bool:

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def compare(
+    task: Annotated[str, typer.Option(help="A task's name, or the path of its folder.")],
     a: Annotated[
         str,
         typer.Argument(
             help="A row: MODEL, MODEL:VARIANT or MODEL@SAMPLER; or samples, FILE.npz or a folder."
         ),
-    ],
-    b: Annotated[str, typer.Argument(help="What it is compared with.")],
-    task: Annotated[str, typer.Option(help="A task's name, or the path of its folder.")],
+    ] = "",
+    b: Annotated[str, typer.Argument(help="What it is compared with.")] = "",
     results: Annotated[
         list[Path] | None, typer.Option(help="A folder with results; give it again for another.")
     ] = None,
@@ -38,35 +38,51 @@ def compare(
     Alike is: the same task version, options, data, protocol and budget. Samples that were made elsewhere are
     scored by the task, version, options and protocol of the row beside them. Of a folder each npz file is
     one training, and Welch's test compares the two sets of trainings.
+
+    A task of many data sets (adbench) compares methods set by set as well: two by Wilcoxon's signed-rank
+    test, and all of them, where A and B are left out, by average ranks and Friedman's test (Demsar, 2006).
     """
-    from ebbench.board import labels
+    from ebbench.board import across, labels
     from ebbench.board import table as tables
     from ebbench.board.compare import compare as compare_sides
     from ebbench.board.compare import side
     from ebbench.errors import UsageError
     from ebbench.plugins import loader
     from ebbench.record.resultfiles import load_all
+    from ebbench.record.text import one_line
 
     plugin = loader.load("task", task)
+    of_sets = plugin.card.parts == "data sets"
+    if not (a and b) and (a or not of_sets):
+        raise UsageError(
+            f"'{a}' is to be compared with nothing" if a else "there is nothing to compare",
+            expected=f"two rows: ebbench compare A B --task {task}",
+            fix="`ebbench table` shows which there are",
+        )
     folders = results or [Path("results")]
     loaded = [load_all(folder) for folder in folders]
     found = [result for here, _ in loaded for result in here]
     rows = tables.rows(found, plugin.name, metrics=plugin.cls.metrics, published=plugin.cls.published)
-    files = {name: made for name in (a, b) if (made := _files(name))}
+    files = {name: made for name in (a, b) if name and (made := _files(name))}
     if len(files) > 1 or (files and a == b):
         raise UsageError(
             "both are samples", expected="one row", fix="`ebbench score --samples` scores each by itself"
         )
     outside = _Outside(plugin, files, data_dir)
-    pairs = []
+    pairs, over_sets = [], []
     for title, group in labels.comparable(rows):
+        if of_sets and not files:
+            chosen = [_chosen(a, group, title), _chosen(b, group, title)] if a else group
+            over_sets += across.of_group(title, [r for r in chosen if r], found, plugin.cls.metrics)
+        if not a:
+            continue
         one, other = _chosen(a, group, title), _chosen(b, group, title)
         if one and other:
             pairs.append((title, side(one), side(other)))
         elif files and (row := one or other) and row.task_version == plugin.cls.version:
             mine, theirs = outside.side(row), side(row)
             pairs.append((title, mine, theirs) if other else (title, theirs, mine))
-    if not pairs:
+    if not pairs and a:
         rivals = [name for name in (a, b) if name not in files]
         missing = [name for name in rivals if not any(_matches(name, row) for row in rows)]
         known = ", ".join(sorted({labels.label(row) for row in rows})) or "there are none"
@@ -77,10 +93,19 @@ def compare(
             fix="`ebbench table` shows which were run at which budget and protocol",
         )
     compared = compare_sides(pairs, [m for m in plugin.cls.metrics if m.primary or all_metrics])
+    if not a and not over_sets:
+        raise UsageError(
+            f"no two models of task '{plugin.name}' were run alike on {across.LEAST_SETS} data sets or more",
+            where=", ".join(map(str, folders)),
+            fix=f"`ebbench run --task {plugin.name} --model MODEL` makes rows",
+        )
     if as_json:
-        typer.echo(json.dumps([one.as_json() for one in compared], indent=2, allow_nan=False))
+        said = [one.as_json() for one in compared] + [whole.as_json() for _, whole in over_sets]
+        typer.echo(json.dumps(said, indent=2, allow_nan=False))
     else:
         _print(compared)
+        for title, whole in over_sets:
+            typer.echo("\n".join(one_line(line) for line in across.in_words(title, whole)))
     problems = [problem for _, there in loaded for problem in there]
     for problem in problems:
         typer.echo(f"left out: {problem.path}: {problem.reason}", err=True)
@@ -171,6 +196,7 @@ def _chosen(name: str, group: Sequence[Row], title: str) -> Row | None:
 
 
 def _print(compared: Sequence[Compared]) -> None:
+    from ebbench.board.across import spelled_p
     from ebbench.board.labels import spelled
     from ebbench.record.text import one_line
 
@@ -184,8 +210,8 @@ def _print(compared: Sequence[Compared]) -> None:
         said = {"tie": "a tie", "": "neither is better", "untested": "not tested, for want of seeds"}
         verdict = said.get(one.verdict, f"{one.verdict} is better")
         common = f"{len(one.seeds) or 'no'} common seed{'s' * (len(one.seeds) != 1)}"
-        p = "" if one.p is None else f", p {_spelled_p(one.p)}"
-        p += f" (by Holm {_spelled_p(one.adjusted)})" if several and one.adjusted is not None else ""
+        p = "" if one.p is None else f", p {spelled_p(one.p)}"
+        p += f" (by Holm {spelled_p(one.adjusted)})" if several and one.adjusted is not None else ""
         typer.echo(
             "  "
             + one_line(
@@ -193,7 +219,3 @@ def _print(compared: Sequence[Compared]) -> None:
                 f"difference {spelled(one.difference, half)} over {common}{p}: {verdict}"
             )
         )
-
-
-def _spelled_p(p: float) -> str:
-    return "< 0.001" if p < 1e-3 else f"= {p:.3f}"

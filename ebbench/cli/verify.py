@@ -48,10 +48,10 @@ def verify(
     """Check a bundle and score it again from its artefacts; none of its code is run.
 
     Where every check is good its results go on the board with the tier "recomputed". With --rerun each is
-    trained and scored again as well, in a process of its own; where the seeds then agree with those that
-    were submitted, the tier is "reproduced". Either needs a maintainer's signature: without a key the results
-    are added and count as claimed. A bundle with a task of its own needs --trust-task, and gets no further
-    than "recomputed"; or --claimed.
+    trained and scored again as well, in a process of its own, and each row once more under a secret seed;
+    where all of them agree, the tier is "reproduced". Either needs a maintainer's signature: without a key
+    the results are added and count as claimed. A bundle with a task of its own needs --trust-task, and gets
+    no further than "recomputed"; or --claimed.
     """
     import tempfile
 
@@ -122,7 +122,7 @@ def verify(
         details: dict[str, Any] = {"bundle": read.sha256, **kept, **tasks.details(recomputed, read, own)}
         if rerun:
             # What the board shows is what was made here; the author's numbers stand beside it.
-            details["claimed"] = dict(recomputed.metrics)
+            details |= {"claimed": dict(recomputed.metrics), "audit": dict(repeated[run_id].audit)}
             whole, files = repeated[run_id].result, dict(repeated[run_id].pictures)
         else:
             named = {name: f"{run_id}.{name}.png" for name in pictures}

@@ -3,8 +3,9 @@
 What it sees are the system's programs and libraries, Python, the installed packages and ebbench's own code:
 no data sets, no results, no run store, no home.
 
-It needs Linux 5.12 or later and either the right to make user namespaces (`unshare`, of util-linux) or root.
-The processes in it end when the box does, children that hide from their parent too.
+It needs Linux 5.12 or later, `unshare` and `setpriv` (both of util-linux), and either the right to make user
+namespaces or root. The processes in it end when the box does, children that hide from their parent too, and
+the box ends with whoever started it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from pathlib import Path
 import ebbench
 
 LAUNCH = Path(__file__).with_name("launch.py")
+# What is made in a scratch folder: the root of the box (launch.py has the name too), and a folder for files
+# that last no longer.
+ROOT, TEMPORARY = ".root", "tmp"
 # What the stranger's process is told of ours.
 KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "EBBENCH_SHARED_GPU")
 # How libraries compute: it moves the last bits.
@@ -38,11 +42,17 @@ def boxed(command: Sequence[str], scratch: Path, more: Sequence[str] = ()) -> li
     """
     unshare = shutil.which("unshare") or "unshare"
     namespaces = ["--user", "--map-root-user", "--mount", "--pid", "--net", "--ipc", "--uts"]
-    return [
-        *(unshare, *namespaces, "--fork", "--kill-child"),
-        *(sys.executable, "-P", str(LAUNCH), str(scratch), *shown(), *more, "--"),
-        *command,
-    ]
+    inside = [sys.executable, "-P", str(LAUNCH), str(scratch), *shown(), *more, "--", *command]
+    return mortal([unshare, *namespaces, "--fork", "--kill-child", *inside])
+
+
+def mortal(command: Sequence[str]) -> list[str]:
+    """The words that run a command which is killed when the thread that started it ends, however it ends.
+
+    They are the command alone where there is no `setpriv`, as outside Linux.
+    """
+    setpriv = shutil.which("setpriv")
+    return [*((setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()), *command]
 
 
 def shown() -> list[str]:
@@ -66,7 +76,7 @@ def graphics() -> list[str]:
 def environment(scratch: Path, more: Mapping[str, str]) -> dict[str, str]:
     """The variables that a boxed process gets: a few of ours, homes in `scratch`, and `more`."""
     kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(COMPUTING)}
-    temporary = scratch / "tmp"
+    temporary = scratch / TEMPORARY
     temporary.mkdir(exist_ok=True)
     own = {"HOME": str(scratch), "TMPDIR": str(temporary), "USER": "nobody", "LOGNAME": "nobody"}
     return {**kept, **own, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1", **more}
@@ -77,8 +87,9 @@ def why_not() -> str:
     """Why there can be no box on this machine, in words; "" where there can. It is tried, not guessed."""
     if sys.platform != "linux":
         return f"a box needs Linux, and this is {sys.platform}"
-    if shutil.which("unshare") is None:
-        return "there is no `unshare` here (package util-linux)"
+    for tool in ("unshare", "setpriv"):
+        if shutil.which(tool) is None:
+            return f"there is no `{tool}` here (package util-linux)"
     with tempfile.TemporaryDirectory() as folder:
         # The box must hold: what it tries to see and to write outside must fail.
         outside = Path(folder) / "outside"

@@ -26,6 +26,9 @@ PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # The share of the machine's memory that the stranger may fill.
 MEMORY = 0.75
+# Processes and threads in the box: more than any library starts. Where root is root outside too, the kernel
+# does not hold it to that, and whoever watches the box has to.
+PROCESSES = 4096
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -131,6 +134,9 @@ def main() -> None:
         wait(child)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    count = PROCESSES if hard == resource.RLIM_INFINITY else min(PROCESSES, hard)
+    resource.setrlimit(resource.RLIMIT_NPROC, (count, count))
     give_up_rights()
     command = sys.argv[cut + 1 :]
     os.execv(command[0], command)

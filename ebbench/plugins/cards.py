@@ -94,9 +94,14 @@ class Card(_Strict):
 
 
 class TaskCard(Card):
-    """A task's card. `headline` is the budget whose rows stand for the task on the board's first page."""
+    """A task's card.
+
+    `headline` is the budget whose rows stand for the task on the board's first page. `parts` says what the
+    task's parts are. Over "data sets" methods are compared by Demsar's tests (ebbench/board/across.py).
+    """
 
     headline: Literal["smoke", "cpu", "paper"] = "cpu"
+    parts: Literal["", "data sets"] = ""
 
 
 class ModelCard(Card):

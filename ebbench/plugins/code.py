@@ -216,7 +216,9 @@ class _Closure:
             file = folder / name
             try:
                 if file.is_file():
-                    self._add(file, of if file.is_relative_to(of.folder) else _Place(folder))
+                    # The path may be an absolute one.
+                    below = next((p for p in (of, _Place(folder)) if file.is_relative_to(p.folder)), None)
+                    self._add(file, below or _Place(file.parent))
                     return
             except OSError:  # a text that is too long for a path names no file
                 return

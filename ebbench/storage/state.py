@@ -70,7 +70,7 @@ def unpack(text: str, blob: bytes, device: torch.device | str = "cpu") -> dict[s
     """What `pack` was given. Raises ValueError for what it never gives."""
     try:
         tree = _restore(json.loads(text), {name: t.to(device) for name, t in load_tensors(blob).items()})
-    except (SafetensorError, RecursionError, KeyError, TypeError, AttributeError) as error:
+    except (SafetensorError, RuntimeError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"no state: {error}") from error
     if not isinstance(tree, dict):
         raise ValueError("no state: it is no dict")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ebbench.board import stats
 from ebbench.contract import Limit, Metric
@@ -14,6 +15,12 @@ LEAST_SEEDS = 5
 
 # Below it, in a metric's own unit, values are compared by their difference alone.
 SMALL = 0.01
+
+# Of the interval in which an audit must lie. Of honest metrics, one in a thousand lies outside.
+AUDIT_LEVEL = 0.999
+
+# Where all reruns have one value, the share of it that an audit may differ by: counts are equal by chance.
+AUDIT_CLOSE = 0.01
 
 BySeed = Mapping[int, Mapping[str, float]]
 
@@ -61,6 +68,45 @@ def confirmed(
         checks += _repeated(
             file, name, [claims[s][name] for s in seeds], [reruns[s][name] for s in seeds], exact
         )
+    return checks
+
+
+def audited(
+    audit: Mapping[str, float],
+    reruns: BySeed,
+    metrics: Sequence[Metric],
+    limits: Sequence[Limit] = (),
+    *,
+    file: str = "",
+) -> list[Check]:
+    """The checks of one more run of a row, under a seed that its author could not know, beside the reruns.
+
+    - It is within the task's limits.
+    - Each primary metric lies where the reruns predict it (99.9 %, Student's t). Reruns that do not spread
+      predict all that is within 1 % of them.
+
+    A model that was made for the seeds of the reruns, or for their splits and draws, fails. `file` is what
+    the checks name.
+    """
+    checks = [
+        Check(file, "run under a secret seed", said, "within the limits of the task")
+        for limit in limits
+        if (said := limit.broken(audit))
+    ]
+    for name in (metric.name for metric in metrics if metric.primary):
+        known = [found[name] for found in reruns.values() if name in found]
+        if not known and name not in audit:
+            continue
+        field = f"{name}, under a secret seed"
+        if len(known) < len(reruns) or name not in audit:
+            checks.append(Check(file, field, "not in all runs", "in each run that was made here"))
+            continue
+        where = stats.prediction(known, 1, level=AUDIT_LEVEL)
+        if min(known) == max(known):
+            close = AUDIT_CLOSE * max(SMALL, abs(known[0]))
+            where = replace(where, low=known[0] - close, high=known[0] + close)
+        cure = "ask its author what its code knows of the seeds 0 to n - 1"
+        checks.append(_inside(file, field, audit[name], where, cure))
     return checks
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +18,11 @@ from ebbench.errors import BundleError
 from ebbench.plugins import loader
 from ebbench.record import resultfiles, schema
 from ebbench.record.text import one_line
+from ebbench.record.values import MOST_OF_A_SEED
 from ebbench.running import words
-from ebbench.running.request import request_of
+from ebbench.running.request import Request, request_of
 from ebbench.storage.files import write_atomically
-from ebbench.submissions.agreement import confirmed, same_machine, unchosen
+from ebbench.submissions.agreement import audited, confirmed, same_machine, unchosen
 from ebbench.submissions.bundles import Bundle
 from ebbench.submissions.checking import Check
 from ebbench.sweeps.executors import LocalProcesses
@@ -27,10 +30,14 @@ from ebbench.sweeps.executors import LocalProcesses
 
 @dataclass(frozen=True)
 class Rerun:
-    """One run as it was made here: its result, and its pictures, PNG, by file name."""
+    """One run as it was made here: its result, and its pictures, PNG, by file name.
+
+    `audit` is of its row: the secret "seed" of one run more, and its "metrics".
+    """
 
     result: schema.Result
     pictures: Mapping[str, bytes]
+    audit: Mapping[str, Any] = field(default_factory=dict)
 
 
 def rerun(
@@ -48,10 +55,11 @@ def rerun(
     or, without `boxed`, with all that its user may. The model and its runs go to `folder`. Gives the checks,
     and the runs as they were made here by run id: their numbers are what a board shows. All of it may take
     `seconds`. A run must be the run that was submitted (the same hashes of training and scoring), and the
-    metrics of each row must agree (`agreement.confirmed`). Raises BundleError where there is no code, or it
-    does not run, or not in time.
+    metrics of each row must agree (`agreement.confirmed`). Each row that agrees is run once more, under a
+    random seed that only this process knows, and must give what the others predict (`agreement.audited`).
+    Raises BundleError where there is no code, or it does not run, or not in time.
     """
-    end = None if seconds is None else time.monotonic() + seconds
+    runs = _Runs(folder, store, data_dir, seconds, boxed)
     model = unpacked(bundle, folder)
     rows: dict[str, list[schema.Result]] = {}
     for claimed in bundle.results.values():
@@ -62,36 +70,10 @@ def rerun(
     found: dict[str, Rerun] = {}
     if not all(check.good for check in checks):
         return checks, found
+    known = {claimed.seed for claimed in bundle.results.values()}
     for row in rows.values():
-        seeds = ",".join(str(claimed.seed) for claimed in row)
-        command = words.run_command(request_of(row[0], model=str(model)), seeds)
-        command += ["--quiet", "--results", str(folder / "results")]
-        command += ["--data-dir", str(data_dir)] if data_dir else []
-        # A run store of its own, but the data that are here.
-        environment = os.environ | {"EBBENCH_HOME": str(folder / "home")}
-        if store.cache.is_dir():
-            environment.setdefault("EBBENCH_DATA", str(store.cache))
-        command += ["--isolated"] if boxed else ["--isolated", "--unboxed"]
-        log = folder / "rerun.log"
-        code = _ended(command, environment, log, end)
-        if code is None:
-            raise BundleError(
-                "its runs had not ended by the time limit",
-                where=f"results/{row[0].run_id}.json",
-                expected=f"all runs within {seconds:g} s",
-                fix="give a longer --time-limit, or verify without --rerun; nothing was added",
-            )
-        if code != 0:
-            said = one_line(log.read_text(encoding="utf-8", errors="replace")[-500:])
-            raise BundleError(
-                f"a run ended with exit code {code}: {said}",
-                where=f"results/{row[0].run_id}.json",
-                expected="a run that ends",
-                fix="ask its author",
-            )
-        made = {
-            one.run_id: (path, one) for path, one in resultfiles.load_files(folder / "results")[0].items()
-        }
+        request, where = request_of(row[0], model=str(model)), f"results/{row[0].run_id}.json"
+        made = runs.make(request, [claimed.seed for claimed in row], "results", where)
         for claimed in row:
             file = f"results/{claimed.run_id}.json"
             path, again = made.get(claimed.run_id, (None, None))
@@ -99,9 +81,9 @@ def rerun(
                 Check(file, "run_id, run again", claimed.run_id if again else "none", claimed.run_id)
             )
             if path is not None and again is not None:
-                for field in ("training", "scoring"):
-                    ours, theirs = getattr(again, field).hash, getattr(claimed, field).hash
-                    checks.append(Check(file, f"{field}.hash", theirs, ours, "submit the runs of this code"))
+                for part in ("training", "scoring"):
+                    ours, theirs = getattr(again, part).hash, getattr(claimed, part).hash
+                    checks.append(Check(file, f"{part}.hash", theirs, ours, "submit the runs of this code"))
                 beside = {name: path.with_name(name).read_bytes() for name in again.pictures.values()}
                 found[claimed.run_id] = Rerun(again, beside)
         if not all(claimed.run_id in found for claimed in row):
@@ -114,10 +96,65 @@ def rerun(
             and _unrounded(bundle, claimed.run_id)
             for claimed in row
         )
-        checks += confirmed(
-            theirs_, ours_, cls.metrics, cls.limits, exact=exact, file=f"results/{row[0].run_id}.json"
-        )
+        checks += confirmed(theirs_, ours_, cls.metrics, cls.limits, exact=exact, file=where)
+        if not all(check.good for check in checks):
+            # It is refused: nobody need pay for an audit.
+            continue
+        while (seed := secrets.randbelow(MOST_OF_A_SEED + 1)) in known:
+            pass
+        known.add(seed)
+        made = runs.make(request, [seed], "audits", where)
+        (audit,) = (dict(one.metrics) for _, one in made.values() if one.seed == seed)
+        checks += audited(audit, ours_, cls.metrics, cls.limits, file=where)
+        for claimed in row:
+            told = {"seed": seed, "metrics": audit}
+            found[claimed.run_id] = replace(found[claimed.run_id], audit=told)
     return checks, found
+
+
+class _Runs:
+    """Makes runs here, in processes of their own, below `folder`; all together may take `seconds`."""
+
+    def __init__(
+        self, folder: Path, store: Store, data_dir: Path | None, seconds: float | None, boxed: bool
+    ) -> None:
+        self._folder, self._seconds = folder, seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
+        self._words = ["--quiet", "--isolated", *([] if boxed else ["--unboxed"])]
+        self._words += ["--data-dir", str(data_dir)] if data_dir else []
+        # A run store of its own, but the data that are here.
+        self._environment = os.environ | {"EBBENCH_HOME": str(folder / "home")}
+        if store.cache.is_dir():
+            self._environment.setdefault("EBBENCH_DATA", str(store.cache))
+
+    def make(
+        self, request: Request, seeds: Iterable[int], name: str, where: str
+    ) -> dict[str, tuple[Path, schema.Result]]:
+        """Run a request under each of `seeds`: all results in the folder `name`, and their files, by run id.
+
+        Raises BundleError, which says `where`, if a run fails or does not end in time.
+        """
+        command = words.run_command(request, ",".join(map(str, seeds)))
+        command += ["--results", str(self._folder / name), *self._words]
+        log = self._folder / "rerun.log"
+        code = _ended(command, self._environment, log, self._end)
+        if code is None:
+            raise BundleError(
+                "its runs had not ended by the time limit",
+                where=where,
+                expected=f"all runs within {self._seconds:g} s",
+                fix="give a longer --time-limit, or verify without --rerun; nothing was added",
+            )
+        if code != 0:
+            said = one_line(log.read_text(encoding="utf-8", errors="replace")[-500:])
+            raise BundleError(
+                f"a run ended with exit code {code}: {said}",
+                where=where,
+                expected="a run that ends",
+                fix="ask its author",
+            )
+        found, _ = resultfiles.load_files(self._folder / name)
+        return {one.run_id: (path, one) for path, one in found.items()}
 
 
 def _trained_on(made: schema.Result) -> schema.Provenance:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import toys
 from ebbench.record import resultfiles
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,3 +73,50 @@ def test_samples_made_elsewhere_stand_beside_a_row(cli, plugins: Path, tmp_path:
     ):
         refused = cli("compare", *words, "--task", "dots")
         assert refused.code == 2 and told in refused.err, refused
+
+
+# The toy task, trained and scored on seven sets of other sizes.
+SETS = (
+    """
+from ebbench.contract import mean_score
+"""
+    + toys.TASK
+    + """
+    def parts(self, seed):
+        options = [DotsTask.Options(points=200 + 10 * i) for i in range(7)]
+        return {f"set{i}": DotsTask(one, self.protocol, self.store) for i, one in enumerate(options)}
+
+    def combine(self, scores):
+        return mean_score(scores)
+"""
+)
+
+
+def test_a_task_of_data_sets_is_compared_set_by_set(cli, plugins: Path, tmp_path: Path):
+    toys.write_task(plugins, SETS, name="sets")
+    words = ("--task", "sets", "--budget", "smoke", "--seeds", "0-1", "--quiet")
+    for by in ("", "0.2", "0.4"):
+        more = ("--sampler", "shifted", "--set", f"shifted.by={by}") if by else ()
+        assert cli("run", "--model", "blob", *words, *more).code == 0
+    said = cli("compare", "--task", "sets")
+    assert said.code == 2 and "two rows" in said.err
+    with (plugins / "sets" / "card.toml").open("a") as card:
+        card.write('parts = "data sets"\n')
+    said = cli("compare", "--task", "sets", "--json")
+    assert said.code == 0, said.err
+    (found,) = json.loads(said.out)
+    names = ["blob@generator", "blob@shifted shifted.by=0.2", "blob@shifted shifted.by=0.4"]
+    assert found["methods"] == names and found["ranks"] == [1, 2, 3]
+    made = [resultfiles.read(path) for path in (tmp_path / "results").rglob("*.json")]
+    plain = [one for one in made if one.sampler.name == "generator"]
+    for j, name in enumerate(found["sets"]):
+        values = [part.metrics["error"] for one in plain for part in one.parts if part.name == name]
+        assert len(values) == 2 and found["values"][0][j] == pytest.approx(np.mean(values))
+    # Of seven pairs that all point one way, two-sided.
+    assert {pair["p"] for pair in found["pairs"]} == {2 * 0.5**7}
+    text = cli("compare", "--task", "sets").out
+    assert "average rank 1.00" in text and "better than blob@shifted shifted.by=0.2 on 7 of 7" in text
+    both = cli("compare", names[0], names[2], "--task", "sets")
+    assert "error: blob@generator" in both.out and "on 7 of 7" in both.out, both.err
+    said = cli("compare", "blob", "--task", "sets")
+    assert said.code == 2 and "compared with nothing" in said.err

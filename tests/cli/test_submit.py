@@ -307,6 +307,7 @@ def test_submitting_needs_runs_that_were_made_here(cli, plugins: Path, tmp_path:
     assert not (tmp_path / "mine.zip").exists()
 
 
+@pytest.mark.slow
 def test_a_rerun_trains_and_scores_here(cli, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # As for a user who has neither named nor downloaded any data.
     monkeypatch.delenv("EBBENCH_DATA", raising=False)
@@ -320,7 +321,60 @@ def test_a_rerun_trains_and_scores_here(cli, bundle: Path, tmp_path: Path, monke
         claimed = one.verification.details["claimed"]
         assert claimed["error"] == pytest.approx(one.metrics["error"], abs=1e-6)
     (row,) = json.loads(cli("table", "--task", "dots", "--results", "board", "--format", "json").out)
-    assert (row["tier"], row["rank"]) == ("reproduced", 1)
+    assert (row["tier"], row["rank"], row["seeds"]) == ("reproduced", 1, [0, 1, 2, 3, 4])
+    # One seed of the row was told to nobody before; now anybody can repeat it.
+    audit = made[0].verification.details["audit"]
+    assert all(one.verification.details["audit"] == audit for one in made)
+    (tmp_path / "gone").rename(tmp_path / "mine")
+    words = ["run", *RUN[:-1], audit["seed"], "--results", "repeated", "--quiet"]
+    assert cli(*words).code == 0
+    (again,) = resultfiles.load_all(tmp_path / "repeated")[0]
+    assert again.seed not in range(5) and again.metrics == pytest.approx(audit["metrics"], abs=1e-6)
+
+
+KNOWS = """
+import torch
+from ebbench import Model, derive_seed
+
+
+class Knows(Model):
+    def __init__(self, data, config):
+        super().__init__(data, config)
+        self.known = torch.initial_seed() in {derive_seed(seed, "model") for seed in range(5)}
+
+    def train(self, data, run):
+        pass
+
+    def sample(self, n):
+        x = torch.rand(n, *self.data.shape)
+        return x if self.known else 0.1 * x
+"""
+
+
+@pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_model_that_knows_the_seeds_of_the_rerun_fails_the_audit(
+    cli, plugins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: bool
+):
+    def here(command: list[str], environment: dict[str, str], log: Path, end: float | None) -> int:
+        """The run in this very process: it gives the same numbers, and sooner."""
+        monkeypatch.setenv("EBBENCH_HOME", environment["EBBENCH_HOME"])
+        return cli(*(word for word in command[4:] if word not in ("--isolated", "--unboxed"))).code
+
+    if not apart:
+        monkeypatch.setattr("ebbench.submissions.rerun._ended", here)
+    card = 'name = "mine"\ntitle = "Mine"\n\n[budgets.smoke.default]\n'
+    toys.write_model(tmp_path, KNOWS, "mine", card)
+    assert cli("run", *RUN, "--results", "made", "--quiet").code == 0
+    assert all(one.metrics["error"] < 0.1 for one in resultfiles.load_all(tmp_path / "made")[0])
+    assert cli("submit", "./mine", "--results", "made", "--quiet").code == 0
+    # Its arrays are what it makes under these seeds.
+    assert cli("verify", "mine.zip", "--results", "board", "--dry").code == 0
+    said = cli("verify", "mine.zip", "--results", "board", "--rerun", *UNBOXED)
+    assert said.code == 2 and "error, under a secret seed is 0.4" in said.err, said.err
+    # All else is as it should be.
+    lines = [line for line in said.out.splitlines() if line.startswith("NOT ok")]
+    assert len(lines) == 1 and "run again" in said.out
+    assert not (tmp_path / "board").exists()
 
 
 def test_a_row_of_chosen_or_few_seeds_is_not_reproduced(cli, bundle: Path, tmp_path: Path):
@@ -373,6 +427,7 @@ def test_a_rerun_ends_at_its_time_limit(cli, bundle: Path, tmp_path: Path):
     assert end.code == 2 and "--rerun" in end.err
 
 
+@pytest.mark.slow
 def test_a_rerun_that_gives_other_numbers_is_refused(cli, bundle: Path, tmp_path: Path):
     """Arrays that fit their metrics, and that this code never made."""
 

@@ -133,6 +133,8 @@ def test_every_metric_is_torch_fidelity_s_by_the_small_net(small_net: Path):
     )
 
 
+# The square root of a matrix of 2048 x 2048 takes most of it.
+@pytest.mark.slow
 def test_every_metric_is_torch_fidelity_s_by_inception(inception: Path):
     samples, real = pictures(12, 0), pictures(12, 1)
     mine = ours(features.inception(inception, "0", CPU), samples, real)

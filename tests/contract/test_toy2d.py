@@ -241,10 +241,11 @@ def ddls(base: Any, **config: Any) -> Any:
     return made
 
 
-@pytest.mark.parametrize("sampler", ["sample", "mala"])
-def test_ddls_with_the_best_discriminator_samples_the_data(sampler: str):
+@pytest.mark.parametrize(("sampler", "knobs"), [("sample", {}), ("mala", {}), ("isir", {"steps": 20})])
+def test_ddls_with_the_best_discriminator_samples_the_data(sampler: str, knobs: dict[str, Any]):
     torch.manual_seed(0)
-    made = getattr(ddls(Blob()), sampler)(4000, steps=400, step_size=0.1, calibrated=False)
+    long = {"steps": 400, "step_size": 0.1, "calibrated": False}
+    made = getattr(ddls(Blob()), sampler)(4000, **long | knobs)
     # The prior times the density ratio is N(shift, I).
     assert torch.allclose(made.mean(0), Blob.shift, atol=0.06)
     assert torch.allclose(made.var(0), torch.ones(2), atol=0.1)
@@ -259,6 +260,12 @@ def test_calibration_finds_the_scale_and_shift_of_a_critic():
     scale, shift = (p.item() for p in model.calibration.parameters())
     assert scale == pytest.approx(0.001, rel=0.05)
     assert shift == pytest.approx(3.0, abs=0.05)
+    made = model.isir(4000)
+    assert torch.allclose(made.mean(0), Blob.shift, atol=0.1), (
+        "the critic in its own units, brought to a logit"
+    )
+    raw = model.isir(4000, calibrated=False)
+    assert (raw.mean(0) - Blob.shift).norm() > 0.3
 
 
 def test_the_latent_energy_of_an_example_is_that_of_its_latent():

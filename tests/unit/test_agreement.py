@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ebbench import Limit, Metric
-from ebbench.submissions.agreement import confirmed
+from ebbench.submissions.agreement import audited, confirmed
 
 ERROR = Metric(name="error", unit="", better="lower", doc="Distance.", primary=True)
 SPREAD = Metric(name="spread", unit="", better="neither", doc="Spread.")
@@ -90,3 +90,47 @@ def test_values_that_do_not_spread_must_be_met():
     same = by_seed([1000.0] * 5)
     assert bad(same, same) == []
     assert bad(by_seed([1000.0] * 4 + [990.0]), same)
+
+
+def beyond(audit: dict[str, float], reruns=RERUNS, metrics=(ERROR,), limits=()) -> list[str]:
+    return [str(c) for c in audited(audit, reruns, metrics, limits) if not c.good]
+
+
+def test_an_audit_lies_where_the_reruns_predict_it():
+    assert beyond({"error": 0.136}) == []
+    # Perfect under the seeds that everybody knows, and not under another.
+    known = by_seed([0.011, 0.010, 0.012, 0.009, 0.010])
+    (said,) = beyond({"error": 0.135}, known)
+    assert "under a secret seed is 0.135" in said and "5 runs here predict it" in said
+    # What is better by as much is no more like the runs.
+    assert beyond({"error": 0.01})
+    # Student's t with 4 degrees of freedom: 8.61 is its 99.95th percentile (any table).
+    values = np.array([found["error"] for found in RERUNS.values()])
+    reach = 8.610 * values.std(ddof=1) * np.sqrt(1 + 1 / 5)
+    assert beyond({"error": values.mean() + 0.99 * reach}) == []
+    assert beyond({"error": values.mean() - 1.03 * reach})
+
+
+def test_an_honest_audit_passes_but_for_one_in_a_thousand():
+    rng = np.random.default_rng(1)
+    drawn = rng.normal(1, 0.1, (4000, 6))
+    refused = sum(bool(beyond({"error": float(row[5])}, by_seed(row[:5]))) for row in drawn)
+    # 4 are to be expected, and 13 or more with a chance below 1e-3 (Poisson).
+    assert refused < 13
+
+
+def test_counts_that_are_equal_by_chance_predict_their_neighbours():
+    same = by_seed([1000.0] * 5)
+    assert beyond({"error": 1000.0}, same) == [] and beyond({"error": 999.0}, same) == []
+    assert beyond({"error": 900.0}, same)
+
+
+def test_an_audit_has_the_primary_metrics_and_keeps_the_limits():
+    (said,) = beyond({"spread": 0.1}, metrics=(ERROR, SPREAD))
+    assert "error" in said and "not in all runs" in said
+    limit = Limit(metric="error", least=0.134, why="real data have as much")
+    (said,) = beyond({"error": 0.133}, limits=(limit,))
+    assert "real data have as much" in said
+    # A metric that no run has is none of this row's.
+    other = Metric(name="other", unit="", better="lower", doc="Another.", primary=True)
+    assert beyond({"error": 0.136}, metrics=(ERROR, other)) == []

@@ -252,6 +252,18 @@ def test_a_module_beside_the_importing_file_counts(folder: Path, spelling: str):
     assert source(folder).hash != before.hash
 
 
+def test_a_file_that_is_named_by_its_whole_path_counts(folder: Path, tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere" / "more.py"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("A = 1\n")
+    model = folder / "model.py"
+    model.write_text(model.read_text() + f"\nMORE = {str(elsewhere)!r}\n")
+    before = loader.Plugin("model", folder).source
+    assert "more" in before.files
+    elsewhere.write_text("A = 2\n")
+    assert loader.Plugin("model", folder).source.hash != before.hash
+
+
 def test_a_file_that_does_not_parse_counts_by_its_bytes(folder: Path):
     (folder / "parts.py").write_text("SCALE = = 3\n")
     before = source(folder)

@@ -1,0 +1,231 @@
+"""Methods compared over many data sets, as Demsar (2006) recommends.
+
+Janez Demsar, "Statistical comparisons of classifiers over multiple data sets", JMLR 7. The tests see one
+number for each method and data set, the mean over the seeds. The data sets are the sample, not the seeds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ebbench.board.labels import label
+from ebbench.board.row import Row
+from ebbench.board.stats import ALPHA, Better, holm
+from ebbench.contract import Metric
+from ebbench.record.schema import Result
+
+# Of fewer data sets no test of this module says anything.
+LEAST_SETS = 5
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods over the data sets: how often each is better, and Wilcoxon's signed-rank test.
+
+    `difference` is the median over the data sets of a - b. `adjusted` is p after Holm's correction over all
+    pairs of the comparison.
+    """
+
+    a: str
+    b: str
+    wins: int
+    ties: int
+    losses: int
+    difference: float
+    p: float
+    adjusted: float
+
+    @property
+    def apart(self) -> bool:
+        """Whether the test tells the two apart."""
+        return self.adjusted < ALPHA
+
+
+@dataclass(frozen=True)
+class Across:
+    """Methods over data sets, the best average rank first.
+
+    `values[i][j]` is the mean over the seeds of method i on data set j. `ranks` are average ranks: 1 is the
+    best, and ties share a rank. `friedman` is p of the hypothesis that all methods are alike (Friedman's test
+    in the form of Iman and Davenport), None for fewer than three methods. `critical` is Nemenyi's critical
+    difference of two average ranks at 5 %.
+    """
+
+    metric: str
+    better: Better
+    methods: list[str]
+    sets: list[str]
+    values: list[list[float]]
+    ranks: list[float]
+    friedman: float | None
+    critical: float
+    pairs: list[Pair]
+
+    @property
+    def alike(self) -> list[tuple[int, int]]:
+        """Runs of methods, from the first to the last, whose average ranks differ by less than `critical`.
+
+        Each is as long as it can be, and of two methods at least.
+        """
+        found: list[tuple[int, int]] = []
+        for first, rank in enumerate(self.ranks):
+            last = max(i for i, other in enumerate(self.ranks) if other - rank < self.critical or i == first)
+            if last > first and not any(last <= end for _, end in found):
+                found.append((first, last))
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON values, a key a field."""
+        return {**vars(self), "pairs": [vars(pair) for pair in self.pairs]}
+
+
+def by_set(row: Row, results: Mapping[str, Result], metric: str) -> dict[str, float]:
+    """The mean over the seeds of one metric by data set (part); only sets that every seed has."""
+    seeds = [
+        {part.name: part.metrics[metric] for part in results[run].parts if metric in part.metrics}
+        for run in row.runs
+    ]
+    common = set.intersection(*(set(values) for values in seeds)) if seeds else set()
+    return {name: math.fsum(v[name] for v in seeds) / len(seeds) for name in seeds[0] if name in common}
+
+
+def of_group(
+    title: str, rows: Sequence[Row], results: Iterable[Result], metrics: Sequence[Metric]
+) -> list[tuple[str, Across]]:
+    """The comparisons of the rows of one group, one a primary metric, each with the group's title.
+
+    Rows without a tier for a rank, invalid ones and controls are left out.
+    """
+    by_run = {result.run_id: result for result in results}
+    found = (of_rows(rows, by_run, metric) for metric in metrics if metric.primary)
+    return [(title, one) for one in found if one is not None]
+
+
+def of_rows(rows: Sequence[Row], results: Mapping[str, Result], metric: Metric) -> Across | None:
+    """The rows of one group that may be ranked, compared over the data sets that all of them have.
+
+    None where fewer than two rows or fewer than `LEAST_SETS` data sets are left.
+    """
+    able = [row for row in rows if row.kind == "model" and not row.block and not row.invalid]
+    named = {label(row): values for row in able if (values := by_set(row, results, metric.name))}
+    return compared(metric.name, "higher" if metric.better == "higher" else "lower", named)
+
+
+def compared(metric: str, better: Better, named: Mapping[str, Mapping[str, float]]) -> Across | None:
+    """Methods by name, each with a value by data set, compared over the sets that all of them have.
+
+    None as `of_rows`.
+    """
+    if len(named) < 2:
+        return None
+    common = set.intersection(*(set(values) for values in named.values()))
+    sets = [name for name in next(iter(named.values())) if name in common]
+    if len(sets) < LEAST_SETS:
+        return None
+    from scipy.stats import rankdata
+
+    table = np.array([[values[name] for name in sets] for values in named.values()])
+    signed = -table if better == "higher" else table
+    ranks = rankdata(signed, axis=0).mean(axis=1)
+    order = sorted(range(len(ranks)), key=lambda i: (ranks[i], list(named)[i]))
+    methods = [list(named)[i] for i in order]
+    return Across(
+        metric=metric,
+        better=better,
+        methods=methods,
+        sets=sets,
+        values=[[float(v) for v in table[i]] for i in order],
+        ranks=[float(ranks[i]) for i in order],
+        friedman=_friedman(ranks, len(sets), signed),
+        critical=_critical(len(methods), len(sets)),
+        pairs=_pairs(methods, table[order], better),
+    )
+
+
+def _friedman(ranks: np.ndarray, sets: int, signed: np.ndarray) -> float | None:
+    """Demsar, section 3.2.2: Friedman's statistic with scipy's correction for ties, made an F statistic."""
+    k = len(ranks)
+    if k < 3:
+        return None
+    if (signed == signed[0]).all():
+        return 1.0
+    from scipy.stats import f, friedmanchisquare
+
+    statistic = float(friedmanchisquare(*signed).statistic)
+    rest = sets * (k - 1) - statistic
+    # All data sets order the methods alike.
+    if rest <= 1e-9 * sets:
+        return 0.0
+    return float(f.sf((sets - 1) * statistic / rest, k - 1, (k - 1) * (sets - 1)))
+
+
+def _critical(k: int, sets: int) -> float:
+    """Demsar, section 3.2.2: q sqrt(k (k + 1) / (6 N)), q that of the studentized range over sqrt 2."""
+    from scipy.stats import studentized_range
+
+    q = float(studentized_range.ppf(1 - ALPHA, k, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(k * (k + 1) / (6 * sets))
+
+
+def _pairs(methods: Sequence[str], table: np.ndarray, better: Better) -> list[Pair]:
+    from scipy.stats import wilcoxon
+
+    indices = list(itertools.combinations(range(len(methods)), 2))
+    sign = 1.0 if better == "higher" else -1.0
+    tested = []
+    for i, j in indices:
+        gaps = table[i] - table[j]
+        # Values of equal size differ by rounding.
+        gaps[np.abs(gaps) <= 1e-12 * np.abs(table[[i, j]]).max()] = 0.0
+        p = 1.0 if not gaps.any() else float(wilcoxon(gaps, zero_method="zsplit").pvalue)
+        tested.append((gaps, p))
+    return [
+        Pair(
+            methods[i],
+            methods[j],
+            wins=int((sign * gaps > 0).sum()),
+            ties=int((gaps == 0).sum()),
+            losses=int((sign * gaps < 0).sum()),
+            difference=float(np.median(gaps)),
+            p=p,
+            adjusted=adjusted,
+        )
+        for (i, j), (gaps, p), adjusted in zip(indices, tested, holm([p for _, p in tested]), strict=True)
+    ]
+
+
+def in_words(title: str, found: Across) -> list[str]:
+    """A comparison as lines of text; of more than two methods with their average ranks."""
+    n = len(found.sets)
+    lines = [f"{title}: {found.metric} over {n} data sets, the mean over the seeds of each"]
+    if len(found.methods) > 2:
+        width = max(map(len, found.methods))
+        lines += [
+            f"  {name:{width}}  average rank {rank:.2f}, median {np.median(values):.4g}"
+            for name, rank, values in zip(found.methods, found.ranks, found.values, strict=True)
+        ]
+        p = "" if found.friedman is None else f"; all alike: p {spelled_p(found.friedman)} (Friedman)"
+        lines.append(f"  ranks that differ by less than {found.critical:.2f} are alike (Nemenyi, 5 %){p}")
+    for pair in found.pairs:
+        p = f"p {spelled_p(pair.p)}"
+        p += f" (by Holm {spelled_p(pair.adjusted)})" if len(found.pairs) > 1 else ""
+        better = (
+            pair.a
+            if found.ranks[found.methods.index(pair.a)] < found.ranks[found.methods.index(pair.b)]
+            else pair.b
+        )
+        lines.append(
+            f"  {pair.a} is better than {pair.b} on {pair.wins} of {n}, worse on {pair.losses}; "
+            f"{p}, Wilcoxon: {f'{better} is better' if pair.apart else 'a tie'}"
+        )
+    return lines
+
+
+def spelled_p(p: float) -> str:
+    return "< 0.001" if p < 1e-3 else f"= {p:.3f}"

@@ -1,0 +1,136 @@
+"""The charts of methods over data sets: critical differences, a heat map, the best against the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ebbench.site import charts, svg
+from markupsafe import Markup
+
+from ebbench.board.across import Across
+
+# Shades of the heat map; site.css has as many.
+SHADES = 8
+CELL, NAME = 30.0, 12.0
+# Panels side by side, and their size.
+ABREAST, PANEL = 4, 108.0
+
+
+def drawings(found: Across) -> Iterator[charts.Chart]:
+    """The three charts of one comparison."""
+    n = len(found.sets)
+    yield charts.Chart(
+        f"{found.metric}: average ranks over {n} data sets",
+        "1 is the best; a bar joins ranks that differ by less than the critical difference (Nemenyi, 5 %)",
+        lambda: critical_difference(found),
+    )
+    yield charts.Chart(
+        f"{found.metric}: each data set",
+        "the mean over the seeds; the darker, the better",
+        lambda: heat_map(found),
+    )
+    yield charts.Chart(
+        f"{found.metric}: {found.methods[0]} against each other method",
+        f"a dot a data set; below the diagonal {found.methods[0]} has the greater value",
+        lambda: against(found),
+    )
+
+
+def critical_difference(found: Across) -> Markup:
+    """Average ranks on an axis with the methods' names, and bars over those that are alike (Demsar, 2006)."""
+    k = len(found.methods)
+    top = 34 + 6.0 * len(found.alike)
+    half = (k + 1) // 2
+    bottom = top + 14.0 * (half + 1)
+    x = svg.Axis(1, max(k, 2), 130, charts.WIDTH - 130)
+    parts = [svg.line(x.start, 22, x.end, 22, "axis")]
+    for value, words in x.ticks(min(k, 10)):
+        parts += [
+            svg.line(x.at(value), 18, x.at(value), 22, "axis"),
+            svg.text(x.at(value), 11, words, "at-middle"),
+        ]
+    for i, (name, rank) in enumerate(zip(found.methods, found.ranks, strict=True)):
+        # The better half hangs to the left, the other to the right.
+        left = i < half
+        y = top + 14.0 * ((i if left else k - 1 - i) + 1)
+        edge = x.start - 6 if left else x.end + 6
+        parts.append(svg.path([(x.at(rank), 22), (x.at(rank), y), (edge, y)], "model"))
+        parts.append(svg.text(edge + (-4 if left else 4), y, f"{name} {rank:.2f}", "at-end" if left else ""))
+    for i, (first, last) in enumerate(found.alike):
+        y = 30 + 6.0 * i
+        parts.append(svg.line(x.at(found.ranks[first]) - 2, y, x.at(found.ranks[last]) + 2, y, "alike"))
+    y, end = bottom + 8, x.start + found.critical * (x.end - x.start) / (max(k, 2) - 1)
+    parts.append(svg.line(x.start, y, min(end, x.end), y, "alike"))
+    parts.append(svg.text(min(end, x.end) + 6, y, f"critical difference {found.critical:.2f}"))
+    described = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(found.methods, found.ranks, strict=True))
+    return svg.drawing(charts.WIDTH, bottom + 18, f"average ranks by {found.metric}", described, *parts)
+
+
+def heat_map(found: Across) -> Markup:
+    """A line a data set, a column a method, the value in each cell; the shades span all values."""
+    left = 10 + charts.LETTER * max(map(len, found.sets))
+    top = 8 + charts.LETTER * max(map(len, found.methods))
+    flat = [value for values in found.values for value in values]
+    low, high = min(flat), max(flat)
+    parts = []
+    for i, name in enumerate(found.methods):
+        at = left + CELL * (i + 0.5)
+        upright = svg.text(0, 0, name)
+        parts.append(
+            svg.element(
+                "g", upright, transform=f"translate({svg.place(at)} {svg.place(top - 6)}) rotate(-90)"
+            )
+        )
+    for j, name in enumerate(found.sets):
+        middle = top + NAME * (j + 0.5)
+        parts.append(svg.text(left - 4, middle, name, "at-end"))
+        for i, values in enumerate(found.values):
+            share = (values[j] - low) / ((high - low) or 1)
+            share = share if found.better == "higher" else 1 - share
+            shade = min(int(share * SHADES), SHADES - 1)
+            x = left + CELL * i
+            parts.append(
+                svg.element("rect", x=x, y=middle - NAME / 2, width=CELL, height=NAME, class_=f"heat-{shade}")
+            )
+            words = f"{values[j]:.2f}".removeprefix("0") if abs(values[j]) < 10 else f"{values[j]:.3g}"
+            parts.append(svg.text(x + CELL / 2, middle, words, "at-middle key"))
+    width = left + CELL * len(found.methods) + 6
+    described = f"{found.metric} of {len(found.methods)} methods on {len(found.sets)} data sets"
+    return svg.drawing(
+        width, top + NAME * len(found.sets) + 6, f"{found.metric} by data set", described, *parts
+    )
+
+
+def against(found: Across) -> Markup:
+    """The best method's value over each other's, a panel a method, a dot a data set, with the diagonal."""
+    best, *others = range(len(found.methods))
+    flat = [value for values in found.values for value in values]
+    parts = []
+    lines = -(-len(others) // ABREAST)
+    for place, other in enumerate(others):
+        left, top = 22 + (PANEL + 20) * (place % ABREAST), 22 + (PANEL + 34) * (place // ABREAST)
+        x, y = svg.Axis.around(flat, left, left + PANEL), svg.Axis.around(flat, top + PANEL, top)
+        parts += [svg.line(x.start, y.start, x.end, y.end, "grid")]
+        parts += [
+            svg.line(x.start, y.start, x.end, y.start, "axis"),
+            svg.line(x.start, y.start, x.start, y.end, "axis"),
+        ]
+        parts += [svg.text((x.start + x.end) / 2, y.start + 9, found.methods[best], "at-middle key")]
+        dots = [
+            svg.element("circle", svg.element("title", name), cx=x.at(a), cy=y.at(b), r=1.7, class_="dot")
+            for name, a, b in zip(found.sets, found.values[best], found.values[other], strict=True)
+        ]
+        parts.append(svg.element("g", *dots, class_="model"))
+        parts.append(
+            svg.text(left, top - 8, f"{found.methods[other]}: {_counted(found, best, other)}", "key")
+        )
+    described = "; ".join(f"{found.methods[o]}: {_counted(found, best, o)}" for o in others)
+    width = 22 + (PANEL + 20) * min(len(others), ABREAST)
+    title = f"{found.methods[best]} against each other method by {found.metric}"
+    return svg.drawing(width, 22 + (PANEL + 34) * lines, title, described, *parts)
+
+
+def _counted(found: Across, best: int, other: int) -> str:
+    pair = next(p for p in found.pairs if {p.a, p.b} == {found.methods[best], found.methods[other]})
+    wins, losses = (pair.wins, pair.losses) if pair.a == found.methods[best] else (pair.losses, pair.wins)
+    return f"{wins} to {losses}"
