@@ -17,7 +17,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from ebbench.site import charts, matrix, method_page, task_page, views
+from ebbench.site import charts, comparisons, matrix, method_page, task_page, views
 from ebbench.site.addresses import method_page as method_address
 from ebbench.site.addresses import result_page as result_address
 from ebbench.site.addresses import slug
@@ -33,7 +33,7 @@ from ebbench.board import claims as judging
 from ebbench.board import export, names
 from ebbench.board.currency import Today
 from ebbench.board.names import Names
-from ebbench.board.tiers import RANKED, tier_of
+from ebbench.board.tiers import RANKED, own_task, tier_of
 from ebbench.errors import EbbenchError, UsageError, shown
 from ebbench.record.resultfiles import Problem, result_files
 from ebbench.record.schema import Result
@@ -146,20 +146,32 @@ class _Site:
         self.problems: list[Problem] = []
         self.files = {id(result): path for path, result in files.items()}
         by_task: dict[str, dict[Path, Result]] = defaultdict(dict)
+        # By name and code: the tasks that came with submissions, and are not here.
+        brought: dict[tuple[str, str], dict[Path, Result]] = defaultdict(dict)
+        today = Today()
         for path, result in files.items():
-            by_task[result.task.name][path] = result
+            own = own_task(result)
+            if own and own != today.task_code(result.task.name):
+                brought[result.task.name, own][path] = result
+            else:
+                by_task[result.task.name][path] = result
         known_tasks = {*plugins.names["task"], *by_task}
         self.tasks = []
-        today = Today()
         for name in sorted(known_tasks, key=lambda name: (not by_task[name], name)):
             task, problems = views.task(name, by_task[name], plugins.known("task", name), today, decided)
             self.tasks.append(task)
             self.found += task.results.values()
             self.problems += problems
+        submitted = []
+        for (name, own), those in sorted(brought.items()):
+            task, problems = views.task(name, those, Known(), today, decided, own)
+            submitted.append(task)
+            self.found += task.results.values()
+            self.problems += problems
         models = {result.model.name for result in self.found} | set(plugins.names["model"])
         known = {name: plugins.known("model", name) for name in models}
         known |= self._submitted(results, {name for name, one in known.items() if not one.here})
-        self.methods = views.methods(self.tasks, known, self.found)
+        self.methods = views.methods([*self.tasks, *submitted], known, self.found)
         self.problems += plugins.problems
         self.claims = list(self._judged())
         self.counted = judging.counted(one for _, found in self.claims for one in found)
@@ -273,6 +285,7 @@ class _Site:
             title=method.title,
             method=method,
             commands=method_page.commands(method),
+            comparisons=list(comparisons.of(method)),
             readme=self._readme(method, METHODS, page),
             charts=self._charts(method_page.drawings(method), page),
             pictures=method_page.gallery(method, self.files),

@@ -11,7 +11,7 @@ from ebbench.site import addresses, charts, result_page, views
 
 from ebbench.board import labels
 from ebbench.board.names import Names
-from ebbench.board.tiers import tier_of
+from ebbench.board.tiers import own_task, tier_of
 from ebbench.errors import ResultError, StorageError
 from ebbench.record.resultfiles import Problem, read
 from ebbench.record.schema import EXTERNAL, Result
@@ -73,6 +73,7 @@ class Pages:
             "by_score": charts.by_score,
             "code_of": views.code,
             "commit_of": views.commit,
+            "own_task": own_task,
         }
 
     def page(self, path: str, template: str, **values: Any) -> None:

@@ -34,6 +34,8 @@ class TaskView:
     known: Known
     rows: Sequence[Row]
     results: Mapping[str, Result]
+    # Whether it came with a submission: it has no page of its own.
+    own: bool = False
 
     @property
     def title(self) -> str:
@@ -118,19 +120,21 @@ class MethodView:
 
 
 def task(
-    name: str, files: Mapping[Path, Result], known: Known, today: Today, names: Names
+    name: str, files: Mapping[Path, Result], known: Known, today: Today, names: Names, own: str = ""
 ) -> tuple[TaskView, list[Problem]]:
-    """The view of a task, and the results that no table can hold."""
+    """The view of a task, and the results that no table can hold; `own` is the hash of a submitted task."""
     try:
-        rows = _rows(list(files.values()), name, known, today, names)
+        rows = _rows(list(files.values()), name, known, today, names, own)
         problems: list[Problem] = []
     except Exception:
-        files, problems = _sound(files, name, known, today, names)
-        rows = _rows(list(files.values()), name, known, today, names)
-    return TaskView(name, known, rows, {result.run_id: result for result in files.values()}), problems
+        files, problems = _sound(files, name, known, today, names, own)
+        rows = _rows(list(files.values()), name, known, today, names, own)
+    return TaskView(name, known, rows, {one.run_id: one for one in files.values()}, bool(own)), problems
 
 
-def _rows(results: Sequence[Result], name: str, known: Known, today: Today, names: Names) -> list[Row]:
+def _rows(
+    results: Sequence[Result], name: str, known: Known, today: Today, names: Names, own: str
+) -> list[Row]:
     """The rows of a task, each of which can be shown."""
     rows = tables.rows(
         results,
@@ -140,6 +144,7 @@ def _rows(results: Sequence[Result], name: str, known: Known, today: Today, name
         limits=known.limits,
         names=names,
         today=today,
+        own=own,
     )
     metrics = _shown(rows, known.metrics)
     for written in (export.as_csv, export.as_json, export.as_latex):
@@ -148,7 +153,7 @@ def _rows(results: Sequence[Result], name: str, known: Known, today: Today, name
 
 
 def _sound(
-    files: Mapping[Path, Result], name: str, known: Known, today: Today, names: Names
+    files: Mapping[Path, Result], name: str, known: Known, today: Today, names: Names, own: str
 ) -> tuple[dict[Path, Result], list[Problem]]:
     """The results that make a row by themselves; what is wrong with the others, whatever that is."""
     rows: dict[str, dict[Path, Result]] = {}
@@ -158,7 +163,7 @@ def _sound(
     problems = []
     for row in rows.values():
         try:
-            _rows(list(row.values()), name, known, today, names)
+            _rows(list(row.values()), name, known, today, names, own)
             sound |= row
         except Exception as error:
             reason = f"no table can hold it: {type(error).__name__}: {error}"

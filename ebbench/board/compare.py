@@ -25,9 +25,10 @@ class Side:
 class Compared:
     """One metric of both. `difference` is a - b over the common seeds, or of the means where there are none.
 
-    `low` and `high` bound it at 95 %, None for fewer than two common seeds. `p` is None where there is no
-    test; `adjusted` is p after Holm's correction over all that were compared at once. `verdict` is the
-    label of the better one, "tie", "untested", or "" where neither direction is better.
+    `low` and `high` bound it at 95 %: paired over the common seeds, or by Welch's interval where there are
+    none; None for one common seed, and where there are none and a side has a single value. `p` is None where
+    there is no test; `adjusted` is p after Holm's correction over all that were compared at once. `verdict`
+    is the label of the better one, "tie", "untested", or "" where neither direction is better.
     """
 
     group: str
@@ -78,7 +79,10 @@ def _compared(
 ) -> Compared:
     ours, theirs = one.values[metric.name], other.values[metric.name]
     seeds = sorted(ours.keys() & theirs.keys())
-    spread = stats.interval([ours[s] - theirs[s] for s in seeds]) if len(seeds) > 1 else None
+    if seeds:
+        spread = stats.interval([ours[s] - theirs[s] for s in seeds])
+    else:
+        spread = stats.welch_interval(list(ours.values()), list(theirs.values()))
     mean_a, mean_b = (stats.interval(list(values.values())).mean for values in (ours, theirs))
     if adjusted is None:
         verdict = "untested"
@@ -97,8 +101,8 @@ def _compared(
         mean_a=mean_a,
         mean_b=mean_b,
         difference=paired.difference if seeds else mean_a - mean_b,
-        low=spread.low if spread else None,
-        high=spread.high if spread else None,
+        low=spread.low,
+        high=spread.high,
         p=p,
         adjusted=adjusted,
         seeds=seeds,

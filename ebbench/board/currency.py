@@ -34,6 +34,11 @@ class Today:
         reasons = [*self._code(result, task, model), *self._settings(result, model)]
         return ("older code", "; ".join(dict.fromkeys(reasons))) if reasons else ("current", "")
 
+    def task_code(self, name: str) -> str:
+        """The hash of a task's code; "" where no task of that name is here."""
+        task = self._plugin("task", name)
+        return task.code_hash if task else ""
+
     def _plugin(self, kind: loader.Kind, name: str) -> loader.Plugin | None:
         if (kind, name) not in self._plugins:
             try:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ebbench.board.row import Row
+from ebbench.board.tiers import own_task
 from ebbench.contract import Metric
 from ebbench.record.commands import run_words
 from ebbench.record.schema import EXTERNAL, Result
@@ -63,7 +64,7 @@ def command(result: Result) -> str:
     name = result.model.name if result.verification is None else f"./{result.model.name}"
     options = {key: value for key, value in result.task.options.items() if value != ""}
     words = run_words(
-        task=result.task.name,
+        task=f"./{result.task.name}" if own_task(result) else result.task.name,
         model=full_name(name, result.model.variant),
         budget=result.budget,
         protocol=result.task.protocol,

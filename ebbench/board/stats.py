@@ -130,6 +130,29 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> float | None:
     return float(found.pvalue)
 
 
+def welch_interval(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Interval:
+    """The difference of two means, a - b, over runs that share no seed, with Welch's interval.
+
+    The spreads may differ; the degrees of freedom are Welch's and Satterthwaite's. `n` is that of the smaller
+    set. Where one has a single value there is no interval. Raises UsageError as `interval` does.
+    """
+    _check(a, level)
+    _check(b, level)
+    difference, n = _mean(a) - _mean(b), min(len(a), len(b))
+    if n < 2:
+        return Interval(difference, None, None, n, level, "t, Welch")
+    # By the share of each in the whole, so that no square overflows.
+    errors = [statistics.stdev(values) / math.sqrt(len(values)) for values in (a, b)]
+    error = math.hypot(*errors)
+    if error == 0:
+        return Interval(difference, difference, difference, n, level, "t, Welch")
+    from scipy.special import stdtrit
+
+    shares = [(one / error) ** 4 / (len(values) - 1) for one, values in zip(errors, (a, b), strict=True)]
+    half = float(stdtrit(1 / math.fsum(shares), (1 + level) / 2)) * error
+    return Interval(difference, difference - half, difference + half, n, level, "t, Welch")
+
+
 def _scaled(a: Sequence[float], b: Sequence[float]) -> tuple[list[float], list[float]]:
     """Both by one power of two, exactly: t-tests stay as they are, and no square overflows or vanishes."""
     _, exponent = math.frexp(max(map(abs, [*a, *b])))

@@ -16,7 +16,7 @@ from ebbench.board.names import Names
 from ebbench.board.ranking import ranked
 from ebbench.board.row import Cell, Reference, Row, text_of
 from ebbench.board.stats import interval
-from ebbench.board.tiers import RANKED, TIERS, Tier, tier_of
+from ebbench.board.tiers import RANKED, TIERS, Tier, own_task, tier_of
 from ebbench.contract import Limit, Metric, Published
 from ebbench.record.schema import Result
 
@@ -31,6 +31,7 @@ def rows(
     names: Names | None = None,
     level: float = 0.95,
     today: Today | None = None,
+    own: str = "",
 ) -> list[Row]:
     """The rows of `task`, group after group, the models of a group by rank and its controls last.
 
@@ -38,13 +39,18 @@ def rows(
     `published` and `limits` are the task's own; without them rows are neither ranked nor set beside a
     published number. `names` are the decisions about names. Intervals are Student's t over the seeds at
     `level`. `today` saves loading the plug-ins anew where the rows of several tasks are made.
+
+    A result on a task that was submitted with it is left out where the task that is here has other code. With
+    `own`, the hash of a submitted task's code, none but those on that task are taken.
     """
     today = today or Today()
     pooled: dict[tuple[str, str], list[Result]] = {}
     # By the object: a stranger may give a result another's run id.
     tiers: dict[int, tuple[Tier, str]] = {}
+    here = today.task_code(task)
     for result in results:
-        if result.task.name == task:
+        brought = own_task(result)
+        if result.task.name == task and (brought == own if own else brought in ("", here or brought)):
             tier, _ = tiers[id(result)] = tier_of(result, names or Names())
             # What a stranger claims joins no row that was confirmed.
             pooled.setdefault((result.row_key(), "" if tier in RANKED else tier), []).append(result)

@@ -15,6 +15,15 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 # Trained and scored by those who answer for the board: only these have a rank.
 RANKED: tuple[Tier, ...] = ("reproduced", "made here")
 
+# In the details of a verification: the hash of the task's code, where a submission brought the task.
+OWN_TASK = "own_task"
+
+
+def own_task(result: Result) -> str:
+    """The hash of the code of the task that came with a submission; "" for a task of the board."""
+    details = result.verification.details if result.verification else {}
+    return str(details.get(OWN_TASK, ""))
+
 
 def tier_of(result: Result, names: Names) -> tuple[Tier, str]:
     """The tier of a result; and why it is less than its file says, "" where it is not.

@@ -9,8 +9,10 @@ import typer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
 
     from ebbench.data.store import Store
+    from ebbench.plugins.loader import Plugin
     from ebbench.record.schema import Result
     from ebbench.running.progress import Reporter
 
@@ -27,7 +29,9 @@ def submit(
         typer.Option(help="Samples made elsewhere, an npz file; once for each seed, from 0 on."),
     ] = None,
     card: Annotated[Path | None, typer.Option(help="The card of the model that made --samples.")] = None,
-    task: Annotated[str, typer.Option(help="The task that --samples are for.")] = "",
+    task: Annotated[
+        str, typer.Option(help="The task that --samples are for; or your own one's folder, which is packed.")
+    ] = "",
     protocol: Annotated[str, typer.Option(help="With --samples: the task's first if not given.")] = "",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="With --samples: a task option.")
@@ -40,29 +44,45 @@ def submit(
 ) -> None:
     """Pack results and the arrays that their metrics come from, for the board.
 
-    Of a model's folder: its finished runs are scored once more and what the task was given is kept. The
-    trainings must be in the run store. Of a model in another framework: --task, --samples and --card. The
-    metrics of the bundle are those of the arrays in it (images as bytes, scores in single precision), so
-    that anybody can compute them again without your code.
+    Of a model's folder: its finished runs, each with what its task was given, out of the run store. Nothing
+    is drawn again; where that is gone, the stored training is scored once more, and a line says so. Of a
+    model in another framework: --task, --samples and --card. The metrics of the bundle are those of the
+    arrays in it (images as bytes, scores in single precision), so that anybody can compute them again
+    without your code. A task of your own goes along as text: found by its name where the command runs, or
+    at --task. Without reading it a maintainer can take its results as claimed only.
     """
     import tempfile
 
     from ebbench.board import names
     from ebbench.data.store import Store
+    from ebbench.device import choose_device
     from ebbench.errors import UsageError
+    from ebbench.plugins import loader
     from ebbench.record.resultfiles import load_all
     from ebbench.running import progress
-    from ebbench.submissions import bundles, checking, verification
+    from ebbench.submissions import bundles, checking, tasks, verification
+    from ebbench.submissions import runs as take
 
     store = Store(data_dir)
     reporter = progress.reporter(quiet)
     if out is not None:
         # Before anything is drawn and scored.
         bundles.check_place(out, folder=model, results=results)
-    if model is not None and samples is None and card is None and not task:
-        folder, text, made, arrays = _of_folder(model, runs, results, store, device, reporter)
+    own: loader.Plugin | None = None
+    if model is not None and samples is None and card is None:
+        plugin = loader.load("model", str(model))
+        chosen = take.chosen(plugin, runs or [], results)
+        own = tasks.to_pack(chosen, task)
+        # Before anything is scored.
+        task_files = tasks.pack(own) if own else {}
+        with _lent(own):
+            gathered = take.taken(
+                plugin, str(model), chosen, device=choose_device(device), store=store, reporter=reporter
+            )
+        folder, text = plugin.folder, (plugin.folder / "card.toml").read_bytes()
+        made, arrays = gathered.results, gathered.arrays
     elif model is None and samples and card and task and not runs:
-        folder = None
+        folder, gathered, task_files = None, take.Taken(), {}
         text, made, arrays = _of_samples(samples, card, task, protocol, set_ or [], store, reporter)
     else:
         raise UsageError(
@@ -76,7 +96,7 @@ def submit(
     with tempfile.TemporaryDirectory() as scratch:
         # What the maintainers will do first, done here; a bundle that fails it is not left behind.
         trial = Path(scratch) / path.name
-        bundles.write(trial, folder=folder, card=text, results=made, arrays=arrays)
+        bundles.write(trial, folder=folder, card=text, results=made, arrays=arrays, task=task_files)
         if folder is None:
             # No code of the author's was run here.
             others = [one for one in load_all(results)[0] if one.model.name != name]
@@ -86,17 +106,34 @@ def submit(
             checking.first_bad(found)
             checks = len(found)
         else:
-            checks = _verified(trial, Path(scratch) / "board", results, name, data_dir)
-        bundles.write(path, folder=folder, card=text, results=made, arrays=arrays)
+            checks = _verified(trial, Path(scratch) / "board", results, name, data_dir, bool(own))
+        bundles.write(path, folder=folder, card=text, results=made, arrays=arrays, task=task_files)
     size = path.stat().st_size / 1e6
     typer.echo(f"{path}: {len(made)} results, {size:,.1f} MB, {checks} checks passed here")
+    if folder is not None:
+        kept = len(made) - len(gathered.again)
+        typer.echo(f"{kept} taken as they were scored, {len(gathered.again)} scored again")
+    if own is not None:
+        typer.echo(f"The task '{own.name}' goes along; its results have no rank until a board has the task.")
     typer.echo("Next: add it to a pull request; a maintainer runs `ebbench verify` on it. To begin with:")
     typer.echo("")
-    for line in _pull_request(bundles.read_card(text, "card.toml").title, made.values()):
-        typer.echo(f"    {line}")
+    with _lent(own):
+        for line in _pull_request(bundles.read_card(text, "card.toml").title, made.values()):
+            typer.echo(f"    {line}")
 
 
-def _verified(bundle: Path, board: Path, results: Path, name: str, data_dir: Path | None) -> int:
+def _lent(own: Plugin | None) -> AbstractContextManager[None]:
+    """Within, a task of one's own can be loaded by its name."""
+    from contextlib import nullcontext
+
+    from ebbench.plugins import loader
+
+    return nullcontext() if own is None else loader.lent(own)
+
+
+def _verified(
+    bundle: Path, board: Path, results: Path, name: str, data_dir: Path | None, own_task: bool
+) -> int:
     """The number of checks that a bundle passes beside the results of others. Raises BundleError.
 
     They are made by another process: in this one the model's code has run, and may have changed anything.
@@ -115,6 +152,7 @@ def _verified(bundle: Path, board: Path, results: Path, name: str, data_dir: Pat
             shutil.copyfile(path, board / f"{number}.json")
     command = [sys.executable, "-P", "-m", "ebbench.cli.main", "verify", str(bundle), "--dry"]
     command += ["--results", str(board), "--same-author"]
+    command += ["--trust-task"] if own_task else []
     command += ["--data-dir", str(data_dir)] if data_dir is not None else []
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     found = re.search(r"^([0-9]+) checks, all good", done.stdout, re.MULTILINE)
@@ -123,64 +161,6 @@ def _verified(bundle: Path, board: Path, results: Path, name: str, data_dir: Pat
         said = done.stderr.strip().rpartition("error: ")[2]
         raise BundleError(f"the bundle does not verify: {said}", where=bundle.name)
     return int(found[1])
-
-
-def _of_folder(
-    model: Path, runs: list[str] | None, results: Path, store: Store, device: str, reporter: Reporter
-) -> tuple[Path, bytes, dict[str, Result], dict[str, Any]]:
-    """The folder, its card, and the finished runs scored again, with what the task was given."""
-    import tempfile
-
-    from ebbench.device import choose_device
-    from ebbench.errors import UsageError
-    from ebbench.plugins import loader
-    from ebbench.record.resultfiles import find, load_all
-    from ebbench.running import engine, spec
-    from ebbench.running.request import request_of
-    from ebbench.running.settings import Settings
-    from ebbench.submissions import checking, verification
-
-    plugin = loader.load("model", str(model))
-    if runs:
-        chosen = [find(run, results) for run in runs]
-    else:
-        chosen = [made for made in load_all(results)[0] if made.model.name == plugin.name]
-    strangers = [made for made in chosen if made.model.name != plugin.name]
-    if strangers or not chosen:
-        raise UsageError(
-            f"{strangers[0].run_id} is a run of {strangers[0].model.name}"
-            if strangers
-            else f"there are no results of {plugin.name}",
-            where=f"--runs, --results {results}",
-            expected=f"results of {plugin.name}",
-            fix=f"`ebbench run --task TASK --model {model}` makes one",
-        )
-    made: dict[str, Result] = {}
-    arrays = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for run in chosen:
-            record: dict[str, Any] = {}
-            settings = Settings(
-                device=choose_device(device),
-                results=Path(scratch),
-                store=store,
-                trainings=frozenset().union(*(one.trainings for one in chosen)),
-                record=record,
-                reporter=reporter,
-            )
-            request = request_of(run, model=str(model))
-            for outcome in engine.run(spec.resolve(request), [run.seed], settings):
-                claimed = outcome.result
-                # Two results of one run (of the code as it was, and as it is) are one.
-                if not outcome.existed:
-                    checks: list[checking.Check] = []
-                    replayed = verification.replayed_claim(claimed, record, store, checks, reporter)
-                    checking.first_bad(checks)
-                    assert replayed is not None, "every check of it was good"
-                    # The metrics are those of the arrays, on whatever device they were made.
-                    made[claimed.run_id] = verification.rescored(claimed, replayed)
-                    arrays[claimed.run_id] = record
-    return plugin.folder, (plugin.folder / "card.toml").read_bytes(), made, arrays
 
 
 def _of_samples(

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from ebbench.board.names import Names
+    from ebbench.record.schema import Result
+    from ebbench.submissions.bundles import Bundle
 
 
 def verify(
@@ -31,6 +36,13 @@ def verify(
         Path | None,
         typer.Option(help="A maintainer's key, to sign with (EBBENCH_KEY names one too)."),
     ] = None,
+    trust_task: Annotated[
+        bool,
+        typer.Option("--trust-task", help="Score by the task in the bundle. THIS RUNS ITS CODE: read it."),
+    ] = False,
+    claimed: Annotated[
+        bool, typer.Option("--claimed", help="Score nothing: add the results as their author's claims.")
+    ] = False,
     dry: Annotated[bool, typer.Option("--dry", help="Only check; add nothing.")] = False,
 ) -> None:
     """Check a bundle and score it again from its artefacts; none of its code is run.
@@ -38,7 +50,8 @@ def verify(
     Where every check is good its results go on the board with the tier "recomputed". With --rerun each is
     trained and scored again as well, in a process of its own, and each row once more under a secret seed;
     where all of them agree, the tier is "reproduced". Either needs a maintainer's signature: without a key
-    the results are added and count as claimed.
+    the results are added and count as claimed. A bundle with a task of its own needs --trust-task, and gets
+    no further than "recomputed"; or --claimed.
     """
     import tempfile
 
@@ -50,7 +63,7 @@ def verify(
     from ebbench.record import resultfiles, signing
     from ebbench.running import progress, words
     from ebbench.storage import runstore
-    from ebbench.submissions import bundles, checking, verification
+    from ebbench.submissions import bundles, checking, tasks, verification
     from ebbench.submissions.kept import keep
     from ebbench.submissions.rerun import Rerun
     from ebbench.submissions.rerun import rerun as run_again
@@ -69,14 +82,21 @@ def verify(
     read, store = bundles.read(bundle), Store(data_dir)
     board = {one.run_id: one for one in resultfiles.load_all(results)[0]}
     reporter = progress.reporter()
-    checks, made = verification.recompute(
-        read,
-        list(board.values()),
-        store,
-        reporter,
-        names=names.read(results),
-        same_author=same_author,
-    )
+    shown = list(board.values())
+    if claimed:
+        _claimed(read, shown, names.read(results), same_author, results, dry)
+        return
+    with tasks.usable(read, shown, trusted=trust_task) as own:
+        if own and rerun:
+            raise UsageError(
+                "runs on a task of the bundle's own are not repeated: they have no rank",
+                where="--rerun",
+                expected="a task that this board has",
+                fix="verify without --rerun; or put the task's folder on EBBENCH_PATH first",
+            )
+        checks, made = verification.recompute(
+            read, shown, store, reporter, names=names.read(results), same_author=same_author
+        )
     for check in checks:
         typer.echo(str(check))
     checking.first_bad(checks)
@@ -99,7 +119,7 @@ def verify(
         if run_id in board and board[run_id].confirmed == "reproduced" and not rerun:
             typer.echo(f"  {path}: stays reproduced")
             continue
-        details: dict[str, Any] = {"bundle": read.sha256, **kept}
+        details: dict[str, Any] = {"bundle": read.sha256, **kept, **tasks.details(recomputed, read, own)}
         if rerun:
             # What the board shows is what was made here; the author's numbers stand beside it.
             details |= {"claimed": dict(recomputed.metrics), "audit": dict(repeated[run_id].audit)}
@@ -115,3 +135,40 @@ def verify(
         typer.echo(f"  {path}")
     if signer is None:
         typer.echo("nothing is signed, so these results count as claimed: --key FILE signs them", err=True)
+
+
+def _claimed(
+    bundle: Bundle, board: list[Result], names: Names, same_author: bool, results: Path, dry: bool
+) -> None:
+    """Check what can be checked without running anything, and add the results as claims."""
+    import tempfile
+
+    from ebbench.record import resultfiles
+    from ebbench.submissions import checking, tasks, verification
+    from ebbench.submissions.kept import keep
+
+    checks = verification.unscored(bundle, board, names, same_author, own=tasks.named(bundle))
+    code = ""
+    if tasks.has_own(bundle):
+        with tempfile.TemporaryDirectory() as scratch:
+            plugin = tasks.unpacked(bundle, Path(scratch))
+            checks += tasks.checks(bundle, plugin, board)
+            code = plugin.code_hash
+    for check in checks:
+        typer.echo(str(check))
+    checking.first_bad(checks)
+    typer.echo(f"{len(checks)} checks, all good; no metric was computed: {len(bundle.results)} claims")
+    if dry:
+        return
+    for name in keep(bundle, results):
+        typer.echo(f"  {checking.shown(name)} is not kept: it is no text in UTF-8, or too long")
+    there = {made.run_id for made in board}
+    for run_id, made in bundle.results.items():
+        path = results / made.task.name / made.model.name / f"{run_id}.json"
+        if run_id in there:
+            typer.echo(f"  {path}: stays as it is")
+            continue
+        details = {"bundle": bundle.sha256, **tasks.details(made, bundle, code)}
+        plain = made.model_copy(update={"pictures": {}})
+        resultfiles.write(verification.verified(plain, "claimed", details), path)
+        typer.echo(f"  {path}")

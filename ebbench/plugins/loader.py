@@ -19,6 +19,7 @@ import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ebbench.errors import EbbenchError, PluginError, UsageError, shown, unknown
@@ -27,12 +28,32 @@ from ebbench.plugins.plugin import Kind as Kind
 from ebbench.plugins.plugin import Plugin as Plugin
 
 _BUILT_IN: dict[Kind, str] = {"model": "ebbench.baselines", "task": "ebbench.tasks"}
+# What `lent` has put under a name.
+_LENT: dict[tuple[Kind, str], Plugin] = {}
 _ENTRY_POINTS: dict[Kind, str] = {"model": "ebbench.models", "task": "ebbench.tasks"}
 
 
 def names(kind: Kind) -> list[str]:
     """The names that `load` knows for this kind, sorted. Raises UsageError for a wrong EBBENCH_PATH."""
-    return sorted({*built_in(kind), *(_name(plugin) for plugin in _others(kind))})
+    lent_ones = (name for of, name in _LENT if of == kind)
+    return sorted({*built_in(kind), *(_name(plugin) for plugin in _others(kind)), *lent_ones})
+
+
+@contextmanager
+def lent(plugin: Plugin) -> Iterator[None]:
+    """Within, the plug-in is what `load` gives by its name, wherever that name is found beside.
+
+    Raises PluginError for the name of a built-in.
+    """
+    key = (plugin.kind, _outside(plugin).name)
+    before = _LENT.get(key)
+    _LENT[key] = plugin
+    try:
+        yield
+    finally:
+        del _LENT[key]
+        if before is not None:
+            _LENT[key] = before
 
 
 def load(kind: Kind, name_or_path: str) -> Plugin:
@@ -51,6 +72,8 @@ def load(kind: Kind, name_or_path: str) -> Plugin:
                 fix=f"name one of the known {kind}s ({', '.join(names(kind))}) or the right folder",
             )
         return _outside(Plugin(kind, path.resolve()))
+    if (kind, name_or_path) in _LENT:
+        return _LENT[kind, name_or_path]
     found = {plugin.folder: plugin for plugin in _others(kind) if _name(plugin) == name_or_path}
     if name_or_path in built_in(kind):
         folder = built_in(kind)[name_or_path]

@@ -49,6 +49,11 @@ class Images:
     diagnostics: Mapping[str, float]
 
 
+def image_file(path: Path, name: str, n: int) -> Path:
+    """The file of `n` images of the draw `name`; `path` is what all draws of a sampler begin with."""
+    return path.with_name(f"{path.name}-{name}-{n}.npz")
+
+
 class ImageStore:
     """The images of one draw in the file `path`, kept after the score is done; with None, nothing is kept."""
 

@@ -8,6 +8,7 @@ The run store, under `ebbench.storage.files.home()`, has one folder a training:
     runs/<training hash>/state.json        the trained state, once it is there
     runs/<training hash>/scores/<hash>/    chunks of a scoring that is not done yet
     runs/<training hash>/samples/<hash>-*.npz  8-bit images that a score was taken of, by sampler and knobs
+    runs/<training hash>/given/<hash>.npz  what a task was given of a model that is no built-in (given.py)
     runs/<training hash>/evaluations/<step>/  the same of one along training
     runs/<training hash>/error.log         the traceback of a plug-in that raised
 """
@@ -98,6 +99,11 @@ def load(spec: Spec, seed: int, settings: Settings, part: str = "") -> contract.
     for module in introspection.nets(model).values():
         module.eval()
     return model
+
+
+def run_id(spec: Spec, seed: int, settings: Settings) -> str:
+    """The name of the result of a run; nothing is trained or scored."""
+    return identify(spec, _task(spec, settings), seed).run_id
 
 
 def _task(spec: Spec, settings: Settings) -> contract.Task:

@@ -67,6 +67,9 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 class Recording:
     """A scoring that gives the task what `scoring` gives, rounded as it is kept, and keeps it in `arrays`."""
 
+    # Whether the task is given what is kept; a subclass may only watch (running/given.py).
+    rounds = True
+
     def __init__(self, scoring: contract.Scoring, spec: DataSpec, arrays: Arrays, part: str = "") -> None:
         self.seed, self.device, self.sampler = scoring.seed, scoring.device, scoring.sampler
         self.declared, self.evaluations = scoring.declared, scoring.evaluations
@@ -85,7 +88,8 @@ class Recording:
             packed = to_bytes(x, self._spec) if as_bytes(self._spec) else x
             # A copy: `reduce` may write into what it is given.
             taken = packed.cpu().numpy().copy()
-            return {**reduce(in_range(packed, self._spec)), _RECORDED: taken}
+            shown = in_range(packed, self._spec) if self.rounds else x
+            return {**reduce(shown), _RECORDED: taken}
 
         made = self._scoring.samples(n, recorded, name=name, chunk=chunk)
         self._keep(name, made.pop(_RECORDED))
@@ -111,7 +115,7 @@ class Recording:
         for name, values in taken.items():
             self._arrays[f"{self._prefix}scores.{self._question}.{name}"] = values
         self._question += 1
-        return {name: values.astype(np.float64) for name, values in taken.items()}
+        return {name: values.astype(np.float64) for name, values in taken.items()} if self.rounds else made
 
     def picture(self, name: str, pixels: np.ndarray) -> None:
         """Keep a picture."""

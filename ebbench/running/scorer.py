@@ -9,9 +9,10 @@ from typing import Any
 
 from ebbench import contract
 from ebbench.device import pinned
-from ebbench.plugins import introspection
+from ebbench.plugins import introspection, loader
 from ebbench.plugins.configs import plain_value
 from ebbench.plugins.guard import plugin_code
+from ebbench.running import given
 from ebbench.running.assembly import Part
 from ebbench.running.chunks import Chunks
 from ebbench.running.context import Context
@@ -19,7 +20,6 @@ from ebbench.running.curves import Curves
 from ebbench.running.replay import Recording
 from ebbench.running.scoring import Scoring
 from ebbench.running.sources import ModelSource, Source
-from ebbench.storage.hashing import content_hash
 
 
 def score_part(context: Context, model: contract.Model, training: dict[str, Any]) -> Part:
@@ -31,17 +31,24 @@ def score_part(context: Context, model: contract.Model, training: dict[str, Any]
     if settings.record is not None:
         # A chunk that was kept before it was recorded is in no record.
         folder = folder.with_name(f"{folder.name}-recorded")
-    # Neither the task's options nor its protocol move a draw.
+    # What others made may be submitted.
+    watched = settings.record is None and spec.model.folder not in loader.built_in("model").values()
+    if watched:
+        folder = folder.with_name(f"{folder.name}-watched")
     knobs = {name: plain_value(value) for name, value in spec.knobs.items()}
-    drawn = content_hash({"sampler": spec.sampler, "knobs": knobs})[:16]
+    images = given.images_of(place, spec.sampler, knobs)
     along = Curves(**training["evaluations"])
-    scoring = open_scoring(context, model, folder, images=place / "samples" / drawn, evaluations=along)
+    scoring = open_scoring(context, model, folder, images=images, evaluations=along)
     shown: contract.Scoring = scoring
     if settings.record is not None:
         shown = Recording(scoring, context.task.spec(), settings.record, context.name)
+    elif watched:
+        shown = watching = given.Watching(scoring, context.task.spec())
     began = time.perf_counter()
     with pinned(), plugin_code(spec.task, place, "score"):
         score = context.task.score(model, shown)
+    if watched:
+        watching.keep(place, context.identity.scoring)
     return Part(
         score=score,
         training=training,

@@ -20,7 +20,7 @@ from torch import Tensor
 from ebbench.data.pool import to_bytes
 from ebbench.device import shared_gpu
 from ebbench.errors import ContractError
-from ebbench.running.chunks import DIAGNOSTIC, Chunks, Images, ImageStore, diagnostics
+from ebbench.running.chunks import DIAGNOSTIC, Chunks, Images, ImageStore, diagnostics, image_file
 from ebbench.running.curves import Curves
 from ebbench.running.progress import Reporter
 from ebbench.running.signals import StopRequest
@@ -125,7 +125,7 @@ class Scoring:
 
     def _image_store(self, name: str, n: int) -> ImageStore:
         path = self._images
-        return ImageStore(None if path is None else path.with_name(f"{path.name}-{name}-{n}.npz"))
+        return ImageStore(None if path is None else image_file(path, name, n))
 
     def _drawn_before(self, store: ImageStore, n: int) -> Images | None:
         """The images that were kept, told to who waits; None where they are not there, or not whole."""

@@ -46,7 +46,7 @@ def locked(place: Path, note: Callable[[str], None]) -> Iterator[None]:
 def forget(place: Path) -> None:
     for path in [*place.glob("state*"), *place.glob("checkpoint*"), *place.glob("apart.json")]:
         path.unlink()
-    for folder in ("scores", "samples", "evaluations", "apart"):
+    for folder in ("scores", "samples", "given", "evaluations", "apart"):
         shutil.rmtree(place / folder, ignore_errors=True)
 
 

@@ -5,6 +5,7 @@ A bundle is a zip file:
     manifest.json              format, and the SHA-256 of every other entry
     card.toml, README.md       of the model
     model/<file>               its code, which nobody runs unless asked to
+    task/<file>                a task of the author's own, as text (submissions/tasks.py)
     results/<run id>.json      what is claimed
     artefacts/<run id>.npz     what the metrics are computed from (running/replay.py)
 
@@ -49,7 +50,13 @@ BARE = re.compile(r"(?:[a-z0-9 -]{1,40}/)?samples\.npy")
 MOST_ENTRIES, MOST_ARRAYS, MOST_ALL, MOST_TEXTS = 1000, 2 << 30, 8 << 30, 256 << 20
 
 
-MOST_TEXT = {"card.toml": 16 << 10, "README.md": 1 << 20, "model": 1 << 20, "results": 8 << 20}
+MOST_TEXT = {
+    "card.toml": 16 << 10,
+    "README.md": 1 << 20,
+    "model": 1 << 20,
+    "task": 1 << 20,
+    "results": 8 << 20,
+}
 
 
 MOST_HEADER = 4096
@@ -60,7 +67,7 @@ KIND = archives.Kind(
     maker="ebbench submit",
     format=1,
     names=re.compile(
-        rf"card\.toml|README\.md|model/[A-Za-z0-9_][A-Za-z0-9_.-]{{0,100}}"
+        rf"card\.toml|README\.md|(?:model|task)/[A-Za-z0-9_][A-Za-z0-9_.-]{{0,100}}"
         rf"|results/{RUN}\.json|artefacts/{RUN}\.npz"
     ),
     required=("card.toml",),
@@ -112,9 +119,13 @@ def write(
     card: bytes,
     results: Mapping[str, schema.Result],
     arrays: Mapping[str, Mapping[str, np.ndarray]],
+    task: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Pack a bundle; `folder` is the model's, whose code goes along, `card` the text of its card."""
-    entries: dict[str, bytes] = {"card.toml": card}
+    """Pack a bundle; `folder` is the model's, whose code goes along, `card` the text of its card.
+
+    `task` are the entries of a task of the author's own (submissions/tasks.py).
+    """
+    entries: dict[str, bytes] = {"card.toml": card, **(task or {})}
     if folder is not None:
         for file in sorted(folder.iterdir()):
             if (
@@ -183,7 +194,14 @@ def read(path: Path) -> Bundle:
     """Check a bundle and read all of it but the arrays. Raises BundleError for anything out of order."""
     digest, digests, texts = archives.read(path, KIND, lambda name: not name.startswith("artefacts/"))
     results = {}
+    if (
+        any(name.startswith("task/") for name in texts)
+        and not {"task/task.py", "task/card.toml"} <= texts.keys()
+    ):
+        raise KIND.refused(path, "its task is not whole", "task/task.py and task/card.toml")
     for name, text in texts.items():
+        if name.startswith("task/") and not is_text(text):
+            raise KIND.refused(path, f"{name} is no text", "a task's folder of text files in UTF-8")
         if name.startswith("results/"):
             made = resultfiles.parse(text, where=f"{path.name}: {name}")
             if name != f"results/{made.run_id}.json":
@@ -194,6 +212,14 @@ def read(path: Path) -> Bundle:
     if not results:
         raise KIND.refused(path, "it holds no results", "at least one results/<run id>.json")
     return Bundle(path, digest, read_card(texts["card.toml"], path), digests, texts, results)
+
+
+def is_text(content: bytes) -> bool:
+    """Whether it is text in UTF-8."""
+    try:
+        return "\0" not in content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
 
 
 def read_arrays(file: BinaryIO, where: str, *, plain: bool = False) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ebbench.errors import BundleError
 from ebbench.storage.runstore import write
-from ebbench.submissions.bundles import Bundle
+from ebbench.submissions.bundles import Bundle, is_text
 
 FOLDER = "submissions"
 # Bytes of one text, and of a bundle's together: a page is to be read.
@@ -55,10 +55,4 @@ def _order(entry: tuple[str, bytes]) -> tuple[bool, bool, str]:
 
 
 def _plain(text: bytes) -> bool:
-    if len(text) > MOST_TEXT or b"\0" in text:
-        return False
-    try:
-        text.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+    return len(text) <= MOST_TEXT and is_text(text)

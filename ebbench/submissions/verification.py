@@ -97,6 +97,27 @@ def recompute(
     return checks, made
 
 
+def unscored(
+    bundle: Bundle, board: Sequence[schema.Result], names: Names, same_author: bool, *, own: str = ""
+) -> list[Check]:
+    """Every check of a bundle that needs no task: nothing is computed, and its numbers stay a claim.
+
+    `own` is the name of the task that the bundle brings.
+    """
+    others = [
+        made for made in board if _origin(made) != bundle.sha256 and not names.withdrawn(made.model.name)
+    ]
+    code = code_hash(bundle)
+    checks = list(_name(bundle, others, code, same_author))
+    for claimed in bundle.results.values():
+        task = claimed.task.name
+        known = task if task in {own, *loader.names("task")} else "a task that is here, or the bundle's own"
+        checks.append(Check(f"results/{claimed.run_id}.json", "task.name", task, known))
+        checks += _claims(claimed, bundle, code, others)
+        checks += bound.settings(claimed, bundle) if code else []
+    return checks
+
+
 def rescored(claimed: schema.Result, replayed: Replay) -> schema.Result:
     """The result with all that arrays decide as they decide it, parts included, and nothing verified."""
     names = [part.name for part in claimed.parts]

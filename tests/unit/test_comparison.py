@@ -43,4 +43,6 @@ def test_what_cannot_be_tested_is_said():
     (apart,) = compare([("g", a, b)], [KL])
     assert apart.seeds == [] and apart.difference == pytest.approx(-2.0)
     assert apart.p == pytest.approx(stats.ttest_ind([1.0, 1.1], [3.0, 3.1], equal_var=False).pvalue)
+    low, high = stats.ttest_ind([1.0, 1.1], [3.0, 3.1], equal_var=False).confidence_interval()
+    assert (apart.low, apart.high) == pytest.approx((low, high))
     assert apart.verdict == "a" and compare([("g", a, of("c", modes=[1.0]))], [KL]) == []

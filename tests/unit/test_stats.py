@@ -122,6 +122,28 @@ def test_rows_of_different_seeds_are_compared_by_welch():
     assert stats.p_value(twos, {8: 2.0, 9: 4.0}) == pytest.approx(0.5)
 
 
+def test_the_interval_of_rows_of_different_seeds_is_welch_s():
+    random = np.random.default_rng(7)
+    for shift, n in ((0.0, 2), (1.0, 5), (2.0, 30)):
+        a, b = list(random.normal(0, 1, n)), list(random.normal(shift, 3, n + 3))
+        found = stats.welch_interval(a, b)
+        expected = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval()
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+        assert found.mean == pytest.approx(np.mean(a) - np.mean(b)) and found.n == n
+        large = stats.welch_interval([1e200 * x for x in a], [1e200 * x for x in b])
+        assert large.half_width == pytest.approx(1e200 * found.half_width)
+    assert stats.welch_interval([1.0], [2.0, 3.0]).low is None
+    same = stats.welch_interval([2.0, 2.0], [3.0, 3.0])
+    assert (same.mean, same.low, same.high) == (-1.0, -1.0, -1.0)
+    assert stats.welch_interval([2.0, 2.0], [2.0, 4.0]).low < -1.0
+    # It holds the truth as often as it says, also where spreads and numbers of runs differ.
+    held = 0
+    for _ in range(2000):
+        one = stats.welch_interval(list(random.normal(0, 1, 4)), list(random.normal(0, 5, 9)))
+        held += one.low <= 0 <= one.high
+    assert 0.93 < held / 2000 < 0.97
+
+
 @pytest.mark.parametrize("scale", [1e299, 1e-299, 5e-324])
 def test_no_size_of_numbers_fells_a_test(scale):
     small = {seed: value * 1e5 for seed, value in enumerate([1.0, 2.0, 4.0])}

@@ -1,0 +1,162 @@
+"""A task of an author's own in a bundle: its folder as text, which nobody runs unless told to."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ebbench.board.tiers import OWN_TASK, own_task
+from ebbench.errors import BundleError, PluginError, UsageError
+from ebbench.plugins import cards, loader
+from ebbench.record.schema import Result
+from ebbench.storage.files import write_atomically
+from ebbench.submissions.bundles import Bundle, is_text
+from ebbench.submissions.checking import Check, first_bad
+from ebbench.submissions.lookalikes import skeleton
+
+FOLDER = "task/"
+
+
+def to_pack(runs: Sequence[Result], named: str) -> loader.Plugin | None:
+    """The task whose folder goes into the bundle of `runs`; None where all are of tasks that a board has.
+
+    `named` is what the user gave for it, "" for a task that lies in the folder where the command runs. Raises
+    UsageError for a task that ebbench has, for one that none of the runs is of, and for more than one.
+    """
+    of_runs = {run.task.name for run in runs}
+    if named:
+        plugin = loader.load("task", named)
+        if plugin.name in loader.built_in("task") or plugin.name not in of_runs:
+            raise UsageError(
+                f"'{plugin.name}' is a task that every board has"
+                if plugin.name in loader.built_in("task")
+                else f"none of the runs is of '{plugin.name}'",
+                where="--task",
+                expected="the folder of a task of your own, which the runs are of",
+                fix="leave it out, or name the right one",
+            )
+        of_runs -= {plugin.name}
+    missing = sorted(of_runs - set(loader.names("task")))
+    if len(missing) > (0 if named else 1):
+        raise UsageError(
+            f"the runs are of {len(missing) + bool(named)} tasks of your own",
+            where="--task" if named else "the results",
+            expected="one in a bundle",
+            fix="submit the runs of each by itself: --runs names them",
+        )
+    if named:
+        return plugin
+    return loader.load("task", missing[0]) if missing else None
+
+
+def pack(plugin: loader.Plugin) -> dict[str, bytes]:
+    """The entries of a task's folder. Raises BundleError for a folder in it and for what is no text."""
+    entries = {}
+    for file in sorted(plugin.folder.iterdir()):
+        if file.name.startswith((".", "__pycache__")):
+            continue
+        if not file.is_file() or not is_text(content := file.read_bytes()):
+            raise BundleError(
+                f"'{file.name}' of the task cannot go into a bundle",
+                where=str(plugin.folder),
+                expected="a folder of text files in UTF-8, without folders",
+                fix="move it away; data that a task needs, its code has to make or to find elsewhere",
+            )
+        entries[FOLDER + file.name] = content
+    return entries
+
+
+def has_own(bundle: Bundle) -> bool:
+    """Whether a bundle brings a task."""
+    return any(name.startswith(FOLDER) for name in bundle.texts)
+
+
+def named(bundle: Bundle) -> str:
+    """The name of the task that a bundle brings, "" where it brings none. Raises BundleError."""
+    return _card(bundle).name if has_own(bundle) else ""
+
+
+@contextmanager
+def usable(bundle: Bundle, board: Sequence[Result], *, trusted: bool) -> Iterator[str]:
+    """Within, the task that a bundle brings can be loaded by its name; gives the hash of its code.
+
+    "" where the bundle brings none, and where the same code is here by that name: then it is ours that runs.
+    With `trusted` THE TASK'S CODE RUNS IN THIS PROCESS when it is loaded. Raises UsageError where that is
+    needed and not told, and BundleError where the task cannot be what its name or its results say.
+    """
+    if not has_own(bundle):
+        yield ""
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        plugin = unpacked(bundle, Path(scratch))
+        first_bad(checks(bundle, plugin, board))
+        if plugin.name in loader.names("task"):
+            yield ""
+            return
+        if not trusted:
+            raise UsageError(
+                f"the bundle brings a task of its own, '{plugin.name}': to score it runs its author's code",
+                where=f"{bundle.path.name}: task/task.py",
+                expected="your word for it",
+                fix="read all of task/, then give --trust-task; or give --claimed, which runs nothing and "
+                "adds the results as claimed",
+            )
+        with loader.lent(plugin):
+            yield plugin.code_hash
+
+
+def unpacked(bundle: Bundle, folder: Path) -> loader.Plugin:
+    """The task's folder, written below `folder`; nothing of it is run. The names in a bundle are plain."""
+    place = folder / _card(bundle).name
+    for name, text in bundle.texts.items():
+        if name.startswith(FOLDER):
+            write_atomically(place / name.removeprefix(FOLDER), text)
+    return loader.Plugin("task", place)
+
+
+def checks(bundle: Bundle, plugin: loader.Plugin, board: Sequence[Result]) -> Iterable[Check]:
+    """Whether a task that a bundle brings may have its name, and is the one that its results are of."""
+    card, name = "task/card.toml", plugin.name
+    built_in = {one: loader.load("task", one) for one in loader.built_in("task")}
+    taken = [text for one, own in built_in.items() for text in (one, own.card.title)]
+    for field, said in (("name", name), ("title", plugin.card.title)):
+        like = next((text for text in taken if skeleton(text) == skeleton(said)), "")
+        cure = f"it reads like '{like}', a task of this project: choose another"
+        yield Check(card, field, said, "one of its own" if like else said, cure)
+    try:
+        code = (plugin.code_hash, plugin.data_code_hash)
+    except PluginError as error:
+        raise BundleError(f"the task is refused: {error.what}", where="task/") from error
+    if name not in built_in and name in loader.names("task"):
+        here = loader.load("task", name).code_hash
+        yield Check(card, "code", code[0], here, f"a task '{name}' is here with other code: choose a name")
+    other = next(
+        (made for made in board if made.task.name == name and own_task(made) not in ("", code[0])), None
+    )
+    found = f"that of a task of {other.model.name} on the board" if other else name
+    yield Check(card, "name", found, name, "choose another: the code is not the same")
+    own = [made for made in bundle.results.values() if made.task.name == name]
+    yield Check("task", "results", str(min(len(own), 1)), "1", "leave out a task that no result is of")
+    cure = "submit the task's code as it was run, all that it imports in its folder"
+    for made in own:
+        file, said_ = f"results/{made.run_id}.json", (made.task.code_hash, made.task.data_code_hash)
+        yield Check(file, "task.code_hash", " ".join(said_), " ".join(code), cure)
+
+
+def details(run: Result, bundle: Bundle, code: str) -> dict[str, Any]:
+    """What the board keeps with a result that is on the bundle's own task, whose code has this hash."""
+    return {OWN_TASK: code} if code and run.task.name == named(bundle) else {}
+
+
+def _card(bundle: Bundle) -> cards.TaskCard:
+    try:
+        card = cards.read_card(
+            "task", bundle.texts["task/card.toml"], of="the bundle", where="task/card.toml"
+        )
+    except PluginError as error:
+        raise BundleError(f"the task is refused: {error.what}", where=f"{bundle.path.name}: task/") from error
+    assert isinstance(card, cards.TaskCard)
+    return card
