@@ -558,6 +558,33 @@ def test_scores_alone_are_submitted_where_a_task_asks_for_energies(cli, plugins:
     assert one.metrics == {"mean": 2.0} and one.score == "energy"
 
 
+def test_scores_that_know_no_seed_are_a_row_where_there_is_code(cli, plugins: Path, tmp_path: Path):
+    code = toys.TASK.replace('needs = "sample"', 'needs = "energy"')
+    code = (
+        code[: code.index("    def score")]
+        + """
+    def score(self, model, scoring):
+        return Score({"error": float(scoring.scores(torch.linspace(0, 1, 10).view(5, 2))["energy"].mean())})
+"""
+    )
+    toys.write_task(plugins, code, "heights")
+    toys.write_one_method(tmp_path, "def energy(self, x):\n    return x[:, 0]\n", "form")
+    card = tmp_path / "form" / "card.toml"
+    card.write_text('name = "form"\ntitle = "A closed form"\n\n[budgets.smoke.default]\n')
+    run = ["run", "--task", "heights", "--model", "./form", "--budget", "smoke", "--seeds", "0-1", "--quiet"]
+    said = cli(*run, "--results", "made")
+    assert said.code == 0, said.err
+    said = cli("submit", "./form", "--results", "made", "--quiet")
+    assert said.code == 0, said.err
+    # By themselves scores that rank alike under two seeds are a copy.
+    for seed in (0, 1):
+        np.savez(tmp_path / f"{seed}.npz", **{"scores.0.energy": np.arange(5, dtype=np.float32) + seed})
+    (tmp_path / "card.toml").write_text(CARD + 'score = "energy"\n')
+    words = ["submit", "--task", "heights", "--card", "card.toml", "--samples", "0.npz", "--samples", "1.npz"]
+    said = cli(*words, "--quiet")
+    assert said.code == 2 and "arrays of its own" in said.err
+
+
 def test_an_option_of_free_text_is_submitted_as_it_is_unless_it_names_a_file(cli, tmp_path: Path):
     shutil.copytree(loader.load("model", "vae").folder, tmp_path / "mine")
     card = tmp_path / "mine" / "card.toml"
