@@ -154,9 +154,9 @@ def verified(checked: schema.Result, tier: schema.Confirmed, details: Mapping[st
 def _may_share(one: schema.Result, other: schema.Result, from_code: bool) -> bool:
     """Whether two results may have the same arrays: of two tasks, of one training and sampler, or of one row.
 
-    Protocols and options may ask one trained model for the same. Within a row scores of given examples may be
-    the same under every seed, as those of a closed form are: a rerun shows whether the code gives them. Samples
-    may not. Without code nobody here knows how the arrays came about.
+    Protocols and options may ask one trained model for the same. Within a row, scores of given examples may
+    be the same under every seed, as those of a closed form are: a rerun shows whether the code gives them.
+    Samples may not. Without code nobody here knows how the arrays came about.
     """
     same = all(
         getattr(one, name) == getattr(other, name)
