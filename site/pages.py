@@ -35,6 +35,7 @@ WORDS = (
     ("submit", "Submit", "docs/submitting.md"),
     ("statistics", "About the statistics", "docs/table.md"),
     ("trust", "Trust", "docs/trust.md"),
+    ("glossary", "Glossary", "docs/glossary.md"),
 )
 # Of a run id, in characters: a file system allows 255 bytes with the ending.
 LONGEST_RUN_ID = 200
