@@ -74,7 +74,7 @@ def main() -> None:
     few = [found[: a.features // 4] for found in sets]
     ours, theirs = turns(
         a.repeats,
-        lambda: image.precision_recall(few[0], image.reference(few[1], device), device)[0],
+        lambda: image.neighbours(few[0], image.reference(few[1], device), device)["precision"],
         lambda: prc_features_to_metric(
             few[0].to(device),
             few[1].to(device),

@@ -13,6 +13,10 @@ likelihood by a bound: with f(y | x) = C exp(-l(y, G(x)) / lambda), the optimal 
 
 with equality where P* is the posterior. The paper's code leaves C and the prior's constant out and
 counts the prior twice; here every constant is kept (protocols.md 2.6).
+
+The cost W of a batch to another of the same law is far from 0, so that descending it alone favours averages
+of the data. The Sinkhorn divergence (Genevay et al. 2018; Feydy et al. 2019) takes the costs of each side to
+itself off: W(data, samples) - (W(data, data) + W(samples, samples)) / 2.
 """
 
 from __future__ import annotations
@@ -25,10 +29,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ebbench import Data, DataSpec, Diverged, Model, Run, sampler
+from ebbench import Data, DataSpec, Diverged, Model, Run, UsageError, sampler
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.noise import noise_of
 from ebbench.nn.rate import cosine
+
+from .sinkhorn import pair_costs, transport
 
 # The released code begins with a larger lambda: (first steps, factor), then 1.
 WARM_UP = ((49, 2.0), (99, 1.6), (199, 1.28))
@@ -66,6 +72,14 @@ class Potential(nn.Module):
         return values
 
 
+class Flat(nn.Module):
+    """The potential 0, (n, ...) -> (n,). With it the coupling is the posterior, and the bound is tight."""
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Zeros."""
+        return y.new_zeros(len(y))
+
+
 @dataclass(frozen=True)
 class Surrogate:
     """The bound of each example, its Monte-Carlo standard error, and the effective share of the draws."""
@@ -81,9 +95,14 @@ class EntropicGAN(Model):
         form: Literal["network", "linear"] = "network"
         """"network": nets, the expectations over latents by samples (the released code). "linear": an affine
         generator and a quadratic D2 (the paper's analysis), those expectations being Gaussian integrals."""
-        dual: Literal["full", "semi"] = "full"
+        dual: Literal["full", "semi", "batch"] = "full"
         """"full" learns D1 and D2 (the released code); "semi" learns D2 and takes the best D1 for it, a
-        soft minimum over the batch's samples (Genevay et al. 2016). The linear form is semi in any case."""
+        soft minimum over the batch's samples (Genevay et al. 2016); "batch" learns none and solves for both
+        on each batch (Genevay et al. 2018). The linear form is semi in any case."""
+        self_terms: Literal["none", "same", "fresh"] = "none"
+        """Costs of data to data and of samples to samples that are taken off, with dual="batch" alone: of a
+        batch to itself (Genevay et al. 2018), or to a fresh one of the same law, so that a perfect generator
+        is at no distance on average, however small the batch (Salimans et al. 2018)."""
         cost: Literal["squared", "l1"] = "l1"
         """l: half the squared distance (the linear form has no other), or the sum of absolute differences
         (the released code)."""
@@ -130,6 +149,13 @@ class EntropicGAN(Model):
         self.size = prod(data.shape)
         self.z_dim = c.z_dim or self.size
         self.linear = c.form == "linear"
+        if c.self_terms != "none" and (self.linear or c.dual != "batch"):
+            raise UsageError(
+                f"self_terms={c.self_terms} with {'form=linear' if self.linear else f'dual={c.dual}'}",
+                where="the Config of entropic-gan",
+                expected='self_terms with form="network" and dual="batch"',
+                fix="--set form=network --set dual=batch, or --set self_terms=none",
+            )
         if self.linear:
             self.G: nn.Module = nn.Linear(self.z_dim, self.size)
             self.D2: nn.Module = Quadratic(self.size)
@@ -137,7 +163,7 @@ class EntropicGAN(Model):
         self.G = initialise(
             generator(data, self.z_dim, width=c.width, kernel=c.kernel, layers=c.generator_layers), c.init
         )
-        self.D2 = self._potential(data)
+        self.D2 = Flat() if c.dual == "batch" else self._potential(data)
         if c.dual == "full":
             self.D1 = self._potential(data)
 
@@ -149,6 +175,9 @@ class EntropicGAN(Model):
     def train(self, data: Data, run: Run) -> None:
         c = self.config
         betas = (c.beta1, c.beta2)
+        if c.dual == "batch" and not self.linear:
+            self._train_without_potentials(data, run)
+            return
         potentials = [self.D2] if self.linear or c.dual == "semi" else [self.D1, self.D2]
         self.opt_D = torch.optim.Adam([p for d in potentials for p in d.parameters()], c.lr, betas)
         self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas)
@@ -169,11 +198,45 @@ class EntropicGAN(Model):
             self.opt_G.step()
             run.log(dual=dual, cost=cost)
 
+    def _train_without_potentials(self, data: Data, run: Run) -> None:
+        c = self.config
+        self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, (c.beta1, c.beta2))
+        sides = 2 if c.self_terms == "fresh" else 1
+        for batch in run.batches(data, size=sides * c.batch_size, steps=c.steps):
+            cosine(c.lr, c.lr_end, run.progress, self.opt_G)
+            strength = c.regularisation * (_warm_up(run.progress * c.steps) if c.warm_up else 1.0)
+            samples = self.G(torch.randn(len(batch), self.z_dim, device=self.device))
+            divergence, loss = self._divergence(batch, samples, strength)
+            self.opt_G.zero_grad()
+            loss.backward()
+            self.opt_G.step()
+            run.log(divergence=divergence)
+
+    def _divergence(self, y: Tensor, samples: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+        """The cost of data to samples less the self-terms, and a scalar with the samples' gradient of it."""
+
+        def cost(one: Tensor, other: Tensor) -> Tensor:
+            costs = pair_costs(one, other, self.config.cost)
+            value, coupling = transport(costs, strength)
+            # The envelope theorem: its gradient is that of the mean cost under the coupling.
+            return torch.stack([value, (coupling * costs).sum()])
+
+        match self.config.self_terms:
+            case "none":
+                both = cost(y, samples)
+            case "same":
+                both = cost(y, samples) - (cost(y, y) + cost(samples, samples)) / 2
+            case _:
+                (y, y_fresh), (samples, fresh) = y.chunk(2), samples.chunk(2)
+                both = (cost(y, samples) + cost(y_fresh, fresh)) / 2
+                both = both - (cost(y, y_fresh) + cost(samples, fresh)) / 2
+        return both[0].detach(), both[1]
+
     def _sampled_objective(self, y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
         """The dual by every pair of `y` and as many samples, and the coupling's mean cost, scalars."""
         n = len(y)
         samples = self.G(torch.randn(n, self.z_dim, device=self.device))
-        costs = _costs(y, samples, self.config.cost)
+        costs = pair_costs(y, samples, self.config.cost)
         d2 = self.D2(samples)
         if self.config.dual == "semi":
             # The best D1(y) = -lambda log E_x exp((-D2(G(x)) - l) / lambda): then E_x exp(v / lambda) = 1.
@@ -313,15 +376,6 @@ class EntropicGAN(Model):
                 curved = curvature[:, :, None] * jacobian
             precision: Tensor = eye + jacobian.mT @ curved / c.regularisation
             return precision
-
-
-def _costs(y: Tensor, samples: Tensor, cost: str) -> Tensor:
-    """l of every pair, (n, m)."""
-    y, samples = y.flatten(1), samples.flatten(1)
-    if cost == "l1":
-        return torch.cdist(y, samples, p=1.0)
-    # By the difference itself: the expanded square loses what close pairs need.
-    return torch.cdist(y, samples, compute_mode="donot_use_mm_for_euclid_dist").square() / 2
 
 
 def _jacobian(net: nn.Module, x: Tensor) -> Tensor:

@@ -71,9 +71,11 @@ def reference(
     path = home() / "references" / f"{digest}.npz"
     stored = arrays.kept(path)
     # One that was damaged, or that an older version left, is taken anew.
-    if stored is not None and {"features", "mean", "covariance", "radii"} <= stored.keys():
-        features, radii = (torch.from_numpy(stored[name]) for name in ("features", "radii"))
-        return image.Reference(features, (stored["mean"], stored["covariance"]), radii)
+    if stored is not None and {"features", "mean", "covariance", "radii", "wide_radii"} <= stored.keys():
+        features, radii, wide = (
+            torch.from_numpy(stored[name]) for name in ("features", "radii", "wide_radii")
+        )
+        return image.Reference(features, (stored["mean"], stored["covariance"]), radii, wide)
     note(
         f"taking the features of {len(images):,} real images by {extractor.name}: they are kept, for this "
         "and later scores on this machine"
@@ -87,6 +89,7 @@ def reference(
         "mean": mean,
         "covariance": covariance,
         "radii": made.radii.numpy(),
+        "wide_radii": made.wide_radii.numpy(),
     }
     arrays.keep(path, measured, what="the features of the reference")
     return made

@@ -1,9 +1,9 @@
-"""Image quality from features: inception score, Frechet and kernel distance, precision and recall.
+"""Image quality from features: inception score, Frechet and kernel distance, and shares of neighbours.
 
 Features are taken once per set of images; everything here works on them. IS and KID are torch-fidelity's own
 functions. The Frechet distance is ours: a symmetric eigendecomposition is faster than the eigenvalues of a
-product that is not symmetric, and does not turn complex. So are precision and recall: what they need of the
-real images alone is found once, and every pair of a sample and a real image is measured once.
+product that is not symmetric, and does not turn complex. So are precision, recall, density and coverage:
+what they need of the real images alone is found once, and so is the distance of a sample to a real image.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 # torch-fidelity's defaults, and the papers' (Salimans et al. 2016: 10 splits; Binkowski et al. 2018: 100
 # subsets of 1,000; Kynkaanniemi et al. 2019: 3 neighbours). The seed shuffles the samples before a split.
 SPLITS, SUBSETS, SUBSET_SIZE, NEIGHBOURS, SEED = 10, 100, 1000, 3, 2020
+# Of density and coverage (Naeem et al. 2020: 5 neighbours).
+WIDE = 5
 # Rows of distances that are held at a time: 100 MB of them against 50,000 features.
 ROWS = 500
 
@@ -66,32 +68,34 @@ def moments(features: Tensor) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Reference:
-    """Real images to compare with: features (k, size) in float32, their `moments` and their `radii` (k,)."""
+    """Real images to compare with: features (k, size) in float32, their `moments`, and their distances to the
+    third and the fifth nearest among themselves, `radii` and `wide_radii` (k,)."""
 
     features: Tensor
     moments: tuple[Array, Array]
     radii: Tensor
+    wide_radii: Tensor
 
 
 def reference(features: Tensor, device: torch.device) -> Reference:
     """What samples are compared with, of the features (k, size) of real images; distances on `device`."""
-    return Reference(features, moments(features), radii(features, device))
+    near, wide = radii(features, device, NEIGHBOURS, WIDE)
+    return Reference(features, moments(features), near, wide)
 
 
 def quality(features: Tensor, logits: Tensor, real: Reference, device: torch.device) -> dict[str, float]:
-    """Every metric of one set of samples: is, is_std, fid, kid, precision, recall; distances on `device`.
+    """Every metric of one set of samples: is, is_std, fid, kid, and those of `neighbours`.
 
-    The order of the samples matters to `is` and `kid`, which split and draw by a fixed seed.
+    Distances are taken on `device`. The order of the samples matters to `is` and `kid`, which split and draw
+    by a fixed seed.
     """
     score, spread = inception_score(logits)
-    precision, recall = precision_recall(features, real, device)
     return {
         "is": score,
         "is_std": spread,
         "fid": frechet_distance(moments(features), real.moments),
         "kid": kernel_distance(features, real.features),
-        "precision": precision,
-        "recall": recall,
+        **neighbours(features, real, device),
     }
 
 
@@ -152,28 +156,40 @@ def kernel_distance(one: Tensor, other: Tensor, size: int = SUBSET_SIZE) -> floa
     return float(found["kernel_inception_distance_mean"])
 
 
-def radii(features: Tensor, device: torch.device) -> Tensor:
-    """Distance of each feature (n, size) to its third nearest among the others: (n,), on the CPU."""
+def radii(features: Tensor, device: torch.device, *neighbours: int) -> list[Tensor]:
+    """Distances of features (n, size) to their k-th nearest among the others, k < n: (n,) a k, on the CPU."""
     x = features.float().to(device)
     # Each is its own nearest.
     nearest = [
-        torch.cdist(part, x).topk(NEIGHBOURS + 1, largest=False).values for part in torch.split(x, ROWS)
+        torch.cdist(part, x).topk(max(neighbours) + 1, largest=False).values for part in torch.split(x, ROWS)
     ]
-    return torch.cat(nearest)[:, -1].cpu()
+    found = torch.cat(nearest).cpu()
+    return [found[:, k] for k in neighbours]
 
 
-def precision_recall(samples: Tensor, real: Reference, device: torch.device) -> tuple[float, float]:
-    """Improved precision and recall (Kynkaanniemi et al. 2019).
+def neighbours(samples: Tensor, real: Reference, device: torch.device) -> dict[str, float]:
+    """Improved precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
-    The share of `samples` (n, size) inside the balls of the `real` features, each as wide as the distance to
-    its third neighbour, and of the real ones inside those of the samples.
+    Precision is the share of `samples` (n, size) inside the balls of the `real` features, each as wide as
+    the distance to its third neighbour; recall that of the real ones inside those of the samples. Of the real
+    features' balls to the fifth neighbour, density is how many hold a sample, over 5, on average (about 1 for
+    real images, and it may be above), and coverage the share that hold any. Both sets have 6 or more.
     """
     x, reals = (features.float().to(device) for features in (samples, real.features))
-    of_samples, of_reals = (found.to(device) for found in (radii(samples, device), real.radii))
-    precise = 0
-    recalled = torch.zeros(len(reals), dtype=torch.bool, device=device)
+    (of_samples,) = (found.to(device) for found in radii(samples, device, NEIGHBOURS))
+    of_reals, wide = real.radii.to(device), real.wide_radii.to(device)
+    precise = inside = 0
+    recalled, covered = (torch.zeros(len(reals), dtype=torch.bool, device=device) for _ in range(2))
     for part, reach in zip(torch.split(x, ROWS), torch.split(of_samples, ROWS), strict=True):
         distances = torch.cdist(part, reals)
         precise += int((distances <= of_reals).any(1).sum())
         recalled |= (distances <= reach[:, None]).any(0)
-    return precise / len(x), int(recalled.sum()) / len(reals)
+        within = distances <= wide
+        inside += int(within.sum())
+        covered |= within.any(0)
+    return {
+        "precision": precise / len(x),
+        "recall": int(recalled.sum()) / len(reals),
+        "density": inside / (WIDE * len(x)),
+        "coverage": int(covered.sum()) / len(reals),
+    }

@@ -1,8 +1,8 @@
 """CIFAR-10: how good and how varied samples are, by the features of a fixed net.
 
 Fréchet inception distance (Heusel et al. 2017), inception score (Salimans et al. 2016), kernel inception
-distance (Bińkowski et al. 2018), precision and recall (Kynkäänniemi et al. 2019). README.md says what is
-pinned and what the names of the metrics mean.
+distance (Bińkowski et al. 2018), precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem
+et al. 2020). README.md says what is pinned and what the names of the metrics mean.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _metrics(extractor: str, samples: int) -> tuple[Metric, ...]:
             name=f"kid{end}",
             unit="",
             better="lower",
-            doc=f"kernel distance, mean over 100 subsets of 1,000, {of}",
+            doc=f"kernel distance (squared MMD with a cubic kernel), mean over 100 subsets of 1,000, {of}",
         ),
         Metric(
             name=f"precision{end}",
@@ -79,6 +79,18 @@ def _metrics(extractor: str, samples: int) -> tuple[Metric, ...]:
             unit="share",
             better="higher",
             doc=f"share of real images within reach of a sample, {of}",
+        ),
+        Metric(
+            name=f"density{end}",
+            unit="",
+            better="higher",
+            doc=f"real images within whose reach a sample lies, over 5; about 1 for real images, {of}",
+        ),
+        Metric(
+            name=f"coverage{end}",
+            unit="share",
+            better="higher",
+            doc=f"share of real images with a sample within their reach, to which no outlier adds, {of}",
         ),
     )
 

@@ -35,6 +35,7 @@ from ebbench.running.request import Request
 from ebbench.storage import files
 
 CPU = torch.device("cpu")
+QUALITY = ("fid", "is", "kid", "precision", "recall", "density", "coverage")
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -122,12 +123,17 @@ def theirs(name: str, weights: Path, samples: torch.Tensor, real: torch.Tensor) 
     }
 
 
+def shared(found: dict[str, float]) -> dict[str, float]:
+    """Without what torch-fidelity has not."""
+    return {name: value for name, value in found.items() if name not in ("density", "coverage")}
+
+
 def test_every_metric_is_torch_fidelity_s_by_the_small_net(small_net: Path):
     wrapped = module("fidelity").CifarResNetExtractor
     register_feature_extractor("small-net-of-the-test", wrapped)
     net = wrapped("small", ["features", "logits"], small_net)
     samples, real = pictures(300, 0), pictures(400, 1)
-    mine = ours(features.Extractor("small", net, "0"), samples, real)
+    mine = shared(ours(features.Extractor("small", net, "0"), samples, real))
     assert mine == pytest.approx(
         theirs("small-net-of-the-test", small_net, samples, real), rel=1e-4, abs=1e-7
     )
@@ -137,7 +143,7 @@ def test_every_metric_is_torch_fidelity_s_by_the_small_net(small_net: Path):
 @pytest.mark.slow
 def test_every_metric_is_torch_fidelity_s_by_inception(inception: Path):
     samples, real = pictures(12, 0), pictures(12, 1)
-    mine = ours(features.inception(inception, "0", CPU), samples, real)
+    mine = shared(ours(features.inception(inception, "0", CPU), samples, real))
     assert mine == pytest.approx(theirs("inception-v3-compat", inception, samples, real), rel=1e-4)
 
 
@@ -154,7 +160,7 @@ def test_equal_sets_are_at_no_distance(small_net: Path):
     images = pictures(300, 0)
     found = ours(features.Extractor("small", net, "0"), images, images[torch.randperm(300)])
     assert found["fid"] == pytest.approx(0, abs=1e-6)
-    assert found["precision"] == found["recall"] == 1
+    assert found["precision"] == found["recall"] == found["coverage"] == 1
 
 
 def test_a_reference_is_kept_by_what_it_is_of(small_net: Path, monkeypatch: pytest.MonkeyPatch):
@@ -268,9 +274,7 @@ def test_a_run_and_another_score_of_the_same_samples(cli, little: None, tmp_path
     assert "Inception's weights are not here" in said.err and "fid_cifar_1k" in said.out
     (path,) = (tmp_path / "made").rglob("*.json")
     made = resultfiles.read(path)
-    assert set(made.metrics) == {f"{n}_cifar_1k" for n in ("fid", "is", "kid", "precision", "recall")} | {
-        "share_memorised"
-    }
+    assert set(made.metrics) == {f"{n}_cifar_1k" for n in QUALITY} | {"share_memorised"}
     assert made.task.source == "cifar10-jpeg75" and made.details["extractor"]["name"] == "cifar-resnet"
     assert set(made.pictures) == {"samples", "nearest"}
     assert made.details["features"] == 192 and made.details["covariance_is_singular"] is False
@@ -348,9 +352,7 @@ def test_the_published_metric_is_added_later_without_training_or_sampling(
     assert said.code == 0 and "taken from the run store" in said.err, said.err
     assert "singular" in said.err and "  * fid_1k " in said.out
     (added,) = (r for r in resultfiles.load_all(tmp_path / "made")[0] if r.run_id != made.run_id)
-    assert set(added.metrics) == {f"{n}_1k" for n in ("fid", "is", "kid", "precision", "recall")} | {
-        "share_memorised"
-    }
+    assert set(added.metrics) == {f"{n}_1k" for n in QUALITY} | {"share_memorised"}
     assert added.training.hash == made.training.hash
     assert added.details["covariance_is_singular"] is True and added.details["features"] == 1200
     assert added.details["extractor"] == {
@@ -588,4 +590,4 @@ def test_names_of_metrics_say_what_they_are_of():
     assert suffix("cifar-resnet", 50_000) == "_cifar"
     assert suffix("cifar-resnet", 10_000) == "_cifar_10k"
     names = [metric.name for metric in loader.load("task", "cifar10").cls.metrics]
-    assert len(names) == len(set(names)) == 41
+    assert len(names) == len(set(names)) == 57

@@ -22,9 +22,14 @@ def features(n: int, seed: int, size: int = 12, shift: float = 0.0) -> torch.Ten
     return torch.randn(n, size, generator=generator) @ mix + shift
 
 
-def precision_recall(samples: torch.Tensor, real: torch.Tensor) -> tuple[float, float]:
+def neighbours(samples: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
     cpu = torch.device("cpu")
-    return image.precision_recall(samples, image.reference(real, cpu), cpu)
+    return image.neighbours(samples, image.reference(real, cpu), cpu)
+
+
+def precision_recall(samples: torch.Tensor, real: torch.Tensor) -> tuple[float, float]:
+    found = neighbours(samples, real)
+    return found["precision"], found["recall"]
 
 
 def statistics(x: torch.Tensor, batch: int = 1000) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +88,7 @@ def test_fewer_samples_than_features_are_measured_too():
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-@given(n=st.integers(5, 40), k=st.integers(5, 40), size=st.integers(1, 16), seed=st.integers(0, 1000))
+@given(n=st.integers(6, 40), k=st.integers(6, 40), size=st.integers(1, 16), seed=st.integers(0, 1000))
 def test_no_metric_knows_the_order_and_distances_know_no_side(n: int, k: int, size: int, seed: int):
     one, other = features(n, seed, size), features(k, seed + 1, size, shift=0.5)
     shuffled = one[torch.randperm(n)]
@@ -150,3 +155,36 @@ def test_precision_and_recall_by_brute_force():
     assert precision == pytest.approx(inside(samples, real)) and recall == pytest.approx(
         inside(real, samples)
     )
+
+
+def test_density_and_coverage_by_brute_force():
+    samples, real = features(60, 0, size=3), features(80, 1, size=3)
+    of_real, of_samples = real.tolist(), samples.tolist()
+    reach = [sorted(math.dist(one, other) for other in of_real)[5] for one in of_real]
+    held = [
+        [math.dist(sample, centre) <= r for sample in of_samples]
+        for centre, r in zip(of_real, reach, strict=True)
+    ]
+    found = neighbours(samples, real)
+    assert found["density"] == pytest.approx(sum(map(sum, held)) / (5 * 60))
+    assert found["coverage"] == pytest.approx(sum(map(any, held)) / 80)
+
+
+def test_density_and_coverage_are_those_of_prdc():
+    """Naeem et al.'s own package."""
+    prdc = pytest.importorskip("prdc")
+    samples, real = features(500, 0), features(400, 1)
+    theirs = prdc.compute_prdc(real.numpy(), samples.numpy(), nearest_k=5)
+    found = neighbours(samples, real)
+    assert {name: found[name] for name in ("density", "coverage")} == pytest.approx(
+        {name: float(theirs[name]) for name in ("density", "coverage")}
+    )
+
+
+def test_an_outlier_adds_to_recall_and_not_to_coverage():
+    """What coverage is for: one far sample makes its neighbours' balls huge."""
+    samples, real = 0.05 * features(200, 0), features(200, 1)
+    outliers = torch.cat([samples, 40 * features(8, 2)])
+    before, after = neighbours(samples, real), neighbours(outliers, real)
+    assert after["recall"] > before["recall"] + 0.5
+    assert after["coverage"] < before["coverage"] + 0.05

@@ -547,7 +547,8 @@ def test_the_table_of_data_sets_is_whole() -> None:
     for entry in DATASETS.values():
         assert entry.title and entry.source and entry.files
         assert len({file.name for file in entry.files}) == len(entry.files)
-        assert all(address.startswith("https://") for address in entry.mirrors)
+        # SVHN is published with an http address alone; what comes is held to its SHA-256 either way.
+        assert all(address.startswith("https://") for address in entry.mirrors) or entry.name == "svhn"
         # An address without the file's name serves one file.
         assert all("{file}" in address for address in entry.mirrors) or len(entry.files) == 1
         for one in (form for file in entry.files for form in file.forms.values()):
