@@ -15,6 +15,9 @@ class PCA(Model):
     class Config:
         components: int = 10
         """Principal components kept (our choice)."""
+        variance: float = 0.0
+        """The least share of the training data's variance that the components keep, between 0 and 1, in place
+        of their number; 0 counts `components`."""
 
     # The fit takes a moment, so nothing is stored.
     keeps_state = False
@@ -24,7 +27,8 @@ class PCA(Model):
 
         x = data[torch.arange(len(data), device=data.device)].flatten(1).double().cpu().numpy()
         # The solver is named, since "auto" draws random numbers for some shapes.
-        self.fitted = Estimator(self.config.components, svd_solver="covariance_eigh").fit(x)
+        kept = self.config.variance or self.config.components
+        self.fitted = Estimator(kept, svd_solver="covariance_eigh").fit(x)
 
     def energy(self, x: Tensor) -> Tensor:
         """||x - its projection||^2."""

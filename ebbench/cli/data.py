@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,10 +24,10 @@ Names = Annotated[list[str] | None, typer.Argument(help="Data sets; all if none 
 
 
 @app.command("list")
-def list_(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Show every data set: its files and where they are."""
+def list_(names: Names = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Show every data set: its files and where they are. A set of many files is one line, unless it is named."""
     store = _offline(data_dir)
-    _show([status for name in _known(None) for status in store.survey(name)], as_json)
+    _show([status for name in _known(names) for status in store.survey(name)], as_json, whole=bool(names))
 
 
 @app.command()
@@ -61,7 +62,7 @@ def verify(names: Names = None, data_dir: DataDir = None, as_json: Json = False)
 
     store = _offline(data_dir)
     files = [status for name in _known(names) for status in store.verify(name)]
-    _show(files, as_json)
+    _show(files, as_json, whole=bool(names))
     wrong = [file for file in files if file.state == "bad" or (names and file.state == "missing")]
     if wrong:
         raise DataError(
@@ -104,7 +105,7 @@ def _row(status: FileStatus) -> dict[str, Any]:
     }
 
 
-def _show(files: list[FileStatus], as_json: bool) -> None:
+def _show(files: list[FileStatus], as_json: bool, *, whole: bool) -> None:
     if as_json:
         typer.echo(json.dumps([_row(file) for file in files], indent=2))
         return
@@ -116,8 +117,30 @@ def _show(files: list[FileStatus], as_json: bool) -> None:
         "data set", Column("file", overflow="fold"), "kB", "state", Column("where", overflow="fold")
     )
     colours = {"ok": "green", "missing": "yellow", "bad": "red"}
-    for file in files:
-        here = f"{file.path} ({file.place})" if file.path else "`ebbench data fetch` or `ebbench data import`"
-        state = f"[{colours[file.state]}]{file.state}[/]" + (f": {escape(file.found)}" if file.found else "")
-        table.add_row(file.dataset, file.file, f"{file.size / 1000:,.1f}", state, escape(here))
+    for together in files_together(files, whole):
+        first = together[0]
+        here = f"{first.path} ({first.place})" if first.path else "`ebbench data fetch` or `ebbench data import`"
+        name = first.file
+        if len(together) > 1:
+            name = f"{len(together)} files: `ebbench data list {first.dataset}`"
+            here = f"{first.path.parent} ({first.place})" if first.path else here
+        said = f": {escape(first.found)}" if first.found else ""
+        state = f"[{colours[first.state]}]{first.state}[/]{said}"
+        size = sum(file.size for file in together)
+        table.add_row(first.dataset, name, f"{size / 1000:,.1f}", state, escape(here))
     Console().print(table)
+
+
+def files_together(files: list[FileStatus], whole: bool) -> list[list[FileStatus]]:
+    """The files that a line stands for: those of a set of many that are alike, unless it is `whole`.
+
+    Alike are files of one set in one folder, and files that are missing. A bad file stands alone.
+    """
+    most = 10
+    count = Counter(file.dataset for file in files)
+    lines: dict[tuple[object, ...], list[FileStatus]] = {}
+    for file in files:
+        alone = whole or file.state == "bad" or count[file.dataset] <= most
+        key = (file.dataset, file.file) if alone else (file.dataset, file.path and file.path.parent)
+        lines.setdefault(key, []).append(file)
+    return list(lines.values())
