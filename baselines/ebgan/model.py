@@ -7,9 +7,7 @@ far as a margin. EBGAN-PT adds a pulling-away term, which keeps the codes of a b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 from typing import Literal
 
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ebbench import Data, DataSpec, Model, Run, sampler, score
+from ebbench.nn.dense import Optimiser, dense, draw_weights, optimiser, shaped
 from ebbench.nn.nets import generator, trunk
 from ebbench.nn.penalty import squared_gradient_norm
 from ebbench.nn.standard import standard_generator
@@ -57,8 +56,15 @@ class EBGAN(Model):
         """Size of the code where `nets` is "conv" (our choice)."""
         batch_norm: bool = True
         """Batch norm between dense layers (the paper, appendix)."""
+        dropout: float = 0.0
+        """Share of the units that are dropped after each hidden layer of the dense encoder (the paper's grid
+        has it on and off, and says no share)."""
+        discriminator_optimiser: Optimiser = "adam"
+        """What trains the autoencoder (the paper, section 4.1: Adam)."""
+        generator_optimiser: Optimiser = "adam"
+        """What trains the generator (the paper, section 4.1: Adam)."""
         lr: float = 1e-3
-        """Learning rate of Adam for both nets (the paper, section 4.1)."""
+        """Learning rate of both nets (the paper, section 4.1)."""
         beta1: float = 0.5
         """Adam's first decay (DCGAN)."""
         beta2: float = 0.999
@@ -68,7 +74,6 @@ class EBGAN(Model):
         super().__init__(data, config)
         c = config
         self.z_dim = c.z_dim
-        bounded = data.low is not None
         if c.nets == "conv":
             features, n = trunk(data, width=c.width, kernel=4, layers=())
             self.encoder: nn.Module = nn.Sequential(features, nn.Linear(n, c.code))
@@ -76,22 +81,22 @@ class EBGAN(Model):
             self.G: nn.Module = standard_generator(data, c.z_dim, width=c.width, layers=())
         else:
             size = prod(data.shape)
-            encoder = _dense([size, *c.encoder_layers], batch_norm=c.batch_norm)
+            encoder = dense([size, *c.encoder_layers], batch_norm=c.batch_norm, dropout=c.dropout)
             self.encoder = nn.Sequential(nn.Flatten(), *encoder)
-            self.decoder = _shaped([nn.Linear(c.encoder_layers[-1], size)], data, bounded)
-            hidden = _dense([c.z_dim, *c.generator_layers], batch_norm=c.batch_norm)
-            self.G = _shaped([*hidden, nn.Linear(c.generator_layers[-1], size)], data, bounded)
+            self.decoder = shaped([nn.Linear(c.encoder_layers[-1], size)], data)
+            hidden = dense([c.z_dim, *c.generator_layers], batch_norm=c.batch_norm)
+            self.G = shaped([*hidden, nn.Linear(c.generator_layers[-1], size)], data)
         for net, std in ((self.encoder, 0.002), (self.decoder, 0.002), (self.G, 0.02)):
             # The paper's appendix; its Gaussian weights suit the depth of nets with batch norm alone.
             if c.nets == "dense" and c.batch_norm:
-                _initialise(net, std)
+                draw_weights(net, std)
 
     def train(self, data: Data, run: Run) -> None:
         c = self.config
         betas = (c.beta1, c.beta2)
         D = [*self.encoder.parameters(), *self.decoder.parameters()]
-        self.opt_D = torch.optim.Adam(D, c.lr, betas, fused=True)
-        self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas, fused=True)
+        self.opt_D = optimiser(c.discriminator_optimiser, D, c.lr, betas)
+        self.opt_G = optimiser(c.generator_optimiser, self.G.parameters(), c.lr, betas)
         length = {"epochs": c.epochs} if c.epochs else {"steps": c.steps}
         for x in run.batches(data, size=c.batch_size, **length):
             fake = self.G(self._z(len(x)))
@@ -159,24 +164,6 @@ class EBGAN(Model):
         """||grad D(x)||^2."""
         _, squares = squared_gradient_norm(self.energy_of, x, backward=False)
         return squares
-
-
-def _dense(sizes: Sequence[int], *, batch_norm: bool) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for narrow, wide in pairwise(sizes):
-        layers += [nn.Linear(narrow, wide), *([nn.BatchNorm1d(wide)] if batch_norm else []), nn.ReLU()]
-    return layers
-
-
-def _shaped(layers: list[nn.Module], data: DataSpec, bounded: bool) -> nn.Module:
-    return nn.Sequential(*layers, *([nn.Tanh()] if bounded else []), nn.Unflatten(1, data.shape))
-
-
-def _initialise(net: nn.Module, std: float) -> None:
-    for module in net.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, 0.0, std)
-            nn.init.zeros_(module.bias)
 
 
 def _track_batches(*nets: nn.Module, on: bool) -> None:

@@ -2,18 +2,22 @@
 
 For images the discriminator is DCGAN's (Radford, Metz, Chintala 2016) as MEG's authors built it, the
 generator that of SN-GAN's Table 3; the nets for vectors are Gulrajani's. The discriminator has no batch
-norm, so that its logit is a function of one example.
+norm, so that its logit is a function of one example. The dense nets for images, with batch norm, are those
+of the grid search in EBGAN's paper (Zhao, Mathieu, LeCun 2017).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ebbench import Data, DataSpec, Model, Run, sampler
+from ebbench.nn.dense import Optimiser, dense, draw_weights, optimiser, shaped
 from ebbench.nn.nets import initialise, trunk
 from ebbench.nn.rate import cosine
 from ebbench.nn.standard import standard_generator
@@ -30,18 +34,30 @@ class GAN(Model):
         """Discriminator steps for each generator step (Goodfellow et al., Algorithm 1: k = 1)."""
         z_dim: int = 100
         """Dimension of the latent prior N(0, I) (DCGAN's 100; its prior is uniform)."""
+        nets: Literal["standard", "dense"] = "standard"
+        """Convolutions for images and perceptrons for vectors, or nets with `batch_norm` and `dropout`, fully
+        connected, for both (EBGAN, section 4.1)."""
         width: int = 64
         """Channels of the discriminator's first layer and before the generator's last (DCGAN: 128)."""
         kernel: int = 5
         """Side of the discriminator's kernels for 28x28 images (DCGAN)."""
         layers: tuple[int, ...] = (512, 512, 512)
-        """Hidden sizes of the discriminator for vectors (Gulrajani et al. 2017, gan_toy.py)."""
+        """Hidden sizes of the discriminator where it is dense (Gulrajani et al. 2017, gan_toy.py)."""
         generator_layers: tuple[int, ...] = (512, 512, 512)
-        """Hidden sizes of the generator for vectors (Gulrajani et al. 2017, gan_toy.py)."""
+        """Hidden sizes of the generator where it is dense (Gulrajani et al. 2017, gan_toy.py)."""
         init: float = 0.02
         """Standard deviation of the convolutions' weights (DCGAN); 0 draws by He et al. 2015."""
+        batch_norm: bool = True
+        """Batch norm between the layers of both dense nets (EBGAN, appendix)."""
+        dropout: float = 0.0
+        """Share of the units that are dropped after each hidden layer of the dense discriminator (the grid of
+        EBGAN's paper has it on and off, and says no share)."""
+        discriminator_optimiser: Optimiser = "adam"
+        """What trains the discriminator (DCGAN: Adam)."""
+        generator_optimiser: Optimiser = "adam"
+        """What trains the generator (DCGAN: Adam)."""
         lr: float = 2e-4
-        """Learning rate of Adam (DCGAN)."""
+        """Learning rate of both nets (DCGAN)."""
         lr_end: float = 1.0
         """The rate at the end as a share of `lr`, reached on a cosine; 1 keeps it constant."""
         beta1: float = 0.5
@@ -53,6 +69,17 @@ class GAN(Model):
         super().__init__(data, config)
         c = config
         self.z_dim = c.z_dim
+        if c.nets == "dense":
+            size = prod(data.shape)
+            hidden_D = dense([size, *c.layers], batch_norm=c.batch_norm, dropout=c.dropout)
+            self.D: nn.Module = nn.Sequential(nn.Flatten(), *hidden_D, nn.Linear(c.layers[-1], 1))
+            hidden_G = dense([c.z_dim, *c.generator_layers], batch_norm=c.batch_norm)
+            self.G: nn.Module = shaped([*hidden_G, nn.Linear(c.generator_layers[-1], size)], data)
+            # EBGAN's appendix; its Gaussian weights suit the depth of nets with batch norm alone.
+            if c.batch_norm:
+                draw_weights(self.D, 0.002)
+                draw_weights(self.G, 0.02)
+            return
         features, n = trunk(data, width=c.width, kernel=c.kernel, layers=c.layers)
         self.D = initialise(nn.Sequential(features, nn.Linear(n, 1)), c.init)
         made = standard_generator(data, c.z_dim, width=c.width, layers=c.generator_layers)
@@ -61,8 +88,8 @@ class GAN(Model):
     def train(self, data: Data, run: Run) -> None:
         c = self.config
         betas = (c.beta1, c.beta2)
-        self.opt_D = torch.optim.Adam(self.D.parameters(), c.lr, betas, fused=True)
-        self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas, fused=True)
+        self.opt_D = optimiser(c.discriminator_optimiser, self.D.parameters(), c.lr, betas)
+        self.opt_G = optimiser(c.generator_optimiser, self.G.parameters(), c.lr, betas)
         for batch in run.batches(data, size=c.batch_size * c.critic_steps, steps=c.steps):
             cosine(c.lr, c.lr_end, run.progress, self.opt_D, self.opt_G)
 
@@ -70,7 +97,7 @@ class GAN(Model):
             for x in batch.split(c.batch_size):
                 with torch.no_grad():
                     fake = self.generate(self._z(len(x)))
-                logit_real, logit_fake = self.logit(torch.cat([x, fake])).split(len(x))
+                logit_real, logit_fake = self._logits(x, fake)
                 loss = softplus(-logit_real).mean() + softplus(logit_fake).mean()
                 self.opt_D.zero_grad()
                 loss.backward()
@@ -85,6 +112,13 @@ class GAN(Model):
             self.opt_G.step()
 
             run.log(loss_D=loss, loss_G=loss_G, logit_real=logit_real.mean(), logit_fake=logit_fake.mean())
+
+    def _logits(self, x: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits of examples and of samples, (n,) each: in one pass, unless batch norm would mix them."""
+        if self.config.nets == "dense" and self.config.batch_norm:
+            return self.logit(x), self.logit(fake)
+        real, made = self.logit(torch.cat([x, fake])).split(len(x))
+        return real, made
 
     def _z(self, n: int) -> Tensor:
         return torch.randn(n, self.z_dim, device=self.device)

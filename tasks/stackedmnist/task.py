@@ -33,9 +33,10 @@ from ebbench import (
 from ebbench.data import digits, mnist
 from ebbench.data.pool import to_bytes
 from ebbench.metrics import coverage
+from ebbench.metrics.digits import second
+from ebbench.metrics.digits.classifier import WEIGHTS, load_clean, record
 
-from . import second
-from .classifier import load_clean, load_published, record
+from . import classifier
 from .metrics import LIMITS, METRICS
 from .published import PUBLISHED
 
@@ -122,7 +123,7 @@ class StackedMnist(Task):
     def score(self, model: Model, scoring: Scoring) -> Score:
         """Classify 26*10^n samples channel by channel and count the combinations."""
         clean = load_clean(self.source, scoring.device)
-        noisy = load_published(scoring.device) if self.protocol == "published" else None
+        noisy = classifier.load_published(scoring.device) if self.protocol == "published" else None
         n = SAMPLES_PER_MODE * 10**self.stacks
         # Of each chunk so many are compared with the training images: in all about CHECKED channels.
         checked = max(1, round(CHECKED / self.stacks / math.ceil(n / CHUNK)))
@@ -171,8 +172,9 @@ class StackedMnist(Task):
         ]
         often = np.bincount(np.minimum(counts, 100), minlength=101)
         often[0] = modes - len(ids)
-        used = {"clean": self.source, "published": "published"}[self.protocol]
-        known = record(used)
+        known = record(self.source, WEIGHTS)
+        if self.protocol == "published":
+            known = record("published", classifier.WEIGHTS)
         return Score(
             metrics={
                 "modes": float(len(ids)),

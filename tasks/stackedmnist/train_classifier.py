@@ -3,7 +3,8 @@
     python tasks/stackedmnist/train_classifier.py mnist|published|digits [--data-dir DIR] [--seed N]
 
 "mnist" and "digits" train the clean classifier on the training split alone and keep the last epoch;
-the test split serves to report the accuracy and to calibrate the quality thresholds. "published"
+the test split serves to report the accuracy and to calibrate the quality thresholds. It is read from
+`ebbench/metrics/digits/weights`, whose hashes classifier.py there pins. "published"
 follows MEG's authors, who keep the epoch with the best test accuracy. One thread, a few minutes
 each; the same machine gives the same bytes.
 """
@@ -17,12 +18,8 @@ import time
 from pathlib import Path
 
 import torch
-from classifier import (  # type: ignore[import-not-found]
-    BATCH,
-    WEIGHTS,
-    ModeClassifier,
-    PublishedClassifier,
-)
+from classifier import WEIGHTS as PUBLISHED_WEIGHTS  # type: ignore[import-not-found]
+from classifier import PublishedClassifier
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -30,6 +27,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ebbench.data import digits, mnist
 from ebbench.data.store import Store
+from ebbench.metrics.digits.classifier import BATCH, WEIGHTS, ModeClassifier
 
 EPOCHS = {"mnist": 25, "published": 10, "digits": 200}
 SEEDS = {"mnist": 0, "published": 1, "digits": 0}
@@ -41,7 +39,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, help="the folder with MNIST")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="the folder to write to")
+    parser.add_argument("--out", type=Path, help="the folder to write to, in place of where they are read")
     arguments = parser.parse_args()
     name = arguments.name
     seed = SEEDS[name] if arguments.seed is None else arguments.seed
@@ -74,8 +72,9 @@ def main() -> None:
             "share of uniform noise": float(net.judge(torch.rand(10_000, 1, 28, 28))[1].float().mean()),
         }
 
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    weights = arguments.out / f"{name}.safetensors"
+    out: Path = arguments.out or (PUBLISHED_WEIGHTS if name == "published" else WEIGHTS)
+    out.mkdir(parents=True, exist_ok=True)
+    weights = out / f"{name}.safetensors"
     save_file(net.state_dict(), weights)
     weights.chmod(0o644)
     sidecar = {

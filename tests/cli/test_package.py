@@ -60,7 +60,8 @@ def test_the_wheel_holds_the_plug_ins(wheel: Path):
         "ebbench/baselines/meg/model.py",
         "ebbench/baselines/meg/card.toml",
         "ebbench/tasks/stackedmnist/task.py",
-        "ebbench/tasks/stackedmnist/weights/mnist.safetensors",
+        "ebbench/tasks/stackedmnist/weights/published.safetensors",
+        "ebbench/metrics/digits/weights/mnist.safetensors",
     ):
         assert name in names
     assert not [name for name in names if "__pycache__" in name]

@@ -29,6 +29,8 @@ from ebbench.data import mnist as mnist_data
 from ebbench.data.store import Store
 from ebbench.errors import DataError, DataMissing, UsageError
 from ebbench.metrics import coverage
+from ebbench.metrics.digits import classifier as clean_net
+from ebbench.metrics.digits import second
 from ebbench.pictures import sheet
 from ebbench.plugins import loader
 
@@ -246,12 +248,11 @@ def images_of(split: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
 
 
 def test_the_training_command_writes_weights_that_load(tmp_path: Path) -> None:
-    classifier = part_of_task("classifier")
-    script = classifier.WEIGHTS.parent / "train_classifier.py"
+    script = part_of_task("classifier").WEIGHTS.parent / "train_classifier.py"
     command = [sys.executable, str(script), "digits", "--epochs", "2", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    net = classifier.ModeClassifier()
+    net = clean_net.ModeClassifier()
     net.load_state_dict(load_file(tmp_path / "digits.safetensors"))
     known = json.loads((tmp_path / "digits.json").read_text())
     assert known["sha256"] == hashlib.sha256((tmp_path / "digits.safetensors").read_bytes()).hexdigest()
@@ -261,9 +262,9 @@ def test_the_training_command_writes_weights_that_load(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mnist", "published", "digits"])
 def test_the_sidecar_belongs_to_the_weights(name: str) -> None:
-    classifier = part_of_task("classifier")
-    path = classifier.WEIGHTS / f"{name}.safetensors"
-    known = classifier.record(name)
+    folder = part_of_task("classifier").WEIGHTS if name == "published" else clean_net.WEIGHTS
+    path = folder / f"{name}.safetensors"
+    known = clean_net.record(name, folder)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == known["sha256"]
     assert path.stat().st_size < 2e6
     assert f"train_classifier.py {name} --seed {known['seed']}" in known["command"]
@@ -274,15 +275,23 @@ def test_the_sidecar_belongs_to_the_weights(name: str) -> None:
         assert known["data_sha256"] == Store(offline=True).hashes("mnist")
 
 
+def test_other_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clean_net, "WEIGHTS", tmp_path)
+    for content in (None, b"other weights"):
+        if content is not None:
+            (tmp_path / "digits.safetensors").write_bytes(content)
+        with pytest.raises(DataError, match="not those that tasks score by"):
+            clean_net.load_clean("digits", CPU)
+
+
 def test_the_clean_classifier_on_mnists_test_set(mnist: Path) -> None:
-    classifier = part_of_task("classifier")
     images, labels = images_of(mnist_data.load(Store(mnist), "test"))
-    net = classifier.load_clean("mnist", CPU)
+    net = clean_net.load_clean("mnist", CPU)
     with torch.inference_mode():
         digit, good = net.judge(images)
     accuracy = float((digit == labels).float().mean())
     assert accuracy >= 0.994
-    assert accuracy == pytest.approx(classifier.record("mnist")["test_accuracy"], abs=2e-4)
+    assert accuracy == pytest.approx(clean_net.record("mnist")["test_accuracy"], abs=2e-4)
     assert float(good.float().mean()) == pytest.approx(0.95, abs=0.002)
 
 
@@ -308,7 +317,7 @@ def test_the_clean_classifier_names_rough_digits_without_a_favourite(mnist: Path
     """Half-trained generators give rough digits. A first classifier, trained on clean ones to 99.5 %, called
     51 % of the images under "impulses" a three, and the KL measured that leaning, not the generator."""
     images, labels = images_of(mnist_data.load(Store(mnist), "test"))
-    net = part_of_task("classifier").load_clean("mnist", CPU)
+    net = clean_net.load_clean("mnist", CPU)
     for name, rough in spoiled(images).items():
         with torch.inference_mode():
             digit, _ = net.judge(rough)
@@ -324,14 +333,15 @@ def test_the_published_classifier_on_mnists_test_set(mnist: Path) -> None:
     with torch.inference_mode():
         quiet = float((net(images).argmax(1) == labels).float().mean())
         noisy = float((net.digits(images, seed=0) == labels).float().mean())
-    assert quiet == pytest.approx(classifier.record("published")["test_accuracy"], abs=2e-4)
+    assert quiet == pytest.approx(
+        clean_net.record("published", classifier.WEIGHTS)["test_accuracy"], abs=2e-4
+    )
     assert 0.85 < noisy < quiet - 0.005
 
 
 def test_the_digits_classifier_on_its_test_set() -> None:
-    classifier = part_of_task("classifier")
     images, labels = images_of(digits_data.load("test"))
-    net = classifier.load_clean("digits", CPU)
+    net = clean_net.load_clean("digits", CPU)
     with torch.inference_mode():
         digit, good = net.judge(images)
     assert float((digit == labels).float().mean()) >= 0.97
@@ -363,7 +373,7 @@ def fakes(n: int = 1000) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("source", ["mnist", "digits"])
 def test_noise_cannot_fake_quality(source: str) -> None:
-    net = part_of_task("classifier").load_clean(source, CPU)
+    net = clean_net.load_clean(source, CPU)
     with torch.inference_mode():
         shares = {name: float(net.judge(x)[1].float().mean()) for name, x in fakes().items()}
     assert len(shares) == 7
@@ -373,7 +383,7 @@ def test_noise_cannot_fake_quality(source: str) -> None:
 def test_calibration_reaches_the_share_asked_for() -> None:
     """On a net that was not trained at all: the thresholds come from the held-out images."""
     torch.manual_seed(0)
-    net = part_of_task("classifier").ModeClassifier().eval()
+    net = clean_net.ModeClassifier().eval()
     (train, labels), (test, _) = images_of(digits_data.load("train")), images_of(digits_data.load("test"))
     assert bool(net.judge(test)[1].all())
     net.calibrate(train, labels, test, share=0.9)
@@ -382,7 +392,7 @@ def test_calibration_reaches_the_share_asked_for() -> None:
 
 def test_fusing_changes_speed_alone() -> None:
     torch.manual_seed(0)
-    net = part_of_task("classifier").ModeClassifier()
+    net = clean_net.ModeClassifier()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_()
@@ -470,7 +480,7 @@ def test_ten_training_images_in_every_combination_have_no_rank() -> None:
 def test_images_made_to_please_the_classifier_have_no_rank(mnist: Path) -> None:
     # What a cheat did: noise, optimised through the classifier and its quality measure.
     task = mnist_task(mnist, stacks=2)
-    net = part_of_task("classifier").load_clean("mnist", CPU)
+    net = clean_net.load_clean("mnist", CPU)
     torch.manual_seed(0)
     wanted = torch.arange(10).repeat(40)
     x = torch.nn.Parameter(0.5 + 0.05 * torch.randn(400, 1, 28, 28))
@@ -508,7 +518,6 @@ def test_honest_samples_break_no_limit(mnist: Path) -> None:
 
 
 def test_the_distance_of_a_copy_is_that_of_the_nearest_in_a_hundred() -> None:
-    second = part_of_task("second")
     images, _ = digits_data.load("train")
     x = torch.from_numpy(images)[:, None].float() / 255
     nearest = second.Neighbours(images).distances(x, 2)
@@ -519,7 +528,6 @@ def test_the_distance_of_a_copy_is_that_of_the_nearest_in_a_hundred() -> None:
 
 @pytest.mark.slow
 def test_the_distance_of_a_copy_on_mnist(mnist: Path) -> None:
-    second = part_of_task("second")
     images, _ = mnist_data.load(Store(mnist), "train")
     some = torch.from_numpy(images)[torch.randperm(60_000)[:4000], None].float() / 255
     found = torch.cat([second.Neighbours(images).distances(part, 2) for part in some.split(500)])
