@@ -110,7 +110,7 @@ def find(name: str, where: str = "") -> TableSet:
         if wanted in (one.name.lower(), str(one.number), f"{one.number}_{one.name}".lower()):
             if one.name in UNCHECKED:
                 raise UsageError(
-                    f"{one.name} is a data set of ADBench that ebbench cannot check: its SHA-256 is not known",
+                    f"{one.name} is a data set of ADBench whose SHA-256 is not known here",
                     where=where,
                     expected=f"one of the {len(SETS)} sets whose SHA-256 `ebbench data list {DATASET}` gives",
                     fix=f"leave it out; it has {one.rows:,} rows of {one.columns} columns, "
@@ -138,6 +138,10 @@ def load(store: Store, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_
     return rows, anomalous
 
 
+# What NumPy and zipfile raise for a file that is no npz, or that was cut or changed.
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, AttributeError, TypeError)
+
+
 def read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The rows of a file, float64 (n, d), and which are anomalies, bool (n,).
 
@@ -148,7 +152,7 @@ def read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             x, y = file["X"], file["y"]
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, AttributeError, TypeError) as error:
+    except DAMAGED as error:
         raise _broken(path, f"{type(error).__name__}: {error}", expected) from error
     except OSError as error:
         raise cannot_read(path, error) from error

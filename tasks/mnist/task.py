@@ -126,7 +126,7 @@ class Mnist(Task):
     ) -> Score:
         of_samples, logits = (torch.from_numpy(drawn[name]) for name in ("features", "logits"))
         score, spread = image.inception_score(logits)
-        precision, recall = image.precision_recall(of_samples, real, device)
+        near_real = image.neighbours(of_samples, real, device)
         good = drawn["good"]
         counts = np.bincount(drawn["digit"], minlength=10)
         good_shares = np.bincount(drawn["digit"][good], minlength=10) / len(good)
@@ -142,8 +142,8 @@ class Mnist(Task):
                 "i_prime_plain": modified_score(logits, power=1),
                 "fid_digits": image.frechet_distance(image.moments(of_samples), real.moments),
                 "is_digits": score,
-                "precision_digits": precision,
-                "recall_digits": recall,
+                "precision_digits": near_real["precision"],
+                "recall_digits": near_real["recall"],
                 "classes": float((good_shares >= LEAST_SHARE).sum()),
                 "kl_classes": coverage.kl_to_product(met, counts[met], [self._frequencies]),
                 "quality": quality,

@@ -16,6 +16,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
+from typing import cast
 
 import torch
 from classifier import WEIGHTS as PUBLISHED_WEIGHTS  # type: ignore[import-not-found]
@@ -117,7 +118,7 @@ def train_clean(
             average.eval()
             reached = accuracy(average.module, test, test_labels)
             print(f"epoch {epoch + 1}/{epochs}  loss {loss.item():.4f}  test {reached:.4f}", flush=True)
-    kept: ModeClassifier = average.module
+    kept = cast(ModeClassifier, average.module)
     return kept.eval().requires_grad_(False)
 
 
