@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ebbench import Data, DataSpec, Metric, Model, Score, Store, Task, UsageError, derive_seed
-from ebbench.data import cifar10, mnist
+from ebbench.data import cifar10, mnist, svhn
 from ebbench.data.pool import Pool, in_range
 from ebbench.metrics import detection
 
@@ -31,11 +31,13 @@ GREY = (0.299, 0.587, 0.114)
 class MnistLikelihood(Task):
     @dataclass(frozen=True)
     class Options:
+        data: Literal["mnist", "svhn"] = "mnist"
+        """The digits: MNIST (the paper), or SVHN's house numbers in colour, 32x32."""
         digit: int = 1
         """The digit that is trained on, 0 to 9 (the paper: 1)."""
         dissimilar: Literal["auto", "cifar10-jpeg75", "none"] = "auto"
-        """The images of another kind: CIFAR-10 in grey, 28x28 (the paper), from its JPEG copies; "auto"
-        takes them where they are."""
+        """The images of another kind: CIFAR-10 from its JPEG copies, for MNIST in grey and 28x28 (the paper);
+        "auto" takes them where they are."""
 
     version = 1
     protocols = {
@@ -50,8 +52,8 @@ class MnistLikelihood(Task):
             unit="nats",
             better="neither",
             primary=True,
-            doc="mean bound of test images of the digit, as a density on [-1, 1]^784; between models it "
-            "compares the scales of their noise",
+            doc="mean bound of test images of the digit, as a density on [-1, 1]^784 (SVHN: ^3072); "
+            "between models it compares the scales of their noise",
         ),
         Metric(name="bound_others", unit="nats", better="neither", doc="mean bound of the other digits"),
         Metric(name="bound_dissimilar", unit="nats", better="neither", doc="mean bound of the other kind"),
@@ -76,8 +78,8 @@ class MnistLikelihood(Task):
             raise UsageError(
                 f"digit={options.digit}", where="option 'digit' of task mnist-likelihood", expected="0 to 9"
             )
-        self.source = "mnist"
-        self.data_hashes = store.hashes("mnist")
+        self.source = options.data
+        self.data_hashes = store.hashes(options.data)
         kind = options.dissimilar
         if kind == "auto":
             # A file that is here and bad is an error where it is read; one that is not here is none.
@@ -88,17 +90,18 @@ class MnistLikelihood(Task):
             self.data_hashes = {**self.data_hashes, **store.hashes(cifar10.JPEG)}
 
     def data_key(self) -> dict[str, Any]:
-        """The digit."""
+        """The digit, of the data whose hashes are known."""
         return {"digit": self.options.digit}
 
     def spec(self) -> DataSpec:
-        """Images (1, 28, 28) with values in [-1, 1]."""
-        return DataSpec(name="mnist-likelihood", shape=(1, 28, 28), low=-1.0, high=1.0)
+        """Images (1, 28, 28), of SVHN (3, 32, 32), with values in [-1, 1]."""
+        shape = (1, 28, 28) if self.options.data == "mnist" else (3, 32, 32)
+        return DataSpec(name="mnist-likelihood", shape=shape, low=-1.0, high=1.0)
 
     def data(self, device: torch.device) -> Data:
         """The training images of the digit."""
-        images, labels = mnist.load(self.store, "train")
-        train = torch.from_numpy(images[labels == self.options.digit][:, None])
+        images, labels = self._load("train")
+        train = torch.from_numpy(images[labels == self.options.digit])
         # The test images of the digit are kept for the test.
         return Pool(train, None, self.spec(), device)
 
@@ -115,37 +118,48 @@ class MnistLikelihood(Task):
                 metrics[f"bound_{kind}"] = float(values.mean())
                 positive = np.repeat([True, False], [len(own), len(values)])
                 metrics[f"auroc_{kind}"] = detection.areas(np.concatenate([own, values]), positive)["auroc"]
-        scoring.picture("histograms", _histograms(bounds, self.options.digit))
+        scoring.picture("histograms", _histograms(bounds, self.options))
         quantiles = {
             kind: np.quantile(values, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]).tolist()
             for kind, values in bounds.items()
         }
         return Score(metrics, {"quantiles": quantiles})
 
+    def _load(self, split: Literal["train", "test"]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The images (n, *shape) of a split and their digits (n,)."""
+        if self.options.data == "svhn":
+            return svhn.load(self.store, split)
+        images, labels = mnist.load(self.store, split)
+        return images[:, None], labels
+
     @cached_property
     def _test(self) -> Mapping[str, Tensor]:
-        """The test images of each kind, (COUNT, 1, 28, 28); the same for every seed."""
-        images, labels = mnist.load(self.store, "test")
+        """The test images of each kind, (COUNT, *shape); the same for every seed."""
+        images, labels = self._load("test")
         rng = np.random.default_rng(derive_seed(0, "mnist-likelihood"))
         own, others = (
             rng.permutation(np.flatnonzero(chosen))[:COUNT]
             for chosen in (labels == self.options.digit, labels != self.options.digit)
         )
         kinds = {
-            "digit": in_range(torch.from_numpy(images[own][:, None]), self.spec()),
-            "others": in_range(torch.from_numpy(images[others][:, None]), self.spec()),
+            "digit": in_range(torch.from_numpy(images[own]), self.spec()),
+            "others": in_range(torch.from_numpy(images[others]), self.spec()),
         }
         if self.options.dissimilar != "none":
             pictures = cifar10.load(self.store, "test", cifar10.JPEG)[0]
-            chosen = torch.from_numpy(pictures[rng.permutation(len(pictures))[:COUNT]]).float()
-            grey = (chosen * torch.tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
-            small = interpolate(grey, size=(28, 28), mode="bilinear", antialias=True, align_corners=False)
-            # Interpolation may leave the range by a rounding.
-            kinds["dissimilar"] = (small / 127.5 - 1).clamp(-1.0, 1.0)
+            chosen = torch.from_numpy(pictures[rng.permutation(len(pictures))[:COUNT]])
+            kinds["dissimilar"] = in_range(chosen, self.spec())
+            if self.options.data == "mnist":
+                grey = (chosen.float() * torch.tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+                small = interpolate(grey, size=(28, 28), mode="bilinear", antialias=True, align_corners=False)
+                # Interpolation may leave the range by a rounding.
+                kinds["dissimilar"] = (small / 127.5 - 1).clamp(-1.0, 1.0)
         return kinds
 
 
-def _histograms(bounds: Mapping[str, NDArray[np.float64]], digit: int) -> NDArray[np.uint8]:
+def _histograms(
+    bounds: Mapping[str, NDArray[np.float64]], options: MnistLikelihood.Options
+) -> NDArray[np.uint8]:
     """The three histograms over one axis, from the lowest hundredth to the highest bound."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -154,7 +168,8 @@ def _histograms(bounds: Mapping[str, NDArray[np.float64]], digit: int) -> NDArra
     axes = figure.subplots()
     together = np.concatenate(list(bounds.values()))
     edges = np.linspace(np.quantile(together, 0.01), together.max(), 60)
-    names = {"digit": f"digit {digit}", "others": "other digits", "dissimilar": "CIFAR-10, grey"}
+    pictures = "CIFAR-10, grey" if options.data == "mnist" else "CIFAR-10"
+    names = {"digit": f"digit {options.digit}", "others": "other digits", "dissimilar": pictures}
     for kind, values in bounds.items():
         axes.hist(values, edges.tolist(), histtype="step", label=names[kind])
     axes.set_xlabel("bound of the log-likelihood, nats")

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from ebbench.contract import BOUND
+from ebbench.contract import BOUND, DataSpec
 from ebbench.data import cifar10 as archive
+from ebbench.data import svhn
 from ebbench.data.store import Store
 from ebbench.plugins import loader
 
@@ -75,3 +76,40 @@ def test_the_jpeg_copies_of_cifar10(cifar10: Path):
     # The first images of the test set are a cat, two ships, an aeroplane and two frogs.
     assert classes[:6].tolist() == [3, 8, 8, 0, 6, 6]
     assert images.mean((0, 2, 3)) == pytest.approx([126, 124, 115], abs=2)
+
+
+def test_house_numbers(cifar10: Path, monkeypatch: pytest.MonkeyPatch):
+    """SVHN's digits, by a reader that gives each image its digit as its grey."""
+    digits = np.arange(6000, dtype=np.uint16).astype(np.uint8) % 10
+    images = np.broadcast_to((digits * 20)[:, None, None, None], (6000, 3, 32, 32))
+    asked = []
+
+    def load(store: Store, split: str) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(split)
+        return images.copy(), digits
+
+    monkeypatch.setattr(svhn, "load", load)
+    chosen = task(cifar10, data="svhn", digit=3)
+    assert chosen.spec() == DataSpec(name="mnist-likelihood", shape=(3, 32, 32), low=-1.0, high=1.0)
+    assert chosen.source == "svhn" and set(svhn.FILES.values()) <= set(chosen.data_hashes)
+    data = chosen.data(CPU)
+    trained = data[torch.arange(len(data))]
+    assert asked == ["train"] and len(data) == int((digits == 3).sum())
+    assert torch.allclose(trained, torch.tensor(60 / 127.5 - 1))
+    scoring = Bright()
+    score = chosen.score(None, scoring)
+    own, others, dissimilar = scoring.asked
+    assert asked == ["train", "test"]
+    assert own.shape == others.shape == dissimilar.shape == (500, 3, 32, 32)
+    assert torch.allclose(own, torch.tensor(60 / 127.5 - 1))
+    assert not torch.isclose(others, torch.tensor(60 / 127.5 - 1)).any()
+    assert set(score.metrics) >= {"auroc_others", "auroc_dissimilar"}
+
+
+def test_the_nets_take_house_numbers():
+    for name in ("vae", "entropic-gan"):
+        cls = loader.load("model", name).cls
+        small = {"draws": 2, "width": 4, "z_dim": 3, "dual": "semi"} if name == "entropic-gan" else {}
+        model = cls(DataSpec(name="x", shape=(3, 32, 32), low=-1.0, high=1.0), cls.Config(**small))
+        model.device = CPU
+        assert model.log_likelihood_bound(torch.zeros(2, 3, 32, 32)).shape == (2,)
