@@ -6,6 +6,7 @@ one file of NumPy a data set: `X`, a row an example, and `y`, 1 for an anomaly.
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 
 from ebbench.contract import Store
 from ebbench.data.gzipped import broken
+from ebbench.data.gzipped import read as read_bytes
 from ebbench.errors import DataError, UsageError, unknown
-from ebbench.storage.files import cannot_read
 
 DATASET = "adbench"
 
@@ -138,7 +139,7 @@ def load(store: Store, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_
     return rows, anomalous
 
 
-# What NumPy and zipfile raise for a file that is no npz, or that was cut or changed.
+# What NumPy and zipfile raise for a file that was cut or changed, or that holds one array, which has no names.
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, AttributeError, TypeError)
 
 
@@ -149,13 +150,12 @@ def read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     `y`, zeros and ones of both kinds, and `StorageError` for one that cannot be read.
     """
     expected = "X (n, d), finite numbers, and y (n,), 0 for normal and 1 for anomalous, both kinds"
+    raw = read_bytes(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as file:
             x, y = file["X"], file["y"]
     except DAMAGED as error:
         raise _broken(path, f"{type(error).__name__}: {error}", expected) from error
-    except OSError as error:
-        raise cannot_read(path, error) from error
     kinds = x.dtype.kind in "iufb" and y.dtype.kind in "iufb"
     if not kinds or x.ndim != 2 or y.shape != (len(x),):
         raise _broken(path, f"X is {x.dtype} {x.shape}, y is {y.dtype} {y.shape}", expected)

@@ -61,7 +61,7 @@ class _Arrays:
 class AdBench(Task):
     @dataclass(frozen=True)
     class Options:
-        sets: str = "all"
+        sets: str | int = "all"
         """The data sets: "all" (40), "small" (ten of them), or names or numbers with commas between. The
         three on which settings were chosen (Pima, Waveform, campaign) must be named."""
 
@@ -118,8 +118,9 @@ class AdBench(Task):
 
     def __init__(self, options: Options, protocol: str, store: Store) -> None:
         super().__init__(options, protocol, store)
-        self.sets = _chosen(options.sets)
+        self.sets = _chosen(str(options.sets))
         if options.sets not in NAMED:
+            # One name for one choice, however it is written.
             self.options = replace(options, sets=",".join(self.sets))
         self.source = adbench.DATASET
         hashes = store.hashes(adbench.DATASET)

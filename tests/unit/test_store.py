@@ -539,7 +539,8 @@ def test_the_real_table_fits_the_files_at_hand(mnist: Path, monkeypatch: pytest.
             packed = mnist / entry.name / file.name
             if packed.exists():
                 assert content(packed.read_bytes()) == file.packed
-                assert content(gzip.decompress(packed.read_bytes())) == file.plain
+                if file.plain is not None:
+                    assert content(gzip.decompress(packed.read_bytes())) == file.plain
 
 
 def test_the_table_of_data_sets_is_whole() -> None:
