@@ -117,7 +117,8 @@ def train_clean(
             average.eval()
             reached = accuracy(average.module, test, test_labels)
             print(f"epoch {epoch + 1}/{epochs}  loss {loss.item():.4f}  test {reached:.4f}", flush=True)
-    kept: ModeClassifier = average.module
+    kept = average.module
+    assert isinstance(kept, ModeClassifier)
     return kept.eval().requires_grad_(False)
 
 
