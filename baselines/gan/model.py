@@ -48,7 +48,8 @@ class GAN(Model):
         init: float = 0.02
         """Standard deviation of the convolutions' weights (DCGAN); 0 draws by He et al. 2015."""
         batch_norm: bool = True
-        """Batch norm between the layers of both dense nets (EBGAN, appendix)."""
+        """Batch norm between the layers of both dense nets (EBGAN, appendix), but not on the discriminator's
+        first (DCGAN)."""
         dropout: float = 0.0
         """Share of the units that are dropped after each hidden layer of the dense discriminator (the grid of
         EBGAN's paper has it on and off, and says no share)."""
@@ -71,8 +72,10 @@ class GAN(Model):
         self.z_dim = c.z_dim
         if c.nets == "dense":
             size = prod(data.shape)
-            hidden_D = dense([size, *c.layers], batch_norm=c.batch_norm, dropout=c.dropout)
-            self.D: nn.Module = nn.Sequential(nn.Flatten(), *hidden_D, nn.Linear(c.layers[-1], 1))
+            # None on what D is given (DCGAN): it would hide how bright a whole batch is.
+            first = dense([size, c.layers[0]], batch_norm=False, dropout=c.dropout)
+            rest = dense(c.layers, batch_norm=c.batch_norm, dropout=c.dropout)
+            self.D: nn.Module = nn.Sequential(nn.Flatten(), *first, *rest, nn.Linear(c.layers[-1], 1))
             hidden_G = dense([c.z_dim, *c.generator_layers], batch_norm=c.batch_norm)
             self.G: nn.Module = shaped([*hidden_G, nn.Linear(c.generator_layers[-1], size)], data)
             # EBGAN's appendix; its Gaussian weights suit the depth of nets with batch norm alone.

@@ -153,6 +153,31 @@ def welch_interval(a: Sequence[float], b: Sequence[float], level: float = 0.95) 
     return Interval(difference, difference - half, difference + half, n, level, "t, Welch")
 
 
+def share(successes: int, n: int, level: float = 0.95) -> Interval:
+    """The share of n independent trials that succeeded, with Wilson's score interval (Wilson, 1927).
+
+    Raises UsageError for no trial, and for successes that are no count from 0 to n.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise UsageError(f"a share of {successes} among {n}", expected="a count of at most n, and n above 0")
+    from scipy.stats import binomtest
+
+    found = binomtest(successes, n).proportion_ci(level, method="wilson")
+    return Interval(successes / n, float(found.low), float(found.high), n, level, "Wilson")
+
+
+def share_difference(a: tuple[int, int], b: tuple[int, int], level: float = 0.95) -> Interval:
+    """The difference of two independent shares, a - b, each (successes, n), with Newcombe's interval.
+
+    It is made of the two Wilson intervals (Newcombe, 1998, method 10). `n` is the smaller. Raises as `share`.
+    """
+    one, other = share(*a, level), share(*b, level)
+    difference = one.mean - other.mean
+    down = math.hypot(one.mean - (one.low or 0.0), (other.high or 0.0) - other.mean)
+    up = math.hypot((one.high or 0.0) - one.mean, other.mean - (other.low or 0.0))
+    return Interval(difference, difference - down, difference + up, min(one.n, other.n), level, "Newcombe")
+
+
 def _scaled(a: Sequence[float], b: Sequence[float]) -> tuple[list[float], list[float]]:
     """Both by one power of two, exactly: t-tests stay as they are, and no square overflows or vanishes."""
     _, exponent = math.frexp(max(map(abs, [*a, *b])))

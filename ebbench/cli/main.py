@@ -13,6 +13,7 @@ from ebbench.cli.claims import claims
 from ebbench.cli.compare import compare
 from ebbench.cli.data import app as data_app
 from ebbench.cli.doctor import doctor
+from ebbench.cli.grid import grid
 from ebbench.cli.keys import app as keys_app
 from ebbench.cli.list import list_plugins
 from ebbench.cli.new import app as new_app
@@ -58,6 +59,7 @@ def options(
 app.command("run")(run)
 app.command("score")(score)
 app.command("sweep")(sweep)
+app.command("grid")(grid)
 app.command("table")(table)
 app.command("compare")(compare)
 app.command("claims")(claims)

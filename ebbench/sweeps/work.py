@@ -46,11 +46,11 @@ def find_work(
     whose task or data cannot be used, or whose result cannot be read, as failed.
     """
     groups: dict[str, list[Work]] = {}
-    tasks = _Tasks(store)
+    tasks = Tasks(store)
     for job in jobs:
         try:
             identity = identify(job.spec, tasks.of(job.spec), job.seed)
-            path = results / job.spec.task.name / job.spec.model.name / f"{identity.run_id}.json"
+            path = result_path(job, identity, results)
             finished = partial(engine.finished, path, identity, job.spec)
             existed = finished() is not None
         except Exception as error:  # a task's mistake of any kind fails its own jobs, not the sweep
@@ -66,7 +66,12 @@ def find_work(
     return list(groups.values())
 
 
-class _Tasks:
+def result_path(job: Job, identity: Identity, results: Path) -> Path:
+    """Where the result of a job lies among `results`."""
+    return results / job.spec.task.name / job.spec.model.name / f"{identity.run_id}.json"
+
+
+class Tasks:
     """Builds each task once, for all models and seeds."""
 
     def __init__(self, store: Store) -> None:

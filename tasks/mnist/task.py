@@ -35,8 +35,10 @@ CHUNK = 1000
 SHEET = 10
 # Every sixth training image: as many as there are samples, so that precision and recall are measured alike.
 EVERY = 6
-# Samples whose nearest training image is looked for, and test images beside them.
+# Samples whose nearest training image is looked for.
 CHECKED = 1000
+# The mean distance of a thousand test images to it, Euclidean, in values of [0, 1]. A test measures it.
+NEAREST_OF_TEST = 4.227
 # A digit is covered from this share of the samples on: a tenth of an even share.
 LEAST_SHARE = 0.01
 # As in StackedMNIST: what is below is no digit, or was made to please the classifier.
@@ -151,7 +153,7 @@ class Mnist(Task):
                 "are_digits": float(quality >= LEAST_QUALITY and agreement >= LEAST_AGREEMENT),
                 "distinct": float(distinct),
                 "many_images": float(distinct >= LEAST_DISTINCT),
-                "nearest_ratio": float(near.mean()) / self._nearest_of_test,
+                "nearest_ratio": float(near.mean()) / NEAREST_OF_TEST,
                 "share_memorised": float((near < second.COPY["mnist"]).mean()),
             },
             details={
@@ -161,7 +163,7 @@ class Mnist(Task):
                 "digit_shares": [round(float(share), 6) for share in counts / len(good)],
                 "digit_shares_of_data": [round(share, 6) for share in self._frequencies],
                 "nearest_distance": float(near.mean()),
-                "nearest_distance_of_test_images": self._nearest_of_test,
+                "nearest_distance_of_test_images": NEAREST_OF_TEST,
                 "classifier": {key: known[key] for key in ("test_accuracy", "sha256", "command")},
             },
         )
@@ -180,17 +182,12 @@ class Mnist(Task):
 
     @cached_property
     def _second(self) -> second.Gaussians:
-        return second.Gaussians(self._train[:, 0].numpy(), self._labels)
+        # Of as many images it is as right as of all, and done in a sixth of the time.
+        return second.Gaussians(self._train[::EVERY, 0].numpy(), self._labels[::EVERY])
 
     @cached_property
     def _neighbours(self) -> second.Neighbours:
         return second.Neighbours(self._train[:, 0].numpy())
-
-    @cached_property
-    def _nearest_of_test(self) -> float:
-        step = len(self._test) // CHECKED
-        parts = (self._test[::step][:CHECKED].float() / 255).split(100)
-        return float(torch.cat([self._neighbours.distances(part) for part in parts]).mean())
 
     @cached_property
     def _frequencies(self) -> list[float]:

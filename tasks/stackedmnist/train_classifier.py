@@ -16,7 +16,6 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from typing import cast
 
 import torch
 from classifier import WEIGHTS as PUBLISHED_WEIGHTS  # type: ignore[import-not-found]
@@ -118,7 +117,8 @@ def train_clean(
             average.eval()
             reached = accuracy(average.module, test, test_labels)
             print(f"epoch {epoch + 1}/{epochs}  loss {loss.item():.4f}  test {reached:.4f}", flush=True)
-    kept = cast(ModeClassifier, average.module)
+    kept = average.module
+    assert isinstance(kept, ModeClassifier)
     return kept.eval().requires_grad_(False)
 
 

@@ -1,0 +1,85 @@
+"""`ebbench grid`: a product of settings of several methods, or a random part of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def grid(
+    spec: Annotated[Path, typer.Argument(help="A TOML file; see docs/grid.md.")],
+    sample: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Settings of each method, at random: N, all, or METHOD=N (again for another method). "
+            "The file's own numbers hold where nothing is said."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which settings are drawn.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads shared by the workers; 0 takes every core.")
+    ] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
+    results: Annotated[Path, typer.Option(help="The grid's rows go to grids/NAME in this folder.")] = Path(
+        "results"
+    ),
+    time_limit: Annotated[
+        str, typer.Option(help="Stop at a checkpoint after this long, such as 9m; the next call goes on.")
+    ] = "",
+    report: Annotated[
+        Path | None, typer.Option(help="Run nothing: draw what there is into this folder.")
+    ] = None,
+) -> None:
+    """Run a grid of settings: what has a row is not run again, and pictures are drawn at the end.
+
+    The rows, the page of numbers and the pictures are apart from the board's results. The exit codes are
+    those of `ebbench sweep`; a training that diverged is an outcome and no failure.
+    """
+    import os
+
+    from ebbench.running.words import parse_duration
+    from ebbench.storage.files import absolute
+    from ebbench.sweeps.grid import read_grid, samples_of
+    from ebbench.sweeps.gridreport import Report
+    from ebbench.sweeps.gridruns import ROWS, read_rows, run_grid
+
+    # As it is before any plug-in is loaded: the runs of one must not inherit what another sets.
+    environment = dict(os.environ)
+    seconds = parse_duration(time_limit) if time_limit else None
+    chosen = read_grid(spec)
+    samples = samples_of(chosen, sample or [])
+    folder = absolute(results, "--results") / "grids" / chosen.name
+    if report is not None:
+        out = absolute(report, "--report")
+        _say(Report(chosen, read_rows(folder / ROWS), out).make())
+        raise typer.Exit
+    for method in chosen.methods:
+        wanted = samples[method.name]
+        part = method.size if wanted is None else min(wanted, method.size)
+        typer.echo(f"{method.name}: {part:,} of {method.size:,} settings")
+    summary = run_grid(
+        chosen,
+        chosen.settings(samples, seed),
+        folder=folder,
+        data_dir=data_dir,
+        workers=workers,
+        threads=threads,
+        device=device,
+        seconds=seconds,
+        environment=environment,
+    )
+    typer.echo(summary.text())
+    if rows := read_rows(folder / ROWS):
+        _say(Report(chosen, rows, folder).make())
+    raise typer.Exit(summary.exit_code)
+
+
+def _say(made: list[Path]) -> None:
+    from ebbench.errors import shown
+
+    for path in made:
+        typer.echo(f"wrote {shown(path)}")

@@ -1,0 +1,214 @@
+"""The runs of a grid: made by a sweep, gathered into one file of rows, apart from the results of the board.
+
+A row is one setting of one method under one seed. The runs' own results stay in the run store, under
+`grids/NAME`; what is committed is `runs.jsonl`. A run that has a row is not made again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ebbench.data.store import Store
+from ebbench.errors import StorageError
+from ebbench.record import resultfiles
+from ebbench.running.identity import identify
+from ebbench.storage.files import home
+from ebbench.storage.runstore import forget, write
+from ebbench.sweeps.executors import Executor, LocalProcesses, Process
+from ebbench.sweeps.grid import Grid, Setting
+from ebbench.sweeps.summary import Summary
+from ebbench.sweeps.sweep import sweep
+from ebbench.sweeps.work import Tasks, result_path
+
+ROWS = "runs.jsonl"
+# How the error begins of a training that left the finite numbers: an outcome of the setting, no failure.
+DIVERGED = "error: training diverged"
+
+
+class Row(BaseModel):
+    """What came of one run: its metrics, or that it diverged."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    method: str
+    index: int
+    seed: int
+    axes: dict[str, Any]
+    outcome: Literal["done", "diverged"]
+    metrics: dict[str, float] = Field(default_factory=dict)
+    # Of the training, and the number of trainable parameters.
+    seconds: float | None = None
+    parameters: int | None = None
+    # The name of the run, which ends in the hash of all that determines it, and the code's commit.
+    run: str
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a setting's run leaves what it makes."""
+
+    setting: Setting
+    run: str
+    result: Path
+    training: Path
+
+
+def run_grid(
+    grid: Grid,
+    settings: Sequence[Setting],
+    *,
+    folder: Path,
+    data_dir: Path | None,
+    executor: Executor | None = None,
+    **how: Any,
+) -> Summary:
+    """Run the settings that have no row yet, and write the rows to `folder`; `how` is that of `sweep`.
+
+    A training that diverged counts as done. Its row says so. Raises StorageError and ResultError.
+    """
+    file = folder / ROWS
+    before = read_rows(file)
+    known = {(row.method, row.run) for row in before}
+    results = results_of(grid)
+    tasks = Tasks(Store(data_dir))
+    places: list[_Place] = []
+    left: list[Setting] = []
+    for setting in settings:
+        try:
+            place = _place(setting, results, tasks)
+        except Exception:  # the sweep meets it too, and says what it is
+            left.append(setting)
+            continue
+        if (setting.method, place.run) not in known:
+            places.append(place)
+            left.append(setting)
+    by_log = {_log(place, results): place for place in places}
+    chosen = executor or LocalProcesses()
+    if not grid.keep:
+        chosen = _Forgetting(chosen, by_log)
+    summary = sweep(
+        [setting.job for setting in left], results=results, data_dir=data_dir, executor=chosen, **how
+    )
+    summary.existed += [setting.job.label() for setting in settings if setting not in left]
+    diverged = {label for label, reason in summary.failed if DIVERGED in reason}
+    summary.failed = [(label, reason) for label, reason in summary.failed if label not in diverged]
+    summary.done += sorted(diverged)
+    made = [row for place in places if (row := _row(place, diverged)) is not None]
+    if made:
+        write_rows(grid, file, [*before, *made])
+    return summary
+
+
+def results_of(grid: Grid) -> Path:
+    """Where the runs' own results lie, in the run store."""
+    return home() / "grids" / grid.name
+
+
+def read_rows(file: Path) -> list[Row]:
+    """The rows of a file; none where it is not there. Raises StorageError for a line that is none."""
+    if not file.exists():
+        return []
+    number = 0
+    rows = []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):  # noqa: B007
+            rows.append(Row.model_validate_json(line))
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise StorageError(
+            f"the grid's rows cannot be read at line {number}: {said}",
+            where=str(file),
+            expected="one JSON object a line, as `ebbench grid` writes them",
+            fix="restore the file, or move it away: runs in the run store are gathered again",
+        ) from error
+    return rows
+
+
+def write_rows(grid: Grid, file: Path, rows: Sequence[Row]) -> None:
+    """Write the rows, sorted: equal rows are equal files. Raises StorageError."""
+    order = {method.name: number for number, method in enumerate(grid.methods)}
+    ordered = sorted(
+        rows, key=lambda row: (order.get(row.method, len(order)), row.method, row.index, row.seed)
+    )
+    lines = [
+        json.dumps(row.model_dump(mode="json"), sort_keys=True, allow_nan=False) + "\n" for row in ordered
+    ]
+    write(file, "".join(lines).encode())
+
+
+def _place(setting: Setting, results: Path, tasks: Tasks) -> _Place:
+    job = setting.job
+    identity = identify(job.spec, tasks.of(job.spec), job.seed)
+    return _Place(
+        setting,
+        identity.run_id,
+        result_path(job, identity, results),
+        home() / "runs" / identity.training,
+    )
+
+
+def _log(place: _Place, results: Path) -> Path:
+    return home() / "logs" / place.result.relative_to(results).with_suffix(".log")
+
+
+def _row(place: _Place, diverged: set[str]) -> Row | None:
+    setting = place.setting
+    row = partial(
+        Row,
+        method=setting.method,
+        index=setting.index,
+        seed=setting.job.seed,
+        axes=dict(setting.axes),
+        run=place.run,
+    )
+    if place.result.exists():
+        found = resultfiles.read(place.result)
+        git = found.provenance.git
+        return row(
+            outcome="done",
+            metrics=dict(found.metrics),
+            seconds=round(found.training.seconds, 2),
+            parameters=found.training.parameters,
+            commit=git.commit[:10] if git else "",
+        )
+    return row(outcome="diverged") if setting.job.label() in diverged else None
+
+
+class _Forgetting:
+    """An executor that removes the trained state of each run that has its result: 190 GB in a large grid."""
+
+    def __init__(self, inner: Executor, places: Mapping[Path, _Place]) -> None:
+        self._inner, self._places = inner, places
+
+    def submit(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
+        return _Ending(self._inner.submit(argv, environment, log), self._places.get(log))
+
+    def wait(self, processes: Sequence[Process]) -> None:
+        self._inner.wait([one.inner for one in processes if isinstance(one, _Ending)])
+
+
+@dataclasses.dataclass
+class _Ending:
+    inner: Process
+    place: _Place | None
+
+    def exit_code(self) -> int | None:
+        return self.inner.exit_code()
+
+    def stop(self) -> None:
+        self.inner.stop()
+
+    def end(self) -> None:
+        self.inner.end()
+        if self.place is not None and self.place.result.exists():
+            forget(self.place.training)
