@@ -139,7 +139,7 @@ def load(store: Store, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_
     return rows, anomalous
 
 
-# What NumPy and zipfile raise for a file that was cut or changed, or that holds one array, which has no names.
+# What NumPy and zipfile raise for a file that was cut or changed, or that holds one array without a name.
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, AttributeError, TypeError)
 
 

@@ -1,4 +1,4 @@
-"""The task over ADBench's tables: who is trained on, how it is scaled, what is measured, and what is refused."""
+"""The task over ADBench's tables: who is trained on, how it is scaled, what is measured and refused."""
 
 from __future__ import annotations
 
