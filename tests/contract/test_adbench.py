@@ -253,7 +253,7 @@ def test_a_list_of_sets_is_the_same_however_it_is_written(tmp_path: Path):
         (",", "no set"),
         ("wine,45", "a set twice"),
         ("breasts", "unknown data set"),
-        ("fraud", "cannot check"),
+        ("fraud", "not known here"),
     ],
 )
 def test_sets_that_are_none_are_refused(tmp_path: Path, sets: str, said: str):
