@@ -14,7 +14,9 @@ class COPOD(Model):
     keeps_state = False
 
     def train(self, data: Data, run: Run) -> None:
-        self.tails = Tails(data[torch.arange(len(data), device=data.device)].flatten(1).double().cpu().numpy())
+        self.tails = Tails(
+            data[torch.arange(len(data), device=data.device)].flatten(1).double().cpu().numpy()
+        )
 
     def energy(self, x: Tensor) -> Tensor:
         """The sum over the columns of the larger of two: the surprise by skewness, and the two tails' mean.

@@ -14,7 +14,9 @@ class ECOD(Model):
     keeps_state = False
 
     def train(self, data: Data, run: Run) -> None:
-        self.tails = Tails(data[torch.arange(len(data), device=data.device)].flatten(1).double().cpu().numpy())
+        self.tails = Tails(
+            data[torch.arange(len(data), device=data.device)].flatten(1).double().cpu().numpy()
+        )
 
     def energy(self, x: Tensor) -> Tensor:
         """The sum over the columns of the largest surprise: left, right or by skewness, as pyod has it.

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 
 def rows(n: int, columns: int = 4, seed: int = 0) -> np.ndarray:
-    """Skewed columns, one of them discrete. pyod lets a row in question decide where a symmetric one leans."""
+    """Skewed columns, one of them discrete; of symmetric ones pyod lets a row turn the sign."""
     random = np.random.default_rng(seed)
     made = random.normal(size=(n, columns))
     made[:, 0] = np.exp(made[:, 0])
@@ -65,7 +65,9 @@ def test_the_tails_are_counted(tmp_path: Path):
     # Of five values with the one in question, that one counted: four are at most 1, three at least.
     assert np.allclose(np.exp(-left), [[4 / 5, 1.0], [1.0, 1 / 5]])
     assert np.allclose(np.exp(-right), [[4 / 5, 1.0], [1 / 5, 1.0]])
-    assert np.allclose(skewed, [[right[0, 0], left[0, 1] + right[0, 1]], [right[1, 0], left[1, 1] + right[1, 1]]])
+    assert np.allclose(
+        skewed, [[right[0, 0], left[0, 1] + right[0, 1]], [right[1, 0], left[1, 1] + right[1, 1]]]
+    )
 
 
 def test_hbos_is_pyod_s(tmp_path: Path):
