@@ -44,7 +44,7 @@ class DeepSVDD(Model):
         batch_size: int = 200
         """Examples a step (the paper, section 4.1)."""
         layers: tuple[int, ...] = (64, 32)
-        """Sizes of the layers; the last is the dimension of the output (pyod's; the paper has images)."""
+        """Sizes of the layers, the last one's that of the output (pyod's; the paper has images)."""
         lr: float = 1e-4
         """Adam's learning rate (the paper's, after its search phase at ten times that)."""
         weight_decay: float = 1e-6

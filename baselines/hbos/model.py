@@ -18,7 +18,7 @@ class HBOS(Model):
         alpha: float = 0.1
         """Added to each bin's density before its logarithm, from 0 to 1 (pyod's default)."""
         tolerance: float = 0.5
-        """Share of a bin's width by which a value outside may still count to the last bin (pyod's)."""
+        """Share of a bin's width by which a value may lie outside and count to the last bin (pyod's)."""
 
     keeps_state = False
 

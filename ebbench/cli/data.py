@@ -25,7 +25,7 @@ Names = Annotated[list[str] | None, typer.Argument(help="Data sets; all if none 
 
 @app.command("list")
 def list_(names: Names = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Show every data set: its files and where they are. One of many files is a line, unless it is named."""
+    """Show every data set: its files and where they are. Many files are one line, unless the set is named."""
     store = _offline(data_dir)
     _show([status for name in _known(names) for status in store.survey(name)], as_json, whole=bool(names))
 
@@ -119,8 +119,9 @@ def _show(files: list[FileStatus], as_json: bool, *, whole: bool) -> None:
     colours = {"ok": "green", "missing": "yellow", "bad": "red"}
     for together in files_together(files, whole):
         first = together[0]
-        absent = "`ebbench data fetch` or `ebbench data import`"
-        here = f"{first.path} ({first.place})" if first.path else absent
+        here = (
+            f"{first.path} ({first.place})" if first.path else "`ebbench data fetch` or `ebbench data import`"
+        )
         name = first.file
         if len(together) > 1:
             name = f"{len(together)} files: `ebbench data list {first.dataset}`"

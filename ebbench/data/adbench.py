@@ -111,7 +111,7 @@ def find(name: str, where: str = "") -> TableSet:
         if wanted in (one.name.lower(), str(one.number), f"{one.number}_{one.name}".lower()):
             if one.name in UNCHECKED:
                 raise UsageError(
-                    f"{one.name} is a data set of ADBench whose SHA-256 is not known here",
+                    f"{one.name} is a data set of ADBench that ebbench cannot check: its SHA-256 is unknown",
                     where=where,
                     expected=f"one of the {len(SETS)} sets whose SHA-256 `ebbench data list {DATASET}` gives",
                     fix=f"leave it out; it has {one.rows:,} rows of {one.columns} columns, "
@@ -139,10 +139,6 @@ def load(store: Store, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_
     return rows, anomalous
 
 
-# What NumPy and zipfile raise for a file that was cut or changed, or that holds one array without a name.
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, AttributeError, TypeError)
-
-
 def read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The rows of a file, float64 (n, d), and which are anomalies, bool (n,).
 
@@ -154,7 +150,16 @@ def read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     try:
         with np.load(io.BytesIO(raw), allow_pickle=False) as file:
             x, y = file["X"], file["y"]
-    except DAMAGED as error:
+    # A file that holds one array gives no archive, which has neither names nor a context.
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        KeyError,
+        ValueError,
+        AttributeError,
+        TypeError,
+    ) as error:
         raise _broken(path, f"{type(error).__name__}: {error}", expected) from error
     kinds = x.dtype.kind in "iufb" and y.dtype.kind in "iufb"
     if not kinds or x.ndim != 2 or y.shape != (len(x),):

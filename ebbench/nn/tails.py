@@ -1,4 +1,4 @@
-"""How far out in the tails of the training data a value lies, by column: what ECOD and COPOD sum up."""
+"""How far out in the tails of the training data a value lies, column by column, for ECOD and COPOD."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ class AdBench(Task):
         )
 
     def combine(self, scores: Mapping[str, Score]) -> Score:
-        """The mean over the data sets, and the least average precision; each set's own are in its part."""
+        """The mean over the data sets, and the lowest average precision. Each set's own are in its part."""
         together = mean_score(scores)
         if len(scores) < LEAST_SETS:
             return together

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 
 def rows(n: int, columns: int = 4, seed: int = 0) -> np.ndarray:
-    """Skewed columns, one of them discrete. In pyod a row in question decides where a symmetric one leans."""
+    """Skewed columns, one of them discrete; of symmetric ones pyod lets a row turn the sign."""
     random = np.random.default_rng(seed)
     made = random.normal(size=(n, columns))
     made[:, 0] = np.exp(made[:, 0])

@@ -132,7 +132,7 @@ def test_sets_are_found_by_name_number_and_file():
         adbench.find("brestw")
     assert "breastw" in error.value.fix
     for given in ("3", "backdoor", "9_census", "fraud", "speech.npz"):
-        with pytest.raises(UsageError, match="its SHA-256 is not known"):
+        with pytest.raises(UsageError, match="its SHA-256 is unknown"):
             adbench.find(given)
 
 
