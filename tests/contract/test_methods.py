@@ -221,6 +221,21 @@ def test_training_takes_the_samples_to_the_data(name: str, tmp_path: Path):
     assert after < before / 2
 
 
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+def test_the_dense_gan_takes_its_samples_to_the_data(kind: str, tmp_path: Path):
+    torch.manual_seed(0)
+    data = Rows(torch.randn(4096, 2) * torch.tensor([0.5, 0.2]) + torch.tensor([1.0, -1.0]))
+    data.spec = DataSpec(name="x", shape=(2,))
+    rate = {"adam": 2e-3, "sgd": 0.3}[kind]
+    nets = {"nets": "dense", "layers": (32,), "generator_layers": (32, 32), "z_dim": 2}
+    optimisers = {"discriminator_optimiser": kind, "generator_optimiser": kind, "lr": rate}
+    model = build("gan", data.spec, steps=400, batch_size=128, **nets, **optimisers)
+    before = distance(model.sample(2000), data.values)
+    train(model, data, tmp_path)
+    model.G.eval()
+    assert distance(model.sample(2000), data.values) < before / 2
+
+
 PICTURES: dict[str, dict[str, Any]] = {
     "gan": {"init": 0.0, "lr": 5e-4},
     "sngan": {"init": 0.0, "lr": 5e-4, "critic_steps": 1},
