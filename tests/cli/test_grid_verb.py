@@ -1,4 +1,4 @@
-"""`ebbench grid`: what has a row is not run again, rows lie apart from the board, divergence is an outcome."""
+"""`ebbench grid`: what has a row is not run again, rows lie apart from the board, a divergence has a row."""
 
 from __future__ import annotations
 
