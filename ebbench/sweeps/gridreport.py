@@ -134,7 +134,8 @@ class Report:
 
     def _best_in_words(self, name: str) -> list[str]:
         row = self.best(name)[0]
-        setting = ", ".join(f"{self.grid.label(axis)} {value}" for axis, value in row.axes.items())
+        axes = next(method.axes for method in self.grid.methods if method.name == name)
+        setting = ", ".join(f"{self.grid.label(axis)} {row.axes[axis]}" for axis in axes)
         return [f"{row.metrics[self.grid.metric.name]:.4g}", setting]
 
     def _shares_in_words(self, threshold: float) -> list[str]:
@@ -151,7 +152,8 @@ class Report:
         for name, (reached, n) in counts.items():
             valid = self.reaching(name, threshold, valid=True)
             lines.append(f"| {name} | {_spelled(share(reached, n))} | {_spelled(share(valid, n))} |")
-        lines += ["", "Differences of the shares, with Newcombe's interval of 95 %:", ""]
+        if len(self.names) > 1:
+            lines += ["", "Differences of the shares, with Newcombe's interval of 95 %:", ""]
         for one, other in itertools.combinations(self.names, 2):
             found = share_difference(counts[one], counts[other])
             clear = (found.low or 0) > 0 or (found.high or 0) < 0

@@ -107,6 +107,10 @@ def run_grid(
     diverged = {label for label, reason in summary.failed if DIVERGED in reason}
     summary.failed = [(label, reason) for label, reason in summary.failed if label not in diverged]
     summary.done += sorted(diverged)
+    if not grid.keep:
+        for place in places:
+            if place.setting.job.label() in diverged:
+                forget(place.training)
     made = [row for place in places if (row := _row(grid, place, diverged)) is not None]
     if made:
         write_rows(grid, file, replaced(before, made))
