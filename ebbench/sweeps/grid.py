@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ebbench.contract import Metric
 from ebbench.errors import UsageError, unknown
 from ebbench.plugins import loader
+from ebbench.plugins.configs import plain_value
 from ebbench.running import words
 from ebbench.running.request import Request
 from ebbench.running.spec import Spec, resolve
-from ebbench.storage.hashing import derive_seed
+from ebbench.storage.hashing import content_hash, derive_seed
 from ebbench.sweeps.plan import Job
 
 # More is a slip: at a second a setting it takes a day.
@@ -44,7 +45,7 @@ class _Method(_Strict):
 
 
 class _File(_Strict):
-    name: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$", max_length=60)
+    name: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=60)
     task: str
     budget: str = "cpu"
     protocol: str = ""
@@ -91,6 +92,17 @@ class Method:
             found[axis] = values[place]
         return dict(reversed(found.items()))
 
+    def place(self, axes: Mapping[str, Any]) -> int | None:
+        """The number of the setting with these values, as `at` counts; None if the product has none."""
+        if set(axes) != set(self.axes):
+            return None
+        found = 0
+        for axis, values in self.axes.items():
+            if axes[axis] not in values:
+                return None
+            found = found * len(values) + list(values).index(axes[axis])
+        return found
+
     def chosen(self, n: int | None, seed: int) -> list[int]:
         """`n` settings drawn without repetition, all if `n` is None or more than there are.
 
@@ -123,6 +135,11 @@ class Grid:
     def label(self, axis: str) -> str:
         """What an axis is called in pictures."""
         return self.labels.get(axis, axis)
+
+    def basis(self, method: Method) -> str:
+        """A short hash of all that the settings of a method share: task, protocol, budget, model, `set`."""
+        key = [self.task, self.protocol, self.budget, method.model, dict(method.fixed)]
+        return content_hash({"basis": plain_value(key)})[:10]
 
     def settings(self, samples: Mapping[str, int | None], seed: int) -> list[Setting]:
         """The settings to run, each resolved: of each method as many as `samples` says, None for all.
@@ -177,7 +194,7 @@ def read_grid(path: Path) -> Grid:
         if label not in labels:
             raise unknown("axis", label, labels, where=f"heat in {where}")
     return Grid(
-        name=read.name or re.sub(r"[^A-Za-z0-9._-]", "_", path.stem),
+        name=read.name or re.sub(r"[^A-Za-z0-9._-]|^[._-]", "_", path.stem),
         task=read.task,
         budget=read.budget,
         protocol=read.protocol,

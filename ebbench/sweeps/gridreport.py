@@ -13,7 +13,7 @@ import numpy as np
 from ebbench.board.stats import Interval, share, share_difference
 from ebbench.storage.runstore import write
 from ebbench.sweeps.grid import Grid
-from ebbench.sweeps.gridruns import Row, results_of
+from ebbench.sweeps.gridruns import Row, current, results_of
 
 BINS = 24
 # Best settings of each method whose samples are shown.
@@ -25,7 +25,9 @@ class Report:
 
     def __init__(self, grid: Grid, rows: Sequence[Row], out: Path) -> None:
         self.grid, self.out = grid, out
-        # A change of the file may leave rows of a method that it has no longer.
+        kept = current(grid, rows)
+        self.left_out = len(rows) - len(kept)
+        rows = kept
         self.names = [m.name for m in grid.methods if any(row.method == m.name for row in rows)]
         self.rows = {name: [row for row in rows if row.method == name] for name in self.names}
         self.lower = grid.metric.better == "lower"
@@ -112,15 +114,28 @@ class Report:
                 [f"{np.median(values):.4g}", *self._best_in_words(name)] if values else ["", "", ""]
             )
             lines.append(f"| {name} | {size} | {len(rows)} | {diverged} | {said} |")
+        lines += self._warnings()
         if threshold is not None and self.names:
             lines += ["", *self._shares_in_words(threshold)]
         path = self.out / "summary.md"
         write(path, ("\n".join(lines) + "\n").encode())
         return path
 
+    def _warnings(self) -> list[str]:
+        """What a reader has to know before comparing: rows that are not of one kind."""
+        lines = []
+        for name in self.names:
+            codes = {(row.model_code, row.task_code) for row in self.rows[name]}
+            if len(codes) > 1:
+                lines += ["", f"The runs of {name} are of {len(codes)} versions of the code: run them again."]
+        if self.left_out:
+            lines += ["", f"{self.left_out} rows of settings that the grid no longer has are left out."]
+        return lines
+
     def _best_in_words(self, name: str) -> list[str]:
         row = self.best(name)[0]
-        setting = ", ".join(f"{self.grid.label(axis)} {value}" for axis, value in row.axes.items())
+        axes = next(method.axes for method in self.grid.methods if method.name == name)
+        setting = ", ".join(f"{self.grid.label(axis)} {row.axes[axis]}" for axis in axes)
         return [f"{row.metrics[self.grid.metric.name]:.4g}", setting]
 
     def _shares_in_words(self, threshold: float) -> list[str]:
@@ -137,7 +152,8 @@ class Report:
         for name, (reached, n) in counts.items():
             valid = self.reaching(name, threshold, valid=True)
             lines.append(f"| {name} | {_spelled(share(reached, n))} | {_spelled(share(valid, n))} |")
-        lines += ["", "Differences of the shares, with Newcombe's interval of 95 %:", ""]
+        if len(self.names) > 1:
+            lines += ["", "Differences of the shares, with Newcombe's interval of 95 %:", ""]
         for one, other in itertools.combinations(self.names, 2):
             found = share_difference(counts[one], counts[other])
             clear = (found.low or 0) > 0 or (found.high or 0) < 0

@@ -1,7 +1,8 @@
 """The runs of a grid: made by a sweep, gathered into one file of rows, apart from the results of the board.
 
 A row is one setting of one method under one seed. The runs' own results stay in the run store, under
-`grids/NAME`; what is committed is `runs.jsonl`. A run that has a row is not made again.
+`grids/NAME`; what is committed is `runs.jsonl`. A run that has a row is not made again. A run by other code,
+or with another value of what the settings share, takes the place of the older row of its setting.
 """
 
 from __future__ import annotations
@@ -47,8 +48,12 @@ class Row(BaseModel):
     # Of the training, and the number of trainable parameters.
     seconds: float | None = None
     parameters: int | None = None
-    # The name of the run, which ends in the hash of all that determines it, and the code's commit.
+    # The name of the run, which ends in the hash of all that determines it.
     run: str
+    # Of what the settings of its method share (Grid.basis), and of the code of the model and of the task.
+    basis: str
+    model_code: str
+    task_code: str
     commit: str = ""
 
 
@@ -102,9 +107,13 @@ def run_grid(
     diverged = {label for label, reason in summary.failed if DIVERGED in reason}
     summary.failed = [(label, reason) for label, reason in summary.failed if label not in diverged]
     summary.done += sorted(diverged)
-    made = [row for place in places if (row := _row(place, diverged)) is not None]
+    if not grid.keep:
+        for place in places:
+            if place.setting.job.label() in diverged:
+                forget(place.training)
+    made = [row for place in places if (row := _row(grid, place, diverged)) is not None]
     if made:
-        write_rows(grid, file, [*before, *made])
+        write_rows(grid, file, replaced(before, made))
     return summary
 
 
@@ -134,11 +143,43 @@ def read_rows(file: Path) -> list[Row]:
     return rows
 
 
+def replaced(before: Sequence[Row], made: Sequence[Row]) -> list[Row]:
+    """The rows before and those made since: of one setting and seed the last alone stays."""
+
+    def key(row: Row) -> str:
+        return json.dumps([row.method, row.axes, row.seed], sort_keys=True)
+
+    return list({key(row): row for row in [*before, *made]}.values())
+
+
+def current(grid: Grid, rows: Sequence[Row]) -> list[Row]:
+    """The rows of settings that the grid has now; the file may hold older ones, of a grid since changed."""
+    methods = {method.name: method for method in grid.methods}
+    return [
+        row
+        for row in rows
+        if (method := methods.get(row.method)) is not None
+        and method.place(row.axes) is not None
+        and row.basis == grid.basis(method)
+        and row.seed in grid.seeds
+    ]
+
+
 def write_rows(grid: Grid, file: Path, rows: Sequence[Row]) -> None:
-    """Write the rows, sorted: equal rows are equal files. Raises StorageError."""
+    """Write the rows, sorted and numbered as the grid counts now: equal rows are equal files.
+
+    Raises StorageError.
+    """
     order = {method.name: number for number, method in enumerate(grid.methods)}
+    methods = {method.name: method for method in grid.methods}
+
+    def numbered(row: Row) -> Row:
+        place = methods[row.method].place(row.axes) if row.method in methods else None
+        return row if place is None else row.model_copy(update={"index": place})
+
     ordered = sorted(
-        rows, key=lambda row: (order.get(row.method, len(order)), row.method, row.index, row.seed)
+        map(numbered, rows),
+        key=lambda row: (order.get(row.method, len(order)), row.method, row.index, row.seed, row.run),
     )
     lines = [
         json.dumps(row.model_dump(mode="json"), sort_keys=True, allow_nan=False) + "\n" for row in ordered
@@ -161,8 +202,8 @@ def _log(place: _Place, results: Path) -> Path:
     return home() / "logs" / place.result.relative_to(results).with_suffix(".log")
 
 
-def _row(place: _Place, diverged: set[str]) -> Row | None:
-    setting = place.setting
+def _row(grid: Grid, place: _Place, diverged: set[str]) -> Row | None:
+    setting, spec = place.setting, place.setting.job.spec
     row = partial(
         Row,
         method=setting.method,
@@ -170,6 +211,9 @@ def _row(place: _Place, diverged: set[str]) -> Row | None:
         seed=setting.job.seed,
         axes=dict(setting.axes),
         run=place.run,
+        basis=next(grid.basis(method) for method in grid.methods if method.name == setting.method),
+        model_code=spec.model.code_hash[:10],
+        task_code=spec.task.code_hash[:10],
     )
     if place.result.exists():
         found = resultfiles.read(place.result)

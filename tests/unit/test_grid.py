@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -165,17 +164,20 @@ def test_a_product_without_end_is_refused(cli, plugins: Path, tmp_path: Path):
 # --- rows
 
 
-def row(method: str, index: int, error: float | None, **rest: Any) -> Row:
+def row(of: Grid, method: str, index: int, error: float | None) -> Row:
+    chosen = next(one for one in of.methods if one.name == method)
     metrics = {} if error is None else {"error": error, "spread": 0.2}
     return Row(
         method=method,
         index=index,
         seed=0,
-        axes={"steps": index // 2 + 1, "lr": (0.1, 0.2)[index % 2]} if method == "Blob" else {"lr": 0.1},
+        axes=chosen.at(index),
         outcome="diverged" if error is None else "done",
         metrics=metrics,
         run=f"{method}-{index}",
-        **rest,
+        basis=of.basis(chosen),
+        model_code="a",
+        task_code="b",
     )
 
 
@@ -185,36 +187,33 @@ def dots(plugins: Path, tmp_path: Path) -> Grid:
     return read_grid(tmp_path / "dots.toml")
 
 
-ROWS = [
-    row("Blob", 0, 0.05),
-    row("Blob", 1, 0.2),
-    row("Blob", 4, None),
-    row("Blob", 5, 0.1),
-    row("Still", 0, 0.4),
-]
+def some(of: Grid) -> list[Row]:
+    """Four runs of Blob, one of which diverged, and one of Still."""
+    blobs = [row(of, "Blob", index, error) for index, error in ((0, 0.05), (1, 0.2), (4, None), (5, 0.1))]
+    return [*blobs, row(of, "Still", 0, 0.4)]
 
 
 def test_rows_come_back_as_they_were_and_sorted(dots: Grid, tmp_path: Path):
     file = tmp_path / "rows" / "runs.jsonl"
     assert read_rows(file) == []
-    write_rows(dots, file, ROWS[::-1])
-    assert read_rows(file) == ROWS
+    write_rows(dots, file, some(dots)[::-1])
+    assert read_rows(file) == some(dots)
     before = file.read_bytes()
-    write_rows(dots, file, ROWS)
+    write_rows(dots, file, some(dots))
     assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize("line", ["{", '{"method": "Blob"}', "[]", '{"a": NaN}'])
 def test_a_damaged_line_is_named(dots: Grid, tmp_path: Path, line: str):
     file = tmp_path / "runs.jsonl"
-    write_rows(dots, file, ROWS)
+    write_rows(dots, file, some(dots))
     file.write_text(file.read_text() + line + "\n")
     with pytest.raises(StorageError, match="at line 6"):
         read_rows(file)
 
 
 def test_a_report_counts_what_is_good_enough_and_what_diverged_is_not(dots: Grid, tmp_path: Path):
-    report = Report(dots, ROWS, tmp_path / "out")
+    report = Report(dots, some(dots), tmp_path / "out")
     # `error` is better lower: .05 and .1 are at most .1.
     assert report.reaching("Blob", 0.1) == 2 and report.reaching("Still", 0.1) == 0
     assert [one.index for one in report.best("Blob")] == [0, 5, 1]
@@ -233,13 +232,13 @@ def test_a_report_counts_what_is_good_enough_and_what_diverged_is_not(dots: Grid
 def test_a_report_without_runs_says_so(dots: Grid, tmp_path: Path):
     assert [path.name for path in Report(dots, [], tmp_path).make()] == ["summary.md"]
     # All of it diverged: a page, and no pictures of nothing.
-    only = Report(dots, [row("Blob", 4, None)], tmp_path).make()
+    only = Report(dots, [row(dots, "Blob", 4, None)], tmp_path).make()
     assert [path.name for path in only] == ["summary.md"]
     assert "| Blob | 6 | 1 | 1 |" in (tmp_path / "summary.md").read_text()
 
 
 def test_heat_takes_the_median_of_a_pair_of_values(dots: Grid, tmp_path: Path):
-    more = [*ROWS, row("Blob", 0, 0.25)]
+    more = [*some(dots), row(dots, "Blob", 0, 0.25)]
     table = Report(dots, more, tmp_path)._medians("Blob", "steps", "lr")
     assert table["1", "0.1"] == (pytest.approx(0.15), 2)
     assert table["3", "0.1"] == (None, 1) and table["2", "0.1"] == (None, 0)
