@@ -19,7 +19,7 @@ from ebbench.submissions import bound
 
 TASKS = {
     "sample": ["toy2d", "stackedmnist"],
-    "energy": ["mnist-anomaly"],
+    "energy": ["mnist-anomaly", "adbench"],
     "log_likelihood_bound": ["gaussian"],
 }
 

@@ -16,7 +16,7 @@ from ebbench.sweeps.grid import Grid, read_grid, samples_of
 from ebbench.sweeps.gridreport import Report
 from ebbench.sweeps.gridruns import Row, read_rows, write_rows
 
-PLAN = Path(__file__).resolve().parents[2] / "results" / "plans" / "mnist-grid.toml"
+PLAN = Path(__file__).resolve().parents[2] / "results" / "plans" / "grids" / "mnist.toml"
 DOTS = """
 name = "dots"
 task = "dots"
