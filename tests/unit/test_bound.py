@@ -19,7 +19,7 @@ from ebbench.submissions import bound
 
 TASKS = {
     "sample": ["toy2d", "stackedmnist"],
-    "energy": ["mnist-anomaly", "adbench"],
+    "energy": ["mnist-anomaly"],
     "log_likelihood_bound": ["gaussian"],
 }
 
@@ -58,7 +58,10 @@ def test_what_the_project_s_own_models_run_with_is_what_is_read(name: str):
             tables = model.card.budgets.get(budget, {})
             knobs = dataclasses.fields(model.cls.Config)
             if "default" not in tables and task not in tables and knobs:
-                continue
+                # Detectors of rows have budgets for tables alone.
+                task = "adbench"
+                if need != "energy" or task not in tables:
+                    continue
             for variant in ("", *model.card.variants):
                 for sampler in introspection.samplers(model.cls) if need == "sample" else ("",):
                     of_variant = f"{name}:{variant}" if variant else name
