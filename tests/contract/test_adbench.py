@@ -244,8 +244,8 @@ def test_adbench_s_own_numbers_come_out(detector: str):
 
 
 def test_the_published_rows_are_means_over_three_seeds(tmp_path: Path):
-    rows = cls().published
-    assert len(rows) == 9 * 7 and all(row.protocol == "adbench" for row in rows)
+    rows = [row for row in cls().published if row.protocol == "adbench"]
+    assert len(rows) == 9 * 7
     (wine,) = [row for row in rows if row.options == {"sets": "wine"} and row.model == "knn"]
     assert wine.metrics["auroc"][0] == pytest.approx((0.5010 + 0.3876 + 0.4606) / 3, abs=1e-4)
     for row in rows:
