@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from ebbench.board.names import Names
     from ebbench.record.schema import Result
     from ebbench.submissions.bundles import Bundle
+    from ebbench.submissions.checking import Check
 
 
 def verify(
@@ -63,8 +65,7 @@ def verify(
     from ebbench.record import resultfiles, signing
     from ebbench.running import progress, words
     from ebbench.storage import runstore
-    from ebbench.submissions import bundles, checking, tasks, verification
-    from ebbench.submissions.kept import keep
+    from ebbench.submissions import bundles, tasks, verification
     from ebbench.submissions.rerun import Rerun
     from ebbench.submissions.rerun import rerun as run_again
 
@@ -97,23 +98,16 @@ def verify(
         checks, made = verification.recompute(
             read, shown, store, reporter, names=names.read(results), same_author=same_author
         )
-    for check in checks:
-        typer.echo(str(check))
-    checking.first_bad(checks)
-    typer.echo(f"{len(checks)} checks, all good: {len(made)} results recomputed from their artefacts")
+    _pass(checks, f": {len(made)} results recomputed from their artefacts")
     repeated: dict[str, Rerun] = {}
     if rerun:
         typer.echo(f"Training and scoring {len(made)} runs of {read.card.name} here ...")
         with tempfile.TemporaryDirectory() as scratch:
             checks, repeated = run_again(read, store, data_dir, Path(scratch), seconds, boxed=not unboxed)
-        for check in checks:
-            typer.echo(str(check))
-        checking.first_bad(checks)
-        typer.echo(f"{len(checks)} checks, all good: {len(repeated)} results reproduced")
+        _pass(checks, f": {len(repeated)} results reproduced")
     if dry:
         return
-    for name in keep(read, results):
-        typer.echo(f"  {checking.shown(name)} is not kept: it is no text in UTF-8, or too long")
+    _keep(read, results)
     for run_id, (recomputed, pictures, kept) in made.items():
         path = results / recomputed.task.name / recomputed.model.name / f"{run_id}.json"
         if run_id in board and board[run_id].confirmed == "reproduced" and not rerun:
@@ -144,8 +138,7 @@ def _claimed(
     import tempfile
 
     from ebbench.record import resultfiles
-    from ebbench.submissions import checking, tasks, verification
-    from ebbench.submissions.kept import keep
+    from ebbench.submissions import tasks, verification
 
     checks = verification.unscored(bundle, board, names, same_author, own=tasks.named(bundle))
     code = ""
@@ -154,14 +147,10 @@ def _claimed(
             plugin = tasks.unpacked(bundle, Path(scratch))
             checks += tasks.checks(bundle, plugin, board)
             code = plugin.code_hash
-    for check in checks:
-        typer.echo(str(check))
-    checking.first_bad(checks)
-    typer.echo(f"{len(checks)} checks, all good; no metric was computed: {len(bundle.results)} claims")
+    _pass(checks, f"; no metric was computed: {len(bundle.results)} claims")
     if dry:
         return
-    for name in keep(bundle, results):
-        typer.echo(f"  {checking.shown(name)} is not kept: it is no text in UTF-8, or too long")
+    _keep(bundle, results)
     there = {made.run_id for made in board}
     for run_id, made in bundle.results.items():
         path = results / made.task.name / made.model.name / f"{run_id}.json"
@@ -172,3 +161,22 @@ def _claimed(
         plain = made.model_copy(update={"pictures": {}})
         resultfiles.write(verification.verified(plain, "claimed", details), path)
         typer.echo(f"  {path}")
+
+
+def _pass(checks: Sequence[Check], said: str) -> None:
+    """Print every check, and that all are good. Raises BundleError for the first that is not."""
+    from ebbench.submissions import checking
+
+    for check in checks:
+        typer.echo(str(check))
+    checking.first_bad(checks)
+    typer.echo(f"{len(checks)} checks, all good{said}")
+
+
+def _keep(bundle: Bundle, results: Path) -> None:
+    """Keep the texts of a bundle beside the results, and name what cannot be kept."""
+    from ebbench.submissions import checking
+    from ebbench.submissions.kept import keep
+
+    for name in keep(bundle, results):
+        typer.echo(f"  {checking.shown(name)} is not kept: it is no text in UTF-8, or too long")

@@ -1,7 +1,8 @@
 """What a cheat tried of a board, kind by kind, where no other test has it.
 
-Others: tests/unit/test_tiers.py (forged tiers), tests/cli/test_submit.py (copies, bombs, trojans, titles,
-patched metrics), tests/unit/test_box.py, and the tests of each task (impossible values).
+Others: tests/unit/test_tiers.py (forged tiers), tests/cli/test_submit.py and test_submit_samples.py (copies,
+bombs, titles, patched metrics), test_rerun.py (trojans), tests/unit/test_box.py, and the tests of each task
+(impossible values).
 """
 
 from __future__ import annotations
