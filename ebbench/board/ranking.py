@@ -65,7 +65,9 @@ def _gated(row: Row, metrics: Sequence[Metric], limits: Sequence[Limit]) -> Row:
         if beyond:
             seed, said = next(iter(beyond.items()))
             more = f" (and {len(beyond) - 1} more)" if len(beyond) > 1 else ""
-            notes.append(f"not ranked: impossible at seed {seed}{more}: {said}")
+            # A control may be what no model is: real data are copies of the training images.
+            what = "not ranked: impossible" if row.kind == "model" else "what no model may have"
+            notes.append(f"{what} at seed {seed}{more}: {said}")
     return replace(row, invalid=bool(notes), notes=[*row.notes, *notes])
 
 
