@@ -165,7 +165,9 @@ def test_what_lies_beyond_a_limit_has_no_rank_and_says_why():
     raw = result(model="real-data", metrics={"kl": 0.001, "floor": 0.02}).model_dump(mode="json")
     control = schema.build(raw | {"model": raw["model"] | {"kind": "control"}})
     *_, last = rows(good, control, limits=(limit,))
-    assert last.kind == "control" and last.notes[-1].startswith("what no model may have at seed 0: kl is 0.001")
+    assert last.kind == "control" and last.notes[-1].startswith(
+        "what no model may have at seed 0: kl is 0.001"
+    )
 
 
 @pytest.mark.parametrize(
