@@ -307,7 +307,9 @@ class _Site:
             plain = path.name.removesuffix(".txt")
             name = f"{page.removesuffix('.html')}-{plain}.txt"
             self.pages.write(name, path.read_bytes())
-            made.append((plain, Path(name).name))
+            # As the folder of the model has it; what is kept says where it lay in the bundle.
+            shown = plain.removeprefix("model-") if view.known.submitted else plain
+            made.append((shown, Path(name).name))
         return made
 
     def _words(self) -> None:

@@ -420,10 +420,9 @@ def test_the_page_of_a_submission_keeps_its_words_and_obeys_none(cli, plugins: P
     assert "evil.example" not in page and 'href="data:text' not in page
     assert '<a href="https://example.org/paper" rel="nofollow noopener">' in page
     for name in ("card.toml", "model-LICENSE", "model-model.py"):
-        assert (
-            f'href="mine-{name}.txt"' in page
-            and (tmp_path / "site" / "methods" / f"mine-{name}.txt").is_file()
-        )
+        shown = name.removeprefix("model-")
+        assert f'<a href="mine-{name}.txt">{shown}</a>' in page
+        assert (tmp_path / "site" / "methods" / f"mine-{name}.txt").is_file()
     assert "ebbench run --task dots --model ./mine --budget smoke" in page
 
 
