@@ -308,8 +308,8 @@ class _Site:
             name = f"{page.removesuffix('.html')}-{plain}.txt"
             self.pages.write(name, path.read_bytes())
             # As the folder of the model has it; what is kept says where it lay in the bundle.
-            shown = plain.removeprefix("model-") if view.known.submitted else plain
-            made.append((shown, Path(name).name))
+            called = plain.removeprefix("model-") if view.known.submitted else plain
+            made.append((called, Path(name).name))
         return made
 
     def _words(self) -> None:
