@@ -41,11 +41,11 @@ def grid(
     """
     import os
 
+    from ebbench.grids.report import Report
+    from ebbench.grids.runs import ROWS, read_rows, run_grid
+    from ebbench.grids.spec import read_grid, samples_of
     from ebbench.running.words import parse_duration
     from ebbench.storage.files import absolute
-    from ebbench.sweeps.grid import read_grid, samples_of
-    from ebbench.sweeps.gridreport import Report
-    from ebbench.sweeps.gridruns import ROWS, read_rows, run_grid
 
     # As it is before any plug-in is loaded: the runs of one must not inherit what another sets.
     environment = dict(os.environ)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from test_sweep import Here
 
-from ebbench.sweeps import gridreport, gridruns
+from ebbench.grids import report, runs
 from ebbench.threads import COUNT
 
 SPEC = """
@@ -34,7 +34,7 @@ axes = { lr = [0.01, 0.02, 0.03] }
 def here(monkeypatch: pytest.MonkeyPatch, plugins: Path, tmp_path: Path) -> Iterator[Here]:
     """The runs of a grid in this process; the grid is in dots.toml."""
     executor, threads = Here(), torch.get_num_threads()
-    monkeypatch.setattr(gridruns, "LocalProcesses", lambda: executor)
+    monkeypatch.setattr(runs, "LocalProcesses", lambda: executor)
     # A run settles its threads for the whole process.
     for name in COUNT:
         monkeypatch.setenv(name, str(threads))
@@ -46,7 +46,7 @@ def here(monkeypatch: pytest.MonkeyPatch, plugins: Path, tmp_path: Path) -> Iter
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take seconds."""
-    monkeypatch.setattr(gridreport.Report, "make", lambda self: [self._page()])
+    monkeypatch.setattr(report.Report, "make", lambda self: [self._page()])
 
 
 def rows(tmp_path: Path) -> list[dict[str, Any]]:

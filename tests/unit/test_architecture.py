@@ -27,7 +27,7 @@ FLOORS = (
     {"board", "running"},
     {"apart"},
     {"conformance", "sweeps"},
-    {"submissions"},
+    {"submissions", "grids"},
     {"api"},
     {"cli"},
 )

@@ -11,10 +11,10 @@ from scipy.stats import binom
 
 from ebbench.board import stats
 from ebbench.errors import StorageError, UsageError
-from ebbench.sweeps import gridruns
-from ebbench.sweeps.grid import Grid, read_grid, samples_of
-from ebbench.sweeps.gridreport import Report
-from ebbench.sweeps.gridruns import Row, read_rows, write_rows
+from ebbench.grids import runs
+from ebbench.grids.report import Report
+from ebbench.grids.runs import Row, read_rows, write_rows
+from ebbench.grids.spec import Grid, read_grid, samples_of
 
 PLAN = Path(__file__).resolve().parents[2] / "results" / "plans" / "grids" / "mnist.toml"
 DOTS = """
@@ -285,4 +285,4 @@ def test_a_share_of_nothing_is_refused(k: int, n: int):
 
 
 def test_rows_are_a_grid_s_own(dots: Grid):
-    assert gridruns.results_of(dots).name == "dots" and gridruns.results_of(dots).parent.name == "grids"
+    assert runs.results_of(dots).name == "dots" and runs.results_of(dots).parent.name == "grids"

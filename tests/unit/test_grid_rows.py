@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ebbench.errors import UsageError
-from ebbench.sweeps import gridruns
-from ebbench.sweeps.grid import Grid, read_grid
-from ebbench.sweeps.gridreport import Report
+from ebbench.grids import runs
+from ebbench.grids.report import Report
+from ebbench.grids.spec import Grid, read_grid
 
 GRID = """
 task = "dots"
@@ -34,11 +34,11 @@ def grid(folder: Path, text: str = GRID) -> Grid:
     return read_grid(path)
 
 
-def row(of: Grid, axes: dict[str, Any], error: float = 0.1, **more: Any) -> gridruns.Row:
+def row(of: Grid, axes: dict[str, Any], error: float = 0.1, **more: Any) -> runs.Row:
     method = of.methods[0]
     said: dict[str, Any] = {"method": method.name, "index": method.place(axes) or 0, "seed": 0, "axes": axes}
     said |= {"outcome": "done", "metrics": {"error": error}, "run": "r", "basis": of.basis(method)}
-    return gridruns.Row(**said | {"model_code": "a", "task_code": "b"} | more)
+    return runs.Row(**said | {"model_code": "a", "task_code": "b"} | more)
 
 
 def test_a_setting_and_its_number_are_one(plugins: Path, tmp_path: Path):
@@ -57,10 +57,10 @@ def test_a_run_by_other_code_takes_the_place_of_the_older(plugins: Path, tmp_pat
     old = row(of, axes, 0.9)
     new = row(of, axes, 0.1, run="s", model_code="c")
     other_seed = row(of, axes, 0.9, seed=1)
-    rows = gridruns.replaced([old, other_seed], [new])
+    rows = runs.replaced([old, other_seed], [new])
     assert rows == [new, other_seed]
-    gridruns.write_rows(of, tmp_path / "runs.jsonl", rows)
-    assert gridruns.read_rows(tmp_path / "runs.jsonl") == [new, other_seed]
+    runs.write_rows(of, tmp_path / "runs.jsonl", rows)
+    assert runs.read_rows(tmp_path / "runs.jsonl") == [new, other_seed]
 
 
 def test_the_report_says_that_rows_are_of_two_versions(plugins: Path, tmp_path: Path):
@@ -86,9 +86,9 @@ def test_the_report_says_that_rows_are_of_two_versions(plugins: Path, tmp_path: 
 def test_what_the_grid_has_no_longer_is_not_counted(plugins: Path, tmp_path: Path, was: str, now: str):
     before = grid(tmp_path)
     rows = [row(before, {"steps": 2, "lr": 0.1}, 0.9)]
-    assert gridruns.current(before, rows) == rows
+    assert runs.current(before, rows) == rows
     after = grid(tmp_path, GRID.replace(was, now))
-    assert gridruns.current(after, rows) == []
+    assert runs.current(after, rows) == []
     report = Report(after, rows, tmp_path / "out")
     assert report.names == []
     report.make()
@@ -99,9 +99,9 @@ def test_a_value_more_keeps_the_rows_and_numbers_them_anew(plugins: Path, tmp_pa
     before = grid(tmp_path)
     rows = [row(before, {"steps": s, "lr": 0.01}) for s in (1, 2, 3)]
     after = grid(tmp_path, GRID.replace("[0.1, 0.01]", "[0.1, 0.05, 0.01]"))
-    assert gridruns.current(after, rows) == rows
-    gridruns.write_rows(after, tmp_path / "runs.jsonl", rows)
-    written = gridruns.read_rows(tmp_path / "runs.jsonl")
+    assert runs.current(after, rows) == rows
+    runs.write_rows(after, tmp_path / "runs.jsonl", rows)
+    written = runs.read_rows(tmp_path / "runs.jsonl")
     assert [r.index for r in rows] == [1, 3, 5]
     assert [r.index for r in written] == [2, 5, 8]
     assert [after.methods[0].at(r.index) for r in written] == [r.axes for r in written]

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ebbench.board.stats import Interval, share, share_difference
+from ebbench.grids.runs import Row, current, results_of
+from ebbench.grids.spec import Grid
 from ebbench.storage.runstore import write
-from ebbench.sweeps.grid import Grid
-from ebbench.sweeps.gridruns import Row, current, results_of
 
 BINS = 24
 # Best settings of each method whose samples are shown.

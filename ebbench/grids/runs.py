@@ -19,12 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ebbench.data.store import Store
 from ebbench.errors import StorageError
+from ebbench.grids.spec import Grid, Setting
 from ebbench.record import resultfiles
 from ebbench.running.identity import identify
 from ebbench.storage.files import home
 from ebbench.storage.runstore import forget, write
 from ebbench.sweeps.executors import Executor, LocalProcesses, Process
-from ebbench.sweeps.grid import Grid, Setting
 from ebbench.sweeps.summary import Summary
 from ebbench.sweeps.sweep import sweep
 from ebbench.sweeps.work import Tasks, result_path
