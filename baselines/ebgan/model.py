@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ebbench import Data, DataSpec, Model, Run, sampler, score
+from ebbench.nn.autoencoder import deep_nets
 from ebbench.nn.dense import Optimiser, dense, draw_weights, optimiser, shaped
-from ebbench.nn.nets import generator, trunk
+from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.penalty import squared_gradient_norm
 from ebbench.nn.standard import standard_generator
 
@@ -38,8 +39,9 @@ class EBGAN(Model):
         """Passes over the data, in place of `steps`; 0 counts steps."""
         batch_size: int = 64
         """Examples a step (our choice: the paper gives none for MNIST)."""
-        nets: Literal["dense", "conv"] = "dense"
-        """Fully connected nets (the paper, section 4.1) or convolutional ones for images."""
+        nets: Literal["dense", "conv", "deep"] = "dense"
+        """Fully connected nets (the paper, section 4.1), convolutional ones for images (our own), or "deep"
+        ones (the paper's autoencoder and generator of larger images, appendix, recalled)."""
         margin: float = 10.0
         """m, up to which the energy of samples is raised (the paper, section 4.1)."""
         pulling: float = 0.0
@@ -51,7 +53,7 @@ class EBGAN(Model):
         encoder_layers: tuple[int, ...] = (1024,)
         """Hidden sizes of the dense encoder: one layer of 1024, and one of the decoder (the same)."""
         width: int = 64
-        """Channels of the first convolution where `nets` is "conv" (DCGAN)."""
+        """Channels of the first convolution where `nets` is "conv" (DCGAN) or "deep" (the same)."""
         code: int = 64
         """Size of the code where `nets` is "conv" (our choice)."""
         batch_norm: bool = True
@@ -74,11 +76,16 @@ class EBGAN(Model):
         super().__init__(data, config)
         c = config
         self.z_dim = c.z_dim
-        if c.nets == "conv":
+        self.encoder: nn.Module
+        self.decoder: nn.Module
+        self.G: nn.Module
+        if c.nets == "deep":
+            self.encoder, self.decoder, self.G = deep_nets(data, c.z_dim, width=c.width)
+        elif c.nets == "conv":
             features, n = trunk(data, width=c.width, kernel=4, layers=())
-            self.encoder: nn.Module = nn.Sequential(features, nn.Linear(n, c.code))
-            self.decoder: nn.Module = generator(data, c.code, width=c.width, kernel=4, layers=())
-            self.G: nn.Module = standard_generator(data, c.z_dim, width=c.width, layers=())
+            self.encoder = nn.Sequential(features, nn.Linear(n, c.code))
+            self.decoder = generator(data, c.code, width=c.width, kernel=4, layers=())
+            self.G = standard_generator(data, c.z_dim, width=c.width, layers=())
         else:
             size = prod(data.shape)
             encoder = dense([size, *c.encoder_layers], batch_norm=c.batch_norm, dropout=c.dropout)
@@ -90,6 +97,8 @@ class EBGAN(Model):
             # The paper's appendix; its Gaussian weights suit the depth of nets with batch norm alone.
             if c.nets == "dense" and c.batch_norm:
                 draw_weights(net, std)
+            elif c.nets == "deep":
+                initialise(net, std)
 
     def train(self, data: Data, run: Run) -> None:
         c = self.config

@@ -1,4 +1,7 @@
-"""DCGAN nets for images of 28x28 (MNIST) and 32x32 (CIFAR-10), as MEG's authors built them."""
+"""DCGAN nets for images of 28x28 (MNIST) and 32x32 (CIFAR-10), as MEG's authors built them.
+
+Those for 32x32 go on to 64x64, 128x128 and 256x256 by one layer, or pair of layers, for each doubling.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from ebbench.errors import UsageError
 
 # The sides that four stride-2 layers pass between an MNIST image and its smallest map.
 _SIDES_28 = (2, 4, 7, 14, 28)
+# The sides that the other nets are built for: 4 times 2 to the power of 3 to 6.
+SIDES = (32, 64, 128, 256)
 
 
 class Generator28(nn.Module):
@@ -69,16 +74,17 @@ class Trunk28(nn.Sequential):
         self.features = 32 * width
 
 
-class Generator32(nn.Module):
-    """Latent vectors (n, z_dim) -> images (n, channels, 32, 32) in (-1, 1).
+class Generator(nn.Module):
+    """Latent vectors (n, z_dim) -> images (n, channels, side, side) in (-1, 1), `side` one of SIDES.
 
-    Linear to 4x4 with 8 * `width` channels and no batch norm there, three 4x4 stride-2 transposed
-    convolutions, batch norm and ReLU, a 3x3 convolution and tanh; `width` is 64 in MEG's code.
+    Linear to 4x4 with 8 * `width` channels and no batch norm there, 4x4 stride-2 transposed convolutions,
+    batch norm and ReLU, a 3x3 convolution and tanh; `width` is 64 in MEG's code, of 32x32. The channels are
+    `width` at the image's side and double with each halving up to 8 * `width`.
     """
 
-    def __init__(self, z_dim: int, channels: int, width: int) -> None:
+    def __init__(self, z_dim: int, channels: int, width: int, side: int = 32) -> None:
         super().__init__()
-        widths = (8 * width, 4 * width, 2 * width, width)
+        widths = _widths(width, side)[::-1]
         self.first = nn.Linear(z_dim, widths[0] * 16)
         layers: list[nn.Module] = []
         for wide, narrow in pairwise(widths):
@@ -92,23 +98,34 @@ class Generator32(nn.Module):
         return images
 
 
-class Trunk32(nn.Sequential):
-    """Images (n, channels, 32, 32) -> features (n, `features`): seven convolutions, LeakyReLU 0.1.
+class Trunk(nn.Sequential):
+    """Images (n, channels, side, side) -> features (n, `features`): convolutions with LeakyReLU 0.1.
 
-    3x3 of stride 1 and 4x4 of stride 2 in turn, `width` to 8 * `width` channels: the energy of MEG's
-    code on CIFAR-10 at `width` 64.
+    3x3 of stride 1 and 4x4 of stride 2 in turn, down to 4x4. The channels begin at `width` and double with
+    each halving up to 8 * `width`: the energy of MEG's code on CIFAR-10 at `width` 64 and `side` 32.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, side: int = 32) -> None:
         layers: list[nn.Module] = []
         before = channels
-        for wide in (width, 2 * width, 4 * width):
+        *widths, last = _widths(width, side)
+        for wide in widths:
             layers += [nn.Conv2d(before, wide, 3, padding=1), nn.LeakyReLU(0.1)]
             layers += [nn.Conv2d(wide, wide, 4, 2, 1), nn.LeakyReLU(0.1)]
             before = wide
-        layers += [nn.Conv2d(before, 8 * width, 3, padding=1), nn.LeakyReLU(0.1)]
+        layers += [nn.Conv2d(before, last, 3, padding=1), nn.LeakyReLU(0.1)]
         super().__init__(*layers, nn.Flatten())
-        self.features = 8 * width * 16
+        self.features = last * 16
+
+
+def doublings(side: int) -> int:
+    """How often 4 is doubled to give `side`, one of SIDES."""
+    return (side // 4).bit_length() - 1
+
+
+def _widths(width: int, side: int) -> list[int]:
+    """Channels of the maps from the image's side down to 4x4."""
+    return [width * min(8, 2**i) for i in range(doublings(side) + 1)]
 
 
 def _fitting(kernel: int, large: int) -> tuple[int, int]:

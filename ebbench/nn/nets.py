@@ -9,7 +9,7 @@ from torch import nn
 
 from ebbench.contract import DataSpec
 from ebbench.errors import ContractError
-from ebbench.nn.dcgan import Generator28, Generator32, Trunk28, Trunk32
+from ebbench.nn.dcgan import SIDES, Generator, Generator28, Trunk, Trunk28
 from ebbench.nn.mlp import mlp
 
 
@@ -32,8 +32,8 @@ def generator(
             return mlp([z_dim, *layers, size], nn.ReLU())
         case (channels, 28, 28):
             return Generator28(z_dim, channels, width, kernel, maps)
-        case (channels, 32, 32):
-            return Generator32(z_dim, channels, width)
+        case (channels, side, other) if side == other and side in SIDES:
+            return Generator(z_dim, channels, width, side)
     raise _unfit(data)
 
 
@@ -45,8 +45,8 @@ def trunk(data: DataSpec, *, width: int, kernel: int, layers: Sequence[int]) -> 
         case (channels, 28, 28):
             narrow = Trunk28(channels, width, kernel)
             return narrow.to(memory_format=torch.channels_last), narrow.features
-        case (channels, 32, 32):
-            wide = Trunk32(channels, width)
+        case (channels, side, other) if side == other and side in SIDES:
+            wide = Trunk(channels, width, side)
             return wide.to(memory_format=torch.channels_last), wide.features
     raise _unfit(data)
 
@@ -85,6 +85,6 @@ def _unfit(data: DataSpec) -> ContractError:
     return ContractError(
         f"no net for examples of shape {data.shape}",
         where="ebbench/nn/nets.py",
-        expected="vectors, or images of 28x28 or 32x32 pixels",
+        expected="vectors, or images of 28x28, 32x32, 64x64, 128x128 or 256x256 pixels",
         fix="give the model a net of its own for this shape",
     )

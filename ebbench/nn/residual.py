@@ -1,7 +1,12 @@
-"""Residual nets for images of 32x32, as Gulrajani et al. (2017) and Miyato et al. (2018) built them."""
+"""Residual nets for images, as Gulrajani et al. (2017) and Miyato et al. (2018) built them.
+
+Of 32x32 all maps have the same channels (both papers, CIFAR-10). From 64x64 on the channels double with each
+halving of the side, up to 16 times (Miyato et al., the nets for ImageNet of 128x128).
+"""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -10,6 +15,7 @@ from torch.nn.functional import avg_pool2d, interpolate, relu
 
 from ebbench.contract import DataSpec
 from ebbench.errors import ContractError
+from ebbench.nn.dcgan import SIDES, doublings
 
 
 class Up(nn.Module):
@@ -53,14 +59,18 @@ class Down(nn.Module):
         return made
 
 
-class ResidualGenerator32(nn.Module):
-    """Latent vectors (n, z_dim) -> images (n, channels, 32, 32) in (-1, 1): linear to 4x4, three blocks."""
+class ResidualGenerator(nn.Module):
+    """Latent vectors (n, z_dim) -> images (n, channels, side, side) in (-1, 1): linear to 4x4, then blocks.
 
-    def __init__(self, z_dim: int, channels: int, width: int) -> None:
+    Each block doubles the side; `width` are the channels of the last one, and of all where `side` is 32.
+    """
+
+    def __init__(self, z_dim: int, channels: int, width: int, side: int = 32) -> None:
         super().__init__()
-        self.width = width
-        self.first = nn.Linear(z_dim, 16 * width)
-        self.blocks = nn.Sequential(*(Up(width, width) for _ in range(3)))
+        widths = _widths(width, side)[::-1]
+        self.width = widths[0]
+        self.first = nn.Linear(z_dim, 16 * widths[0])
+        self.blocks = nn.Sequential(*(Up(wide, narrow) for wide, narrow in pairwise(widths)))
         self.norm = nn.BatchNorm2d(width)
         self.last = nn.Conv2d(width, channels, 3, padding=1)
         self.to(memory_format=torch.channels_last)
@@ -72,22 +82,28 @@ class ResidualGenerator32(nn.Module):
         return images
 
 
-class ResidualTrunk32(nn.Module):
-    """Images (n, channels, 32, 32) -> features (n, width): four blocks, two of which halve the side.
+class ResidualTrunk(nn.Module):
+    """Images (n, channels, side, side) -> features (n, `features`), the last map's channels.
 
-    The last map is summed over its places (Miyato et al.) or averaged (Gulrajani et al.).
+    Of 32x32 four blocks of `width` channels, two of which halve the side. From 64x64 on blocks that halve it
+    to 4x4, `width` channels in the first, and one more. The last map is summed over its places (Miyato et
+    al.) or averaged (Gulrajani et al.).
     """
 
-    def __init__(self, channels: int, width: int, pool: Literal["sum", "mean"]) -> None:
+    def __init__(self, channels: int, width: int, pool: Literal["sum", "mean"], side: int = 32) -> None:
         super().__init__()
         self.pool = pool
-        self.features = width
-        self.blocks = nn.Sequential(
-            Down(channels, width, halves=True, first=True),
-            Down(width, width, halves=True),
-            Down(width, width, halves=False),
-            Down(width, width, halves=False),
-        )
+        # (channels, halves the side) of each block.
+        made = [(width, True), (width, True), (width, False), (width, False)]
+        if side > 32:
+            widths = _widths(width, side)[:-1]
+            made = [*((wide, True) for wide in widths), (widths[-1], False)]
+        self.features = made[-1][0]
+        blocks, before = [], channels
+        for i, (wide, halves) in enumerate(made):
+            blocks.append(Down(before, wide, halves=halves, first=i == 0))
+            before = wide
+        self.blocks = nn.Sequential(*blocks)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,17 +114,28 @@ class ResidualTrunk32(nn.Module):
 
 def residual_nets(
     data: DataSpec, z_dim: int, *, width: int, generator_width: int, pool: Literal["sum", "mean"]
-) -> tuple[ResidualTrunk32, ResidualGenerator32]:
-    """The trunk of a critic and a generator for images of 32x32. Raises ContractError for other shapes."""
-    if data.shape[1:] != (32, 32):
-        raise ContractError(
-            f"residual nets for examples of shape {data.shape}",
-            where="the model's settings",
-            expected="images of 32x32",
-            fix="leave nets=residual out",
-        )
-    channels = data.shape[0]
-    return ResidualTrunk32(channels, width, pool), ResidualGenerator32(z_dim, channels, generator_width)
+) -> tuple[ResidualTrunk, ResidualGenerator]:
+    """The trunk of a critic and a generator for images of a side among SIDES.
+
+    Raises ContractError for other shapes.
+    """
+    match data.shape:
+        case (channels, side, other) if side == other and side in SIDES:
+            return (
+                ResidualTrunk(channels, width, pool, side),
+                ResidualGenerator(z_dim, channels, generator_width, side),
+            )
+    raise ContractError(
+        f"residual nets for examples of shape {data.shape}",
+        where="the model's settings",
+        expected="images of 32x32, 64x64, 128x128 or 256x256",
+        fix="leave nets=residual out",
+    )
+
+
+def _widths(width: int, side: int) -> list[int]:
+    """Channels of the maps from the image's side down to 4x4."""
+    return [width * (1 if side == 32 else min(16, 2**i)) for i in range(doublings(side) + 1)]
 
 
 def _twice(x: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ def standard_generator(data: DataSpec, z_dim: int, *, width: int, layers: Sequen
 
     Miyato et al., Table 3a: linear to a small map, 4x4 transposed convolutions that double its side with
     batch norm and ReLU, 3x3 and tanh; channels halve at each and end at `width` (the paper: 64). Images of
-    32x32 begin at 4x4, as in the paper, those of 28x28 at 7x7. `layers` are the hidden sizes for vectors.
+    32x32 begin at 4x4, as in the paper, and so do those of 64, 128 and 256 pixels, whose first maps have no
+    more channels; those of 28x28 begin at 7x7. `layers` are the hidden sizes for vectors.
 
     For methods without a gradient penalty: MEG's generator of 28x28, from maps of 2x2, falls to a single
     image under their discriminators within a hundred steps. Raises ContractError for other shapes.

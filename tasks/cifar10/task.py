@@ -7,7 +7,6 @@ et al. 2020). README.md says what is pinned and what the names of the metrics me
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ebbench import Data, DataError, DataSpec, Limit, Metric, Model, Score, Store, Task, sheet
+from ebbench import Data, DataSpec, Limit, Metric, Model, Score, Store, Task, sheet
 from ebbench.data import cifar10
 from ebbench.data.pool import Pool
-from ebbench.metrics import features, image
+from ebbench.metrics import copies, extractors, features, image
+from ebbench.metrics.cifar import resnet
 
-from . import copies, resnet
 from .published import PUBLISHED
 
 if TYPE_CHECKING:
@@ -34,19 +33,19 @@ SHEET = 10
 # Samples whose nearest training images are drawn, and how many of those.
 SHOWN, NEAREST = 10, 5
 COUNTS = (50_000, 10_000, 5_000, 1_000)
-INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+# Distance below which an image is a copy: that of 1 % of training images to the nearest other one. A test
+# measures it.
+COPY = 0.62
 
 
 def suffix(extractor: str, samples: int) -> str:
     """What the names of metrics end in: nothing for Inception and 50,000 samples."""
-    of_net = {"inception": "", resnet.NAME: "_cifar"}[extractor]
-    return of_net + ("" if samples == COUNTS[0] else f"_{samples // 1000}k")
+    return extractors.SUFFIX[extractor] + ("" if samples == COUNTS[0] else f"_{samples // 1000}k")
 
 
 def _metrics(extractor: str, samples: int) -> tuple[Metric, ...]:
     end = suffix(extractor, samples)
-    net = {"inception": "Inception-v3", resnet.NAME: "the project's CIFAR-10 classifier"}[extractor]
-    of = f"{samples:,} samples, features of {net}"
+    of = f"{samples:,} samples, features of {extractors.TITLE[extractor]}"
     return (
         Metric(
             name=f"fid{end}",
@@ -135,33 +134,7 @@ class Cifar10(Task):
         source: Any = options.source
         if source == "auto":
             source = cifar10.source_here(store) or "cifar10"
-        extractor: Literal["auto", "inception", "cifar-resnet"] = options.features
-        if extractor == "auto":
-            (weights,) = store.survey("inception")
-            extractor = "cifar-resnet" if weights.state == "missing" else "inception"
-            if extractor == "cifar-resnet":
-                brought = "`ebbench data fetch inception`"
-                if store.data_dir is not None:
-                    brought = f"{INCEPTION_WEIGHTS} in the folder of --data-dir"
-                print(
-                    f"Inception's weights are not here: scoring by the features of {resnet.NAME}, which "
-                    f"compare with no published number. {brought}, then "
-                    "`ebbench score RUN --features inception`, adds the published metric",
-                    file=sys.stderr,
-                    flush=True,
-                )
-        # Before hours of training.
-        if extractor == "inception":
-            store.path("inception", INCEPTION_WEIGHTS)
-        if extractor == resnet.NAME:
-            found = resnet.digest() if resnet.WEIGHTS.exists() else "no file"
-            if found != resnet.SHA256:
-                raise DataError(
-                    f"the weights of {resnet.NAME} are not those that this task scores by",
-                    where=str(resnet.WEIGHTS),
-                    expected=f"SHA-256 {resnet.SHA256}; found {found}",
-                    fix="take the file from the repository: other weights would score otherwise",
-                )
+        extractor = extractors.chosen(options.features, store)
         self.source = source
         self.options = replace(options, source=source, features=extractor)
         self.data_hashes = cifar10.hashes(store, source)
@@ -209,7 +182,7 @@ class Cifar10(Task):
         end = suffix(self.options.features, n)
         return Score(
             {name + end: value for name, value in found.items()}
-            | {"share_memorised": copies.share_memorised(torch.from_numpy(images), self._images[0])},
+            | {"share_memorised": copies.share_memorised(torch.from_numpy(images), self._images[0], COPY)},
             {
                 "samples": n,
                 "reference": len(real.features),
@@ -223,15 +196,7 @@ class Cifar10(Task):
 
     def extractor(self, device: torch.device) -> features.Extractor:
         """The net whose features are compared."""
-        if self.options.features == "inception":
-            # The store has checked the hash before anything of the file is loaded.
-            path = self.store.path("inception", INCEPTION_WEIGHTS)
-            (digest,) = self.store.hashes("inception").values()
-            return features.inception(path, digest, device)
-        from .fidelity import CifarResNetExtractor
-
-        net = CifarResNetExtractor(resnet.NAME, ["features", "logits"])
-        return features.Extractor(resnet.NAME, net.to(device), resnet.digest())
+        return extractors.extractor(self.options.features, self.store, device)
 
     def reference(
         self, split: str, extractor: features.Extractor, device: torch.device, note: Callable[[str], None]

@@ -4,7 +4,7 @@
 
 On the training split alone; the last epoch is kept and the test split serves to report the accuracy. The
 state is saved after each epoch beside the weights, and the same command goes on from there. It writes to
-build/: the shipped weights, whose hash resnet.py has, are a part of the task's version.
+build/: the shipped weights, whose hash ebbench/metrics/cifar/resnet.py has, are a part of the task's version.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from resnet import NAME, CifarResNet  # type: ignore[import-not-found]
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from ebbench.data import cifar10
 from ebbench.data.store import Store
+from ebbench.metrics.cifar.resnet import NAME, CifarResNet
 
 BATCH = 128
 MARGIN = 4

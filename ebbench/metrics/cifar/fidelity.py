@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
-from .resnet import WEIGHTS, load
+from ebbench.metrics.cifar.resnet import WEIGHTS, load
 
 
 class CifarResNetExtractor(FeatureExtractorBase):  # type: ignore[misc]

@@ -7,25 +7,26 @@ from torch import Tensor
 
 # Samples that are compared with the training images, spread evenly over all of them.
 CHECKED = 1000
-# Images are compared by the means of squares of this side, so that noise and compression hide no copy.
-SQUARE = 4
-# Distance, in values of [0, 1], below which an image is a copy: that of 1 % of training images to the nearest
-# other one. A test measures it.
-COPY = 0.62
+# Images are compared by the means of so many squares a side, so that noise and compression hide no copy.
+SQUARES = 8
 
 
-def share_memorised(samples: Tensor, train: Tensor) -> float:
-    """The share of samples that copy training images, mirrored ones too; both uint8 (n, 3, 32, 32)."""
+def share_memorised(samples: Tensor, train: Tensor, copy: float) -> float:
+    """The share of samples that copy training images, mirrored ones too; both uint8 (n, channels, s, s).
+
+    `copy` is the distance of their `coarse` means below which an image is a copy of another.
+    """
     step = max(1, len(samples) // CHECKED)
     some = samples[::step][:CHECKED]
     known = coarse(train)
     nearest = torch.minimum(distances(coarse(some), known), distances(coarse(some.flip(-1)), known))
-    return float((nearest < COPY).float().mean())
+    return float((nearest < copy).float().mean())
 
 
 def coarse(images: Tensor) -> Tensor:
-    """The means of squares, (n, 192) in [0, 1], of images uint8 (n, 3, 32, 32)."""
-    parts = [torch.nn.functional.avg_pool2d(part.float() / 255, SQUARE) for part in images.split(5000)]
+    """The means of 8x8 squares, (n, channels * 64) in [0, 1], of images uint8 (n, channels, s, s)."""
+    square = images.shape[-1] // SQUARES
+    parts = [torch.nn.functional.avg_pool2d(part.float() / 255, square) for part in images.split(1000)]
     return torch.cat(parts).flatten(1)
 
 
