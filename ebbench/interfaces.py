@@ -151,8 +151,8 @@ class Scoring(Protocol):
         """Draw `n` samples; give what `reduce` makes of them, concatenated over the chunks.
 
         `reduce` is given at most `chunk` samples, float32 (k, *spec.shape), checked for shape, range and
-        finiteness. It gives named arrays whose first axis runs over the samples, and must depend on its
-        argument alone. Raises ContractError for samples that do not fit.
+        finiteness. It gives named arrays whose first axis runs over these samples, or over some of them,
+        and must depend on its argument alone. Raises ContractError for samples that do not fit.
         """
         ...
 

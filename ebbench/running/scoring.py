@@ -81,8 +81,8 @@ class Scoring:
         """Draw `n` samples and return what `reduce` makes of them, concatenated over the chunks.
 
         `reduce` is given (at most `chunk`, *spec.shape) float32 values, checked for shape, range and
-        finiteness, and returns named arrays whose first axis runs over the samples. It must depend on
-        its argument alone, since a chunk that an interrupted run finished is not drawn again.
+        finiteness. It returns named arrays whose first axis runs over these samples, or over some of them. It
+        must depend on its argument alone: a chunk that an interrupted run finished is not drawn again.
         """
 
         def draw(number: int, begin: int, count: int) -> dict[str, np.ndarray]:

@@ -88,6 +88,20 @@ METRICS = (
         "are to the next one; .01 for real test images",
     ),
     Metric(
+        name="density_digits",
+        unit="stacks",
+        better="higher",
+        doc="how many samples fall within reach of a training stack, over 5 and on average, in the "
+        "classifier's features of all channels (Naeem et al. 2020); about 1 for real images",
+    ),
+    Metric(
+        name="coverage_digits",
+        unit="share",
+        better="higher",
+        doc="share of training stacks that have a sample within reach, in the same features; a reach goes to "
+        "the fifth nearest training stack",
+    ),
+    Metric(
         name="kl_least",
         unit="nats",
         better="neither",

@@ -32,9 +32,9 @@ from ebbench import (
 )
 from ebbench.data import digits, mnist
 from ebbench.data.pool import to_bytes
-from ebbench.metrics import coverage
+from ebbench.metrics import coverage, image
 from ebbench.metrics.digits import second
-from ebbench.metrics.digits.classifier import WEIGHTS, load_clean, record
+from ebbench.metrics.digits.classifier import WEIGHTS, ModeClassifier, load_clean, record
 
 from . import classifier
 from .metrics import LIMITS, METRICS
@@ -55,6 +55,8 @@ MOST_KEPT = 128 * 10**4
 SHEET = 10
 # Channels whose nearest training image is looked for.
 CHECKED = 1000
+# Stacks whose features are compared with those of as many training stacks.
+COMPARED = 10_000
 # From these on a sampler's channels are digits: noise has no quality, and what was made to please the first
 # classifier is called by any name by the second.
 LEAST_QUALITY, LEAST_AGREEMENT = 0.02, 0.7
@@ -72,8 +74,8 @@ class StackedMnist(Task):
         """The digits: MNIST, scikit-learn's bundled ones, or MNIST if it can be had."""
 
     # 2: a clean classifier that names rough digits without a favourite. 3: modes are counted as before, and
-    # what is no digit, a copy, or one of a few images has no rank.
-    version = 3
+    # what is no digit, a copy, or one of a few images has no rank. 4: density and coverage.
+    version = 4
     protocols = {
         "clean": "modes by a classifier that reads rough digits too, of 99.5 % on the test set, in eval mode",
         "published": "modes by the classifier of MEG's authors, its dropout left on, as their code ran it",
@@ -125,8 +127,10 @@ class StackedMnist(Task):
         clean = load_clean(self.source, scoring.device)
         noisy = classifier.load_published(scoring.device) if self.protocol == "published" else None
         n = SAMPLES_PER_MODE * 10**self.stacks
+        chunks = math.ceil(n / CHUNK)
         # Of each chunk so many are compared with the training images: in all about CHECKED channels.
-        checked = max(1, round(CHECKED / self.stacks / math.ceil(n / CHUNK)))
+        checked = max(1, round(CHECKED / self.stacks / chunks))
+        compared = math.ceil(COMPARED / chunks)
 
         @torch.inference_mode()
         def count(x: Tensor) -> dict[str, np.ndarray]:
@@ -144,6 +148,8 @@ class StackedMnist(Task):
                 "agreed": agreed.view(-1, self.stacks).sum(1, dtype=torch.uint8).cpu().numpy(),
                 "looks": second.looks(channels).view(-1, self.stacks).numpy(),
                 "near": near,
+                # Of the first few alone: those of all stacks of four would take 270 MB.
+                "features": features_of(clean, channels[: compared * self.stacks], self.stacks).numpy(),
             }
 
         drawn = scoring.samples(n, count, chunk=CHUNK)
@@ -154,9 +160,21 @@ class StackedMnist(Task):
             chunk=SHEET**2,
         )
         scoring.picture("samples", sheet(tiles(shown["pixels"]), SHEET))
-        return self._summary(drawn)
+        made = torch.from_numpy(drawn["features"][:COMPARED])
+        near_real = image.neighbours(made, self._reference(clean, scoring.device), scoring.device)
+        return self._summary(drawn, near_real)
 
-    def _summary(self, drawn: Mapping[str, NDArray[Any]]) -> Score:
+    def _reference(self, net: ModeClassifier, device: torch.device) -> image.Reference:
+        """Features of the first COMPARED stacks of the pool, or of all where it has fewer."""
+        pool = self.data(device)
+        first = torch.arange(min(COMPARED, len(pool)), device=device)
+        found = [
+            features_of(net, pool[part].add(1).mul_(0.5).reshape(-1, 1, 28, 28), self.stacks)
+            for part in first.split(CHUNK)
+        ]
+        return image.reference(torch.cat(found), device)
+
+    def _summary(self, drawn: Mapping[str, NDArray[Any]], near_real: Mapping[str, float]) -> Score:
         mode, good = drawn["mode"], drawn["good"]
         n, modes = len(mode), 10**self.stacks
         floor = coverage.expected_kl_uniform(n, modes)
@@ -190,6 +208,8 @@ class StackedMnist(Task):
                 "distinct": float(distinct),
                 "many_images": float(distinct >= min(LEAST_DISTINCT, n * self.stacks / 4)),
                 "share_memorised": float((near < second.COPY[self.source]).mean()),
+                "density_digits": near_real["density"],
+                "coverage_digits": near_real["coverage"],
             },
             details={
                 "samples": n,
@@ -276,6 +296,15 @@ class Stacks:
         chosen = self._flat.index_select(0, tuples.flatten())
         # Divided, not multiplied by a reciprocal: 255 must come out as exactly 1.
         return chosen.to(torch.float32).div_(127.5).sub_(1.0).view(len(tuples), self.stacks, 28, 28)
+
+
+@torch.inference_mode()
+def features_of(net: ModeClassifier, channels: Tensor, stacks: int) -> Tensor:
+    """Features of stacks, (k, 64 * `stacks`) on the CPU: the classifier's last hidden layer of each channel.
+
+    `channels` are all channels of the stacks, (k * `stacks`, 1, 28, 28) in [0, 1].
+    """
+    return net.features(channels).reshape(-1, stacks, net.out.in_features).flatten(1).cpu()
 
 
 def tiles(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy.spatial.distance import cdist
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from ebbench.contract import DataSpec, Published, Score, Task
@@ -59,7 +61,8 @@ class FakeScoring:
             for number, begin in enumerate(range(0, n, chunk))
         ]
         for begin, part in zip(range(0, n, chunk), parts, strict=True):
-            assert {len(array) for array in part.values()} == {min(chunk, n - begin)}
+            # The features of some samples only.
+            assert {len(part[key]) for key in part.keys() - {"features"}} == {min(chunk, n - begin)}
         if name == "samples":
             self.parts = parts
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
@@ -105,7 +108,7 @@ def score(task: Any, draw: Callable[[int, int], Tensor], **options: Any) -> tupl
 
 def test_what_the_task_declares() -> None:
     cls = task_class()
-    assert issubclass(cls, Task) and cls.version == 3 and cls.needs == "sample"
+    assert issubclass(cls, Task) and cls.version == 4 and cls.needs == "sample"
     assert list(cls.protocols) == ["clean", "published"]
     assert [metric.name for metric in cls.metrics if metric.primary] == ["modes", "kl"]
     assert {metric.name for metric in cls.metrics if metric.better == "neither"} == {
@@ -227,7 +230,7 @@ task = t.make(stacks=6)
 data = task.data(t.CPU)
 for begin in range(0, len(data), len(data) // 50):
     data[torch.arange(begin, min(begin + 256, len(data)))]
-made, scoring = t.score(task, t.real(task), most=2000)
+made, scoring = t.score(task, t.real(task), most=6000)
 print(len(data), scoring.asked["samples"], int(made.metrics["modes"]), made.metrics["kl"], peak() - before)
 """
     here = str(Path(__file__).parent)
@@ -235,8 +238,8 @@ print(len(data), scoring.asked["samples"], int(made.metrics["modes"]), made.metr
     assert done.returncode == 0, done.stderr
     pool, asked, modes, kl, grown = done.stdout.split()
     assert (int(pool), int(asked)) == (128_000_000, 26_000_000)
-    assert 1950 < int(modes) <= 2000
-    assert float(kl) == pytest.approx(math.log(10**6 / 2000), abs=0.05)
+    assert 5940 < int(modes) <= 6000
+    assert float(kl) == pytest.approx(math.log(10**6 / 6000), abs=0.05)
     assert int(grown) < 200, f"{grown} MiB"
 
 
@@ -515,6 +518,29 @@ def test_honest_samples_break_no_limit(mnist: Path) -> None:
     half = lambda n, number: torch.cat([pool(n, number)[: n // 4], x[:n][n // 4 :]])  # noqa: E731
     mixed, _ = score(task, lambda n, number: half(n, number)[torch.randperm(n)])
     assert mixed.metrics["share_memorised"] == pytest.approx(0.25, abs=0.1)
+
+
+def test_density_and_coverage_compare_whole_stacks() -> None:
+    task = make(stacks=2)
+    pool, net = task.data(CPU), clean_net.load_clean("digits", CPU)
+    last = pool[torch.arange(len(pool) - 2600, len(pool))]
+    made, _ = score(task, lambda n, number: last[1000 * number : 1000 * number + n])
+
+    def features(x: Tensor) -> np.ndarray:
+        with torch.inference_mode():
+            channels = [net.features((x[:, [c]] + 1) / 2) for c in range(2)]
+        return torch.cat(channels, 1).double().numpy()
+
+    reals, samples = features(pool[torch.arange(10_000)]), features(last)
+    reach = NearestNeighbors(n_neighbors=6).fit(reals).kneighbors(reals)[0][:, -1]
+    inside = cdist(samples, reals) <= reach
+    assert made.metrics["density_digits"] == pytest.approx(inside.sum() / 5 / 2600, abs=2e-3)
+    assert made.metrics["coverage_digits"] == pytest.approx(inside.any(0).mean(), abs=2e-3)
+    # Each channel alone is as real as before, but the same digit stands in both.
+    twice = last[:, :1].expand(-1, 2, -1, -1)
+    tied, _ = score(task, lambda n, number: twice[1000 * number : 1000 * number + n])
+    assert tied.metrics["quality"] > 0.9
+    assert tied.metrics["coverage_digits"] < 0.3 * made.metrics["coverage_digits"]
 
 
 def test_the_distance_of_a_copy_is_that_of_the_nearest_in_a_hundred() -> None:
