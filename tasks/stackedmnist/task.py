@@ -170,7 +170,7 @@ class StackedMnist(Task):
         first = torch.arange(min(COMPARED, len(pool)), device=device)
         found = [
             features_of(net, pool[part].add(1).mul_(0.5).reshape(-1, 1, 28, 28), self.stacks)
-            for part in first.split(CHUNK)
+            for part in first.split(max(1, CHUNK // self.stacks))
         ]
         return image.reference(torch.cat(found), device)
 
