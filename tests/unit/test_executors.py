@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -78,7 +79,12 @@ def ray_cluster() -> Iterator[Executor]:
         made = Ray(Profile(), 2, Resources())
         close, made.close = made.close, lambda: None
         yield made
+    with warnings.catch_warnings():
+        # Ray leaves the processes that it started to the collector, which warns of them.
+        warnings.simplefilter("ignore")
         close()
+        del close, made
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)
