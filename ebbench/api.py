@@ -90,76 +90,37 @@ def run(
     return [outcome.result for outcome in outcomes]
 
 
-def runs(
-    task: AnyPath,
-    model: AnyPath,
-    *,
-    budget: str = "cpu",
-    protocol: str = "",
-    sampler: str = "",
-    seeds: int | str | Iterable[int | str] = 0,
-    settings: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    data_dir: AnyPath | None = None,
-    results: AnyPath = "results",
-    force: bool = False,
-    threads: int | None = None,
-    time_limit: float | str | None = None,
-    quiet: bool = True,
-    logger: Factory | str | None = None,
-    isolated: bool = False,
-    unboxed: bool = False,
-) -> Iterator[Outcome]:
+def runs(task: AnyPath, model: AnyPath, **how: Any) -> Iterator[Outcome]:
     """As `run`, seed by seed: each result as soon as it is there, with its file.
 
-    What was asked for is checked now; the work is done as the outcomes are asked for.
+    What was asked for is checked now; the work is done as the outcomes are asked for. `how` is that of
+    `run`; with `wait=False`, Stopped is raised where another process is at the same training.
     """
-    from ebbench import threads as cores
-    from ebbench.running import progress, words
+    from ebbench.asked import prepared
 
-    run_seeds = words.parse_seeds([seeds] if isinstance(seeds, str) else _texts(seeds))
-    seconds = None if time_limit is None else words.parse_duration(str(time_limit))
-    chosen = words.checked_settings((settings or {}).items(), "settings")
-    folder = absolute_path(results, "results")
-    reporter = progress.reporter(quiet)
-    # Before torch is loaded.
-    settled = None if threads is None else cores.settle(threads)
+    resolved, run_seeds, made = prepared(task, model, **how)
+    # After the threads are settled: it loads torch.
+    from ebbench.running import engine
 
-    from ebbench.data.store import Store
-    from ebbench.device import choose_device
-    from ebbench.running import engine, loggers, spec
-    from ebbench.running.request import Request
-    from ebbench.running.settings import Settings
-
-    request = Request(
-        task=os.fspath(task),
-        model=os.fspath(model),
-        budget=budget,
-        protocol=protocol,
-        sampler=sampler,
-        set=chosen,
-    )
-    apart = None
-    if isolated:
-        from ebbench.apart.processes import processes
-
-        apart = processes(reporter, unboxed=unboxed)
-    elif unboxed:
-        raise UsageError("--unboxed needs --isolated", where="--unboxed", fix="give both, or leave it out")
-    made = Settings(
-        device=choose_device(device),
-        results=folder,
-        apart=apart,
-        store=Store(None if data_dir is None else Path(data_dir)),
-        force=force,
-        time_limit=seconds,
-        reporter=reporter,
-        logger=loggers.named(logger) if isinstance(logger, str) else logger,
-    )
-    resolved = spec.resolve(request) if apart is None else spec.resolve(request, apart.load)
-    if settled is not None:
-        reporter.note(settled)
     return engine.run(resolved, run_seeds, made)
+
+
+def trainings(
+    task: AnyPath, model: AnyPath, *, until: str = "training", parts: Sequence[str] = (), **how: Any
+) -> Iterator[str]:
+    """As `runs`, without a score: a line for each training that is in the run store then.
+
+    `until` is "training", or "base" for that of the model's base alone; `parts` are those to train, all if
+    not given; `how` is that of `runs`.
+    """
+    if until not in ("training", "base"):
+        raise unknown("end", until, ["training", "base"], where="--until")
+    from ebbench.asked import prepared
+
+    resolved, run_seeds, made = prepared(task, model, **how)
+    from ebbench.running import engine
+
+    return engine.train(resolved, run_seeds, made, until, parts)
 
 
 def results(
@@ -387,10 +348,6 @@ def _cells(row: Row, names: Sequence[str]) -> dict[str, Any]:
         cells[f"{name}_low"] = cell.interval.low if cell else None
         cells[f"{name}_high"] = cell.interval.high if cell else None
     return cells
-
-
-def _texts(seeds: int | Iterable[int | str]) -> list[str]:
-    return [str(seed) for seed in ([seeds] if isinstance(seeds, int) else seeds)]
 
 
 def absolute_path(path: AnyPath, label: str) -> Path:

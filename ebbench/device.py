@@ -53,10 +53,10 @@ def pinned() -> Iterator[None]:
         matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark, cudnn.deterministic = before
 
 
-# Set for runs that share one GPU, by whoever starts them together.
 # A short command that takes longer is given up.
 _SECONDS = 10.0
 
+# Set for runs that share one GPU, by whoever starts them together.
 SHARED_GPU = "EBBENCH_SHARED_GPU"
 
 
@@ -90,6 +90,18 @@ def physical_cores() -> int | None:
     if platform.system() == "Darwin" and (count := output_of(["sysctl", "-n", "hw.physicalcpu"])):
         return int(count)
     return None
+
+
+def gpus_for(device: str, environment: Mapping[str, str]) -> list[str]:
+    """The graphics cards of this machine to choose from for runs with `--device`, as CUDA names them.
+
+    None for the CPU, and none for one card that is named: then every run takes that one.
+    """
+    if device not in ("auto", "cuda") or not torch.cuda.is_available():
+        return []
+    visible = environment.get("CUDA_VISIBLE_DEVICES", "")
+    named = [name.strip() for name in visible.split(",") if name.strip()]
+    return named or [str(number) for number in range(torch.cuda.device_count())]
 
 
 def shared_gpu(device: torch.device) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ebbench.cli.completion import model_names, task_names
 from ebbench.cli.outcome import print_outcome, stdout_kept_clean
+from ebbench.errors import UsageError
 
 
 def run(
@@ -51,6 +52,17 @@ def run(
     unboxed: Annotated[
         bool, typer.Option("--unboxed", help="--isolated without the box: it may do all that you may.")
     ] = False,
+    until: Annotated[
+        str,
+        typer.Option(help="End early, with no score: `training`, or `base` for the model's base alone."),
+    ] = "",
+    part: Annotated[
+        list[str] | None, typer.Option(help="With --until: a part to train. May be given again.")
+    ] = None,
+    no_wait: Annotated[
+        bool,
+        typer.Option("--no-wait", help="Leave with exit code 75 if another process is at this training."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
@@ -58,17 +70,22 @@ def run(
 
     Interrupted at any moment, the same command goes on where it was. A finished run is only pointed at. The
     exit code is 0 where every seed has its result, 2 after a mistake, 124 after the time limit, 130 or 143
-    after Ctrl-C or SIGTERM.
+    after Ctrl-C or SIGTERM, and 75 where --no-wait found another process at the same training.
     """
     from ebbench import api
     from ebbench.plugins import loader
     from ebbench.running import loggers, words
 
+    if (part and not until) or (until and (as_json or force)):
+        raise UsageError(
+            "--part needs --until" if part and not until else "--until makes no result",
+            where="--part" if part and not until else "--until",
+            expected="--until training --part NAME, without --json and --force",
+            fix="leave the others out",
+        )
     document = []
     with stdout_kept_clean(as_json):
-        outcomes = api.runs(
-            task,
-            model,
+        how: dict[str, Any] = dict(
             budget=budget,
             protocol=protocol,
             sampler=sampler,
@@ -84,7 +101,13 @@ def run(
             isolated=isolated,
             unboxed=unboxed,
             logger=loggers.named(log, log_dir) if log else None,
+            wait=not no_wait,
         )
+        if until:
+            for line in api.trainings(task, model, until=until, parts=part or (), **how):
+                typer.echo(f"trained: {line}")
+            return
+        outcomes = api.runs(task, model, **how)
         for outcome in outcomes:
             if as_json:
                 result = outcome.result.model_dump(mode="json")

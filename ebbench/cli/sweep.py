@@ -10,10 +10,21 @@ import typer
 
 def sweep(
     plan: Annotated[Path, typer.Argument(help="A TOML file; see docs/plans.md.")],
-    workers: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time; 1 here, 64 on Slurm if not given.")
+    ] = None,
     threads: Annotated[
-        int, typer.Option(min=0, help="Threads shared by the workers; 0 takes every core.")
+        int,
+        typer.Option(
+            min=0, help="Threads shared by the workers; 0 takes every core. On a cluster, those of each run."
+        ),
     ] = 0,
+    executor: Annotated[
+        str, typer.Option(help="Where runs are executed: local, slurm or ray; local if nothing says more.")
+    ] = "",
+    profile: Annotated[
+        Path | None, typer.Option(help="A TOML file with an [executor] table, in place of the plan's.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
     results: Annotated[Path, typer.Option(help="Where results are written.")] = Path("results"),
@@ -29,17 +40,24 @@ def sweep(
     import os
 
     from ebbench.running.words import parse_duration
+    from ebbench.sweeps.choose import chosen
     from ebbench.sweeps.plan import read_plan
+    from ebbench.sweeps.profile import read_profile
     from ebbench.sweeps.sweep import sweep as run_plan
 
     # As it is before any plug-in is loaded: the runs of one must not inherit what another sets.
     environment = dict(os.environ)
     seconds = parse_duration(time_limit) if time_limit else None
     jobs = read_plan(plan)
+    engine, most, resources = chosen(
+        read_profile(profile or plan), kind=executor, workers=workers, threads=threads, device=device
+    )
     summary = run_plan(
         jobs,
-        workers=workers,
+        workers=most,
         threads=threads,
+        executor=engine,
+        resources=resources,
         device=device,
         data_dir=data_dir,
         results=results,

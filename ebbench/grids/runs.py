@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,13 +21,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ebbench.data.store import Store
+from ebbench.device import gpus_for
 from ebbench.errors import StorageError
 from ebbench.grids.spec import Grid, Setting
 from ebbench.record import resultfiles
 from ebbench.running.identity import identify
 from ebbench.storage.files import home
 from ebbench.storage.runstore import forget, write
-from ebbench.sweeps.executors import Executor, LocalProcesses, Process
+from ebbench.sweeps.executors import Executor, Handle, LocalProcesses, Resources
 from ebbench.sweeps.summary import Summary
 from ebbench.sweeps.sweep import sweep
 from ebbench.sweeps.work import Tasks, result_path
@@ -97,7 +101,7 @@ def run_grid(
             places.append(place)
             left.append(setting)
     by_log = {_log(place, results): place for place in places}
-    chosen = executor or LocalProcesses()
+    chosen = executor or LocalProcesses(gpus_for(how.get("device", "auto"), os.environ))
     if not grid.keep:
         chosen = _Forgetting(chosen, by_log)
     summary = sweep(
@@ -232,27 +236,46 @@ class _Forgetting:
     """An executor that removes the trained state of each run that has its result: 190 GB in a large grid."""
 
     def __init__(self, inner: Executor, places: Mapping[Path, _Place]) -> None:
-        self._inner, self._places = inner, places
+        self._inner, self._places, self.preempts = inner, dict(places), inner.preempts
+        self._users = Counter(place.training for place in places.values())
 
-    def submit(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
-        return _Ending(self._inner.submit(argv, environment, log), self._places.get(log))
+    def submit(
+        self, argv: Sequence[str], environment: Mapping[str, str], resources: Resources, log: Path
+    ) -> Handle:
+        return _Ending(self._inner.submit(argv, environment, resources, log), log, self._ended)
 
-    def wait(self, processes: Sequence[Process]) -> None:
-        self._inner.wait([one.inner for one in processes if isinstance(one, _Ending)])
+    def _ended(self, log: Path) -> None:
+        """A run is over: where it has its result, and no other needs its training, that is removed."""
+        place = self._places.get(log)
+        if place is None or not place.result.exists():
+            return
+        del self._places[log]
+        self._users[place.training] -= 1
+        if not self._users[place.training]:
+            forget(place.training)
+
+    def together(self) -> AbstractContextManager[None]:
+        return self._inner.together()
+
+    def wait(self, handles: Sequence[Handle]) -> None:
+        self._inner.wait([one.inner for one in handles if isinstance(one, _Ending)])
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 @dataclasses.dataclass
 class _Ending:
-    inner: Process
-    place: _Place | None
+    inner: Handle
+    log: Path
+    ended: Callable[[Path], None]
 
-    def exit_code(self) -> int | None:
-        return self.inner.exit_code()
+    def poll(self) -> int | None:
+        return self.inner.poll()
 
-    def stop(self) -> None:
-        self.inner.stop()
+    def cancel(self) -> None:
+        self.inner.cancel()
 
     def end(self) -> None:
         self.inner.end()
-        if self.place is not None and self.place.result.exists():
-            forget(self.place.training)
+        self.ended(self.log)

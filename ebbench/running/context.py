@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ebbench import contract
+from ebbench.errors import Stopped
 from ebbench.plugins.configs import plain
 from ebbench.record import provenance, schema
 from ebbench.running import loggers
 from ebbench.running.identity import Identity
 from ebbench.running.progress import Reporter
 from ebbench.running.settings import Settings
-from ebbench.running.signals import StopRequest
+from ebbench.running.signals import BUSY, StopRequest
 from ebbench.running.spec import Spec
 from ebbench.storage.files import home
 
@@ -41,6 +42,12 @@ class Context:
     def reporter(self) -> Reporter:
         """Who is told how far it is."""
         return self.settings.reporter
+
+    def busy(self, note: str) -> None:
+        """Another process is at this training: say so, or leave. Raises Stopped."""
+        if not self.settings.wait:
+            raise Stopped(f"another process is at this very training: {self.place.name[:10]}", BUSY)
+        self.reporter.note(note)
 
     @property
     def training(self) -> loggers.Training:

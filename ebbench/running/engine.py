@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,9 @@ from ebbench.running.trainer import train_part
 from ebbench.storage import made as made_here
 from ebbench.storage.runstore import FORCED, check_writable, forget, locked, write
 
+# The words that end a run early: with the model's own training, or with that of its base.
+OWN, BASE = "training", "base"
+
 
 def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcome]:
     """Train, score and write each seed in turn; what is done already is only pointed at.
@@ -65,6 +68,53 @@ def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcom
                 yield _run_seed(spec, task, seed, folder, settings, stop)
     finally:
         torch.set_flush_denormal(False)
+
+
+def train(
+    spec: Spec, run_seeds: Sequence[int], settings: Settings, until: str, parts: Sequence[str] = ()
+) -> Iterator[str]:
+    """Make the trainings of a run and no score: its model's ("training"), or that of its base ("base").
+
+    Gives a line for each training that is in the run store then. `parts` are those to train, all if not
+    given. Raises UsageError for a part, or a base, that is not there, and what `run` raises.
+    """
+    if until == BASE and spec.base is None:
+        raise UsageError(
+            f"{spec.model.name} builds on no other model",
+            where="--until base",
+            expected="a model with a base",
+            fix="--until training",
+        )
+    provenance.running_code()
+    task = _task(spec, settings)
+    with stop_on_signals(settings.time_limit) as stop:
+        for seed in run_seeds:
+            with plugin_code(spec.task, None, "parts"):
+                known = dict(task.parts(seed))
+            for name in parts or known:
+                if name not in known:
+                    raise unknown("part", name, known, where=f"task '{spec.task.name}', seed {seed}")
+                context = Context(
+                    spec=spec,
+                    task=known[name],
+                    seed=seed,
+                    identity=identify(spec, known[name], seed),
+                    settings=settings,
+                    stop=stop,
+                    name=name,
+                    parts=len(known),
+                )
+                if until == BASE:
+                    _base(context)
+                    context = context.below()
+                else:
+                    with (
+                        locked(context.place, context.busy),
+                        opened(settings.logger, context.training) as log,
+                    ):
+                        _name(context)
+                        _trained(context, log)
+                yield f"{context.training.model} {name or 'whole'} seed {seed}: {context.place.name}"
 
 
 def load(spec: Spec, seed: int, settings: Settings, part: str = "") -> contract.Model:
@@ -93,7 +143,7 @@ def load(spec: Spec, seed: int, settings: Settings, part: str = "") -> contract.
     )
     _check_asked_for(context)
     # A stored state is only read: nobody need wait for who writes another.
-    alone = nullcontext() if spec.model.cls.keeps_state else locked(context.place, context.reporter.note)
+    alone = nullcontext() if spec.model.cls.keeps_state else locked(context.place, context.busy)
     with alone, opened(None, context.training) as log:
         model, _ = _trained(context, log)
     for module in introspection.nets(model).values():
@@ -140,7 +190,7 @@ def _run_seed(
                 parts=len(parts),
             )
             _check_asked_for(context)
-            locks.enter_context(locked(context.place, settings.reporter.note))
+            locks.enter_context(locked(context.place, context.busy))
             # Another process may have finished while this one waited.
             if done := _done(path, whole, spec, settings):
                 return done
@@ -256,7 +306,7 @@ def _base(context: Context) -> tuple[contract.Model, dict[str, Any]] | None:
     below = context.below()
     context.reporter.note(f"{context.spec.model.name} builds on {below.spec.model.name}:")
     with (
-        locked(below.place, context.reporter.note),
+        locked(below.place, below.busy),
         opened(context.settings.logger, below.training) as log,
     ):
         _name(below)

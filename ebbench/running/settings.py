@@ -79,3 +79,5 @@ class Settings:
     apart: Apart | None = None
     # Seconds after which the work stops at its next safe point and stays undone.
     time_limit: float | None = None
+    # Whether to wait for another process that is at the same training; else Stopped is raised.
+    wait: bool = True

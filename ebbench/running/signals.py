@@ -13,6 +13,8 @@ from ebbench.errors import Stopped, UsageError
 
 # As of the command `timeout`.
 TIME_IS_UP = 124
+# Another process is at this very training (EX_TEMPFAIL of sysexits.h): to be tried again.
+BUSY = 75
 
 
 class StopRequest:

@@ -25,7 +25,7 @@ from ebbench.storage.files import write_atomically
 from ebbench.submissions.agreement import audited, confirmed, same_machine, unchosen
 from ebbench.submissions.bundles import Bundle
 from ebbench.submissions.checking import Check
-from ebbench.sweeps.executors import LocalProcesses
+from ebbench.sweeps.executors import LocalProcesses, Resources
 
 
 @dataclass(frozen=True)
@@ -170,15 +170,15 @@ def _unrounded(bundle: Bundle, run_id: str) -> bool:
 def _ended(command: list[str], environment: Mapping[str, str], log: Path, end: float | None) -> int | None:
     """Run a command and end all that it started; its exit code, None where it had not ended by `end`."""
     executor = LocalProcesses()
-    process = executor.submit(command, environment, log)
+    handle = executor.submit(command, environment, Resources(), log)
     try:
-        while (code := process.exit_code()) is None:
+        while (code := handle.poll()) is None:
             if end is not None and time.monotonic() > end:
                 return None
-            executor.wait([process])
+            executor.wait([handle])
         return code
     finally:
-        process.end()
+        handle.end()
 
 
 def unpacked(bundle: Bundle, folder: Path) -> Path:

@@ -92,11 +92,13 @@ def _tables(path: Path) -> list[Any]:
             f"the plan cannot be read: {error}", where=str(path), expected="a TOML file"
         ) from error
     tables = raw.pop("runs", None)
+    # Read by profile.py.
+    raw.pop("executor", None)
     if raw or not isinstance(tables, list) or not tables:
         raise UsageError(
             "the plan holds " + (f"an unknown key '{next(iter(raw))}'" if raw else "no runs"),
             where=str(path),
-            expected="one or more [[runs]] tables and nothing else",
+            expected="one or more [[runs]] tables, an [executor] table or none, and nothing else",
             fix="see docs/plans.md",
         )
     return tables

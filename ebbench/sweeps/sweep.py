@@ -9,30 +9,35 @@ import sys
 import threading
 import time
 import types
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ebbench.data.store import Store
-from ebbench.device import SHARED_GPU
+from ebbench.device import SHARED_GPU, gpus_for
 from ebbench.errors import shown
-from ebbench.running.signals import TIME_IS_UP
+from ebbench.running.signals import BUSY, TIME_IS_UP
 from ebbench.storage.files import absolute
 from ebbench.storage.runstore import check_writable
-from ebbench.sweeps.executors import Executor, LocalProcesses, Process
+from ebbench.sweeps.executors import KILLED, TERMINATED, Executor, Handle, LocalProcesses, Resources
+from ebbench.sweeps.graph import find_work
 from ebbench.sweeps.plan import Job
 from ebbench.sweeps.summary import Summary
-from ebbench.sweeps.work import Work, find_work, one_line
+from ebbench.sweeps.work import Work, one_line
 from ebbench.threads import COUNT, usable_cores
 
 # How a run ends that was stopped and goes on when it is called again.
-_STOPPED = {TIME_IS_UP, 128 + signal.SIGINT, 128 + signal.SIGTERM}
-_KILLED = 128 + signal.SIGKILL
+_STOPPED = {TIME_IS_UP, 128 + signal.SIGINT, TERMINATED}
 # How hard the runs are pressed to stop: not at all, at a checkpoint, at once, killed.
 _AT_A_CHECKPOINT, _AT_ONCE, _KILL = 1, 2, 3
 # A run that does not stop within so many seconds is pressed harder.
 _PATIENCE = {_AT_A_CHECKPOINT: 120.0, _AT_ONCE: 30.0}
+# How often a run is submitted again that was killed, or lost with its node: more often, and it is to blame.
+_KILLS = 2
+# How often a run is submitted again that a cluster stopped: each time it has come further.
+_PREEMPTIONS = 1000
+# Seconds before a run is tried again that another process is at, and at most so many in the end.
+_BUSY_AT_FIRST, _BUSY_AT_MOST = 2.0, 120.0
 # Bytes at the end of a log that may hold the error.
 _LOG_END = 16_384
 
@@ -48,60 +53,87 @@ def sweep(
     seconds: float | None = None,
     environment: Mapping[str, str] | None = None,
     executor: Executor | None = None,
+    resources: Resources | None = None,
 ) -> Summary:
     """Run the jobs, `workers` at a time; the workers share `threads` threads (0: every core).
 
     After `seconds` the runs stop at their next checkpoint, and none begins. `environment` is that of the
-    runs; it is this process's if not given. Raises StorageError if `results` cannot be written.
+    runs; it is this process's if not given. `executor` is this machine if not given; `resources` are what a
+    run takes of another's. Raises StorageError if `results` cannot be written.
     """
     results = absolute(results, "--results")
     check_writable(results)
-    each = str(max(1, (threads or usable_cores()) // workers))
     variables = dict(os.environ if environment is None else environment)
+    cards = gpus_for(device, variables)
+    shared = bool(resources.gpus % 1) if resources is not None else workers > max(1, len(cards))
+    if resources is None:
+        resources = Resources(max(1, (threads or usable_cores()) // workers), 1.0 if cards else 0.0)
+    each = str(resources.cores)
     variables |= dict.fromkeys(COUNT, each)
-    if workers > 1:
+    if shared:
         variables[SHARED_GPU] = "1"
-    options = ["--threads", each, "--device", device, "--results", str(results)]
+    # A run that another process is at gives its slot back.
+    options = ["--threads", each, "--device", device, "--results", str(results), "--no-wait"]
     options += ["--data-dir", str(data_dir)] if data_dir else []
     summary = Summary()
-    groups = find_work(jobs, results, Store(data_dir), options, summary)
+    works = find_work(jobs, results, Store(data_dir), options, summary, workers=workers)
     return Sweep(
-        groups, summary, executor or LocalProcesses(), workers, environment=variables, seconds=seconds
+        works,
+        summary,
+        executor or LocalProcesses(cards),
+        workers,
+        environment=variables,
+        resources=resources,
+        seconds=seconds,
     ).run()
+
+
+@dataclass(eq=False)
+class _Item:
+    """A piece of work on its way: when it may begin, and how often it has been submitted for which reason."""
+
+    work: Work
+    begins: float = 0.0
+    kills: int = 0
+    preemptions: int = 0
+    busy: int = 0
 
 
 @dataclass(frozen=True)
 class _Running:
-    """A run that goes on, since when, and what its worker does next."""
+    """A piece of work that goes on, and since when."""
 
-    work: Work
-    process: Process
+    item: _Item
+    handle: Handle
     began: float
-    rest: deque[Work]
 
 
 class Sweep:
     """Keeps `workers` runs going until none is left, a signal comes or the time is over.
 
-    A worker takes a group of runs and makes one after the other: what shares a training is never made
-    twice at a time. One thread does it all; `clock` gives seconds.
+    Work begins once what it needs is over; it holds no worker before. One thread does it all; `clock` gives
+    seconds.
     """
 
     def __init__(
         self,
-        groups: Iterable[Iterable[Work]],
+        works: Iterable[Work],
         summary: Summary,
         executor: Executor,
         workers: int,
         *,
         environment: Mapping[str, str],
+        resources: Resources | None = None,
         seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.summary = summary
-        self._waiting = deque(deque(group) for group in groups)
+        self._waiting = [_Item(work) for work in works]
+        # Work that is over: why it failed, or "" where it is done.
+        self._over: dict[Work, str] = {}
         self._running: list[_Running] = []
         self._executor, self._workers, self._environment = executor, workers, environment
+        self._resources = resources or Resources()
         self._clock = clock
         self._end = None if seconds is None else clock() + seconds
         self._signals = 0
@@ -113,54 +145,112 @@ class Sweep:
         with self._listening():
             try:
                 self._fill()
-                while self._running:
-                    self._executor.wait([one.process for one in self._running])
+                while self._running or (self._waiting and not self._pressure):
+                    self._executor.wait([one.handle for one in self._running])
                     self._press()
                     self._collect()
                     self._fill()
             finally:
                 # None but after an error of the sweep itself; their checkpoints are kept.
                 for one in self._running:
-                    one.process.end()
-        self.summary.left += [work.label for group in self._waiting for work in group]
+                    one.handle.end()
+                self._executor.close()
+        self.summary.left += [item.work.label for item in self._waiting if not item.work.training]
         return self.summary
 
     def _fill(self) -> None:
-        while not self._pressure and self._waiting and len(self._running) < self._workers:
-            self._begin(self._waiting.popleft())
-
-    def _begin(self, group: deque[Work]) -> None:
-        """Start the first run of a group that can be started."""
-        while group:
-            work = group.popleft()
-            try:
-                process = self._executor.submit(work.argv, self._environment, work.log)
-            except Exception as error:  # an executor of any kind: the run failed, the others go on
-                self._failed(work, f"it cannot be started: {one_line(error)}", 0.0)
-                continue
-            self._running.append(_Running(work, process, self._clock(), group))
+        """Begin what may begin, as long as there is a worker for it."""
+        if self._pressure or len(self._running) >= self._workers:
             return
+        begun: list[_Running] = []
+        try:
+            with self._executor.together():
+                for item in list(self._waiting):
+                    if len(self._running) + len(begun) >= self._workers:
+                        break
+                    if self._may_begin(item):
+                        self._waiting.remove(item)
+                        begun += self._begin(item)
+        except Exception as error:  # an executor of any kind: what it was given together failed
+            for one in begun:
+                self._failed(one.item.work, f"it cannot be started: {one_line(error)}", 0.0)
+            return
+        self._running += begun
+
+    def _may_begin(self, item: _Item) -> bool:
+        """Whether the time has come; work whose training failed fails with it."""
+        needs = item.work.needs
+        lacking = [need for need in needs if need.training and self._over.get(need)]
+        if lacking:
+            self._waiting.remove(item)
+            self._failed(item.work, f"{lacking[0].label} failed: {self._over[lacking[0]]}", 0.0)
+            return False
+        return item.begins <= self._clock() and all(need in self._over for need in needs)
+
+    def _begin(self, item: _Item) -> list[_Running]:
+        """Start a piece of work, unless another process has done it meanwhile or it cannot be started."""
+        work = item.work
+        with contextlib.suppress(Exception):  # what is wrong with its result is said at its end
+            if work.finished() is not None:
+                self._over[work] = ""
+                if not work.training:
+                    self.summary.existed.append(work.label)
+                return []
+        try:
+            handle = self._executor.submit(work.argv, self._environment, self._resources, work.log)
+        except Exception as error:  # an executor of any kind: the run failed, the others go on
+            self._failed(work, f"it cannot be started: {one_line(error)}", 0.0)
+            return []
+        return [_Running(item, handle, self._clock())]
 
     def _collect(self) -> None:
-        """Take in the runs that have ended; their workers go on."""
-        for one in [one for one in self._running if one.process.exit_code() is not None]:
+        """Take in what has ended."""
+        for one in self._running[:]:
+            code = one.handle.poll()
+            if code is None:
+                continue
             self._running.remove(one)
-            code = one.process.exit_code()
-            one.process.end()
-            self._judge(one.work, code or 0, self._clock() - one.began)
-            if self._pressure:
-                self.summary.left += [work.label for work in one.rest]
-            else:
-                self._begin(one.rest)
+            one.handle.end()
+            self._judge(one.item, code, self._clock() - one.began)
 
-    def _judge(self, work: Work, code: int, seconds: float) -> None:
-        if code in _STOPPED or (code == _KILLED and self._pressure == _KILL):
-            self.summary.left.append(work.label)
-            _say("stopped", work, seconds, "")
+    def _judge(self, item: _Item, code: int, seconds: float) -> None:
+        work, pressed = item.work, self._pressure
+        if pressed and (code in {*_STOPPED, BUSY} or (code == KILLED and pressed == _KILL)):
+            self._leave(work, seconds)
+        elif code == BUSY:
+            pause = min(_BUSY_AT_MOST, _BUSY_AT_FIRST * 2**item.busy)
+            item.busy += 1
+            self._again(item, pause)
+        elif code == KILLED and item.kills < _KILLS and not pressed:
+            item.kills += 1
+            _say("again", work, seconds, "it was killed, or lost with its machine")
+            self._again(item)
+        elif code in _STOPPED and self._executor.preempts and item.preemptions < _PREEMPTIONS:
+            item.preemptions += 1
+            _say("again", work, seconds, "it was stopped at a checkpoint")
+            self._again(item)
+        elif code in _STOPPED:
+            self._leave(work, seconds)
         elif code:
             self._failed(work, f"exit code {code}: {_last_words(work.log)}", seconds)
         else:
             self._read(work, seconds)
+
+    def _again(self, item: _Item, pause: float = 0.0) -> None:
+        item.begins = self._clock() + pause
+        # What goes on comes before what has not begun.
+        self._waiting.insert(0, item)
+
+    def _leave(self, work: Work, seconds: float) -> None:
+        if work.training:
+            # What needs it is left too.
+            left = [item for item in self._waiting if _needs(item.work, work)]
+            self._waiting = [item for item in self._waiting if item not in left]
+            self.summary.left += [item.work.label for item in left if not item.work.training]
+        else:
+            self.summary.left.append(work.label)
+        self._over[work] = ""
+        _say("stopped", work, seconds, "")
 
     def _read(self, work: Work, seconds: float) -> None:
         """A run that says it ended well is done if its result is there, and in no other case."""
@@ -172,12 +262,16 @@ class Sweep:
         if result is None:
             self._failed(work, f"exit code 0, but there is no result {shown(work.path)}", seconds)
             return
-        self.summary.done.append(work.label)
+        self._over[work] = ""
+        if not work.training:
+            self.summary.done.append(work.label)
         metrics = " ".join(f"{name}={value:.5g}" for name, value in result.metrics.items())
         _say("done", work, seconds, metrics)
 
     def _failed(self, work: Work, reason: str, seconds: float) -> None:
-        self.summary.failed.append((work.label, f"{reason}; log: {shown(work.log)}"))
+        self._over[work] = reason
+        if not work.training:
+            self.summary.failed.append((work.label, f"{reason}; log: {shown(work.log)}"))
         _say("FAILED", work, seconds, reason)
 
     def _press(self) -> None:
@@ -194,9 +288,9 @@ class Sweep:
         print(f"stopping the runs {said[pressure]} ...", file=sys.stderr, flush=True)
         for one in self._running:
             if pressure == _KILL:
-                one.process.end()
+                one.handle.end()
             else:
-                one.process.stop()
+                one.handle.cancel()
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
@@ -223,6 +317,11 @@ class Sweep:
 
 def _say(word: str, work: Work, seconds: float, more: str) -> None:
     print(f"{word}: {work.label} in {seconds:.0f} s  {more}".rstrip(), flush=True)
+
+
+def _needs(work: Work, other: Work) -> bool:
+    """Whether `work` needs `other`, directly or by what it needs."""
+    return any(need is other or _needs(need, other) for need in work.needs)
 
 
 def _last_words(log: Path) -> str:

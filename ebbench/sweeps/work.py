@@ -1,18 +1,18 @@
-"""The jobs of a plan -> the work that is left, in groups that share a training."""
+"""The jobs of a plan -> the work that is left, and which of it has to wait for which."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from ebbench import contract
 from ebbench.contract import Store
 from ebbench.errors import EbbenchError
 from ebbench.plugins.guard import plugin_code
-from ebbench.record.schema import Result
 from ebbench.running import engine
 from ebbench.running.identity import Identity, identify
 from ebbench.running.spec import Spec
@@ -22,37 +22,62 @@ from ebbench.sweeps.plan import Job
 from ebbench.sweeps.summary import Summary
 
 
-@dataclass(frozen=True)
-class Work:
-    """One run that is to be made: the command, its log, and where its result will be.
+class Finished(Protocol):
+    """What a piece of work left: a result, say."""
 
-    `finished` gives the result if the file is there, None if not; it raises EbbenchError where the file is
-    no result of this run.
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """None for a training."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """One run that is to be made, or a training that runs need: the command, its log, and what it leaves.
+
+    `finished` gives the result if the file `path` is there, None if not; it raises EbbenchError where the
+    file is no result of this run. The work begins when all that it `needs` is over.
     """
 
     label: str
     argv: Sequence[str]
     log: Path
     path: Path
-    finished: Callable[[], Result | None]
+    finished: Callable[[], Finished | None]
+    needs: tuple[Work, ...] = ()
+    training: bool = False
 
 
-def find_work(
-    jobs: Iterable[Job], results: Path, store: Store, options: Sequence[str], summary: Summary
-) -> list[list[Work]]:
-    """The jobs without a result; those of one training (its base's, if any) are in one list, in order.
+@dataclass(frozen=True)
+class Run:
+    """A job without a result: its identity, the command that makes it, and where its log and result lie."""
 
-    `options` are words for each command. A job with a result goes into the summary as done before; one
-    whose task or data cannot be used, or whose result cannot be read, as failed.
+    job: Job
+    identity: Identity
+    argv: Sequence[str]
+    log: Path
+    path: Path
+
+    def work(self, needs: Iterable[Work] = ()) -> Work:
+        """The work of this run."""
+        finished = partial(engine.finished, self.path, self.identity, self.job.spec)
+        return Work(self.job.label(), self.argv, self.log, self.path, finished, tuple(needs))
+
+
+def runs_left(
+    jobs: Iterable[Job], results: Path, tasks: Tasks, options: Sequence[str], summary: Summary
+) -> list[Run]:
+    """The jobs without a result, in order; `options` are words for each command.
+
+    A job with a result goes into the summary as done before; one whose task or data cannot be used, or
+    whose result cannot be read, as failed.
     """
-    groups: dict[str, list[Work]] = {}
-    tasks = Tasks(store)
+    left: list[Run] = []
     for job in jobs:
         try:
             identity = identify(job.spec, tasks.of(job.spec), job.seed)
             path = result_path(job, identity, results)
-            finished = partial(engine.finished, path, identity, job.spec)
-            existed = finished() is not None
+            existed = engine.finished(path, identity, job.spec) is not None
         except Exception as error:  # a task's mistake of any kind fails its own jobs, not the sweep
             summary.failed.append((job.label(), one_line(error)))
             continue
@@ -61,9 +86,8 @@ def find_work(
             continue
         log = home() / "logs" / path.relative_to(results).with_suffix(".log")
         argv = [*run_command(job.request, str(job.seed)), *options]
-        made = Work(job.label(), argv, log, path, finished)
-        groups.setdefault(_first(identity).training, []).append(made)
-    return list(groups.values())
+        left.append(Run(job, identity, argv, log, path))
+    return left
 
 
 def result_path(job: Job, identity: Identity, results: Path) -> Path:
@@ -92,11 +116,6 @@ class Tasks:
         if isinstance(task, Exception):
             raise task
         return task
-
-
-def _first(identity: Identity) -> Identity:
-    """The training that a run begins with."""
-    return identity if identity.base is None else _first(identity.base)
 
 
 def one_line(error: Exception) -> str:

@@ -34,7 +34,7 @@ axes = { lr = [0.01, 0.02, 0.03] }
 def here(monkeypatch: pytest.MonkeyPatch, plugins: Path, tmp_path: Path) -> Iterator[Here]:
     """The runs of a grid in this process; the grid is in dots.toml."""
     executor, threads = Here(), torch.get_num_threads()
-    monkeypatch.setattr(runs, "LocalProcesses", lambda: executor)
+    monkeypatch.setattr(runs, "LocalProcesses", lambda *_: executor)
     # A run settles its threads for the whole process.
     for name in COUNT:
         monkeypatch.setenv(name, str(threads))

@@ -9,6 +9,7 @@ import pytest
 
 import toys
 from ebbench.record import resultfiles
+from ebbench.storage.runstore import locked
 
 TASK = toys.TASK.replace('needs = "sample"', 'needs = "energy"').replace(
     "    def score(self, model, scoring):",
@@ -149,3 +150,45 @@ def test_a_score_that_is_none_ends_with_code_2(cli, tmp_path: Path, monkeypatch,
     ran = cli("run", "--task", "dots", "--model", "blob", "--budget", "smoke")
     assert ran.code == 2 and said in ran.err and "Traceback" not in ran.err
     assert not list((tmp_path / "results").rglob("*.json"))
+
+
+RUN = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke")
+
+
+def test_parts_trained_apart_are_the_same_run(cli, folder: Path, tmp_path: Path):
+    assert cli(*RUN, "--results", "whole").code == 0
+    (tmp_path / "home").rename(tmp_path / "home-before")
+    ran = cli(*RUN, "--until", "training", "--part", "64 points", "--results", "apart")
+    assert ran.code == 0 and ran.out.count("trained: blob 64 points seed 0") == 1, ran
+    assert len(list((tmp_path / "home" / "runs").glob("*/state.json"))) == 1
+    assert not list((tmp_path / "apart").rglob("*.json"))
+    assert cli(*RUN, "--until", "training", "--results", "apart").out.count("trained:") == 2
+    ran = cli(*RUN, "--results", "apart")
+    assert ran.code == 0 and ran.err.count("trained before, taken from the store") == 2
+    one, other = (resultfiles.read(next((tmp_path / name).rglob("*.json"))) for name in ("whole", "apart"))
+    assert one.metrics == other.metrics and one.run_id == other.run_id
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--part", "64 points"), "--part needs --until"),
+        (("--until", "training", "--part", "65 points"), "did you mean '64 points'?"),
+        (("--until", "base"), "blob builds on no other model"),
+        (("--until", "tomorrow"), "one of base, training"),
+        (("--until", "training", "--force"), "--until makes no result"),
+    ],
+)
+def test_an_end_that_cannot_be(cli, folder: Path, words: tuple[str, ...], said: str):
+    ran = cli(*RUN, *words)
+    assert ran.code == 2 and said in ran.err, ran
+
+
+def test_a_training_that_another_process_is_at_is_left_to_it(cli, folder: Path, tmp_path: Path):
+    assert cli(*RUN, "--until", "training").code == 0
+    for place in sorted((tmp_path / "home" / "runs").iterdir()):
+        with locked(place, print):
+            ran = cli(*RUN, "--no-wait")
+            assert ran.code == 75 and place.name[:10] in ran.err, ran
+            assert cli(*RUN, "--no-wait", "--until", "training").code == 75
+    assert cli(*RUN, "--no-wait").code == 0

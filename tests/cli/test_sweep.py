@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -17,8 +18,8 @@ import toys
 from ebbench.cli import main
 from ebbench.data.store import Store
 from ebbench.record import resultfiles, schema
-from ebbench.sweeps import plan, sweep, work
-from ebbench.sweeps.executors import Process
+from ebbench.sweeps import graph, plan, sweep, work
+from ebbench.sweeps.executors import Handle, Resources
 from ebbench.sweeps.summary import Summary
 from ebbench.threads import COUNT
 
@@ -39,10 +40,10 @@ class Over:
     def __init__(self, code: int) -> None:
         self._code = code
 
-    def exit_code(self) -> int | None:
+    def poll(self) -> int | None:
         return self._code
 
-    def stop(self) -> None:
+    def cancel(self) -> None:
         """Nothing runs."""
 
     def end(self) -> None:
@@ -52,11 +53,15 @@ class Over:
 class Here:
     """An executor that runs each command in this process, which needs no second to start."""
 
+    preempts = False
+
     def __init__(self) -> None:
         self.environments: list[Mapping[str, str]] = []
         self.commands: list[str] = []
 
-    def submit(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
+    def submit(
+        self, argv: Sequence[str], environment: Mapping[str, str], resources: Resources, log: Path
+    ) -> Handle:
         self.environments.append(environment)
         self.commands.append(" ".join(argv))
         before, sys.argv = sys.argv, ["ebbench", *argv[4:]]
@@ -70,14 +75,20 @@ class Here:
             sys.argv = before
         raise AssertionError("the command line ends by SystemExit")
 
-    def wait(self, processes: Sequence[Process]) -> None:
+    def wait(self, handles: Sequence[Handle]) -> None:
         """All have ended."""
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
     executor, threads = Here(), torch.get_num_threads()
-    monkeypatch.setattr(sweep, "LocalProcesses", lambda: executor)
+    monkeypatch.setattr(sweep, "LocalProcesses", lambda *_: executor)
     # A run settles its threads for the whole process.
     for name in COUNT:
         monkeypatch.setenv(name, str(threads))
@@ -194,10 +205,12 @@ def test_a_task_whose_data_are_drawn_by_the_seed_is_done(cli, tmp_path: Path, he
 
 def test_a_run_that_ends_without_its_result_has_failed(cli, plugins: Path, tmp_path: Path, monkeypatch):
     class Nothing(Here):
-        def submit(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
+        def submit(
+            self, argv: Sequence[str], environment: Mapping[str, str], resources: Resources, log: Path
+        ) -> Handle:
             return Over(0)
 
-    monkeypatch.setattr(sweep, "LocalProcesses", Nothing)
+    monkeypatch.setattr(sweep, "LocalProcesses", lambda *_: Nothing())
     (tmp_path / "plan.toml").write_text(ONE)
     ran = cli("sweep", "plan.toml")
     assert ran.code == 1 and "there is no result" in ran.out and "dots blob smoke seed 0" in ran.out, ran
@@ -280,20 +293,70 @@ def test_the_first_seed_of_a_plan_is_run_before_the_second(plugins: Path, tmp_pa
     assert jobs == half + [(1, model, how) for _, model, how in half]
 
 
-def test_runs_of_one_training_and_what_builds_on_it_are_one_group(tmp_path: Path):
-    (tmp_path / "plan.toml").write_text(
-        '[[runs]]\ntasks = ["toy2d"]\nmodels = ["wgan-gp"]\nbudgets = ["smoke"]\nseeds = "0"\n'
-        '[[runs]]\ntasks = ["toy2d"]\nmodels = ["ddls"]\nbudgets = ["smoke"]\nseeds = "0-1"\n'
-        'set = { base = "wgan-gp" }\n'
-        '[[runs]]\ntasks = ["toy2d"]\nmodels = ["gan"]\nbudgets = ["smoke"]\nseeds = "0"\n'
-    )
+def graph_of(text: str, tmp_path: Path, workers: int) -> list[work.Work]:
+    (tmp_path / "plan.toml").write_text(text)
     jobs, summary = plan.read_plan(tmp_path / "plan.toml"), Summary()
-    groups = work.find_work(jobs, tmp_path / "results", Store(), ["--device", "cpu"], summary)
-    models = [[(one.argv[8], one.argv[one.argv.index("--seeds") + 1]) for one in g] for g in groups]
-    assert models == [[("wgan-gp", "0"), ("ddls", "0")], [("gan", "0")], [("ddls", "1")]]
-    logs = [one.log for group in groups for one in group]
-    assert len(set(logs)) == 4 and all(one.argv[-2:] == ["--device", "cpu"] for one in groups[0])
-    assert not summary.failed
+    works = graph.find_work(
+        jobs, tmp_path / "results", Store(), ["--device", "cpu"], summary, workers=workers
+    )
+    assert not summary.failed and len({one.log for one in works}) == len(works)
+    return works
+
+
+BUILT = (
+    '[[runs]]\ntasks = ["toy2d"]\nmodels = ["ddls"]\nbudgets = ["smoke"]\nseeds = "0-1"\n'
+    'samplers = ["", "isir"]\nset = { base = "wgan-gp" }\n'
+    '[[runs]]\ntasks = ["toy2d"]\nmodels = ["wgan-gp"]\nbudgets = ["smoke"]\nseeds = "0"\n'
+    '[[runs]]\ntasks = ["toy2d"]\nmodels = ["gan"]\nbudgets = ["smoke"]\nseeds = "0"\n'
+)
+
+
+def test_a_training_that_several_runs_need_is_work_of_its_own(tmp_path: Path):
+    works = graph_of(BUILT, tmp_path, workers=2)
+    trainings = [one for one in works if one.training]
+    assert [one.label for one in trainings] == [
+        "training of toy2d wgan-gp smoke seed 0",
+        "training of toy2d ddls smoke seed 0",
+        "training of toy2d wgan-gp smoke seed 1",
+        "training of toy2d ddls smoke seed 1",
+    ]
+    base, own = trainings[:2]
+    assert list(base.argv[-2:]) == ["--until", "base"] and list(own.argv[-2:]) == ["--until", "training"]
+    assert not base.needs and own.needs == (base,)
+    needs = {one.label: one.needs for one in works if not one.training and "seed 0" in one.label}
+    assert list(needs.values()) == [(own,), (own,), (base,), ()]
+    assert all(one.argv[one.argv.index("--device") + 1] == "cpu" for one in works)
+
+
+def test_one_worker_starts_no_process_for_a_training_alone(tmp_path: Path):
+    works = graph_of(BUILT, tmp_path, workers=1)
+    assert len(works) == 6 and not any(one.training or one.needs for one in works)
+
+
+def test_the_parts_of_a_run_are_trained_side_by_side_where_workers_are_free(tmp_path: Path):
+    text = '[[runs]]\ntasks = ["gaussian"]\nmodels = ["vae"]\nbudgets = ["smoke"]\nseeds = "0"\n'
+    works = graph_of(text, tmp_path, workers=2)
+    first, second = (one for one in works if one.training)
+    assert works[-1].needs == (first, second)
+    named = [
+        [w for a, w in zip(one.argv, one.argv[1:], strict=False) if a == "--part"] for one in (first, second)
+    ]
+    assert named[0] and named[1] and not set(named[0]) & set(named[1])
+    # As many runs as workers: each makes its own parts.
+    works = graph_of(text.replace('"0"', '"0-1"'), tmp_path, workers=2)
+    assert len(works) == 2
+
+
+def test_the_work_of_a_graph_gives_what_a_serial_sweep_gives(cli, plugins: Path, tmp_path: Path, here: Here):
+    (tmp_path / "plan.toml").write_text(PLAN.replace("0-1", "0"))
+    assert cli("sweep", "plan.toml", "--results", "serial").code == 0
+    shutil.rmtree(tmp_path / "home")
+    ran = cli("sweep", "plan.toml", "--workers", "2", "--threads", "2")
+    assert ran.code == 0 and "4 done, 0 done before, 0 failed, 0 left" in ran.out, ran
+    assert "training of dots blob smoke seed 0" in ran.out
+    assert sum("--until training" in one for one in here.commands) == 2
+    one, other = results_of(tmp_path / "serial"), results_of(tmp_path / "results")
+    assert [(r.run_id, r.metrics) for r in one] == [(r.run_id, r.metrics) for r in other]
 
 
 def test_the_committed_plans_can_be_read(mnist):

@@ -17,6 +17,7 @@ import torch
 import ebbench
 import toys
 from ebbench import api
+from ebbench.asked import prepared
 from ebbench.record import resultfiles
 
 RUN = {"task": "dots", "model": "blob", "budget": "smoke"}
@@ -297,8 +298,10 @@ def test_every_public_function_says_what_it_takes_and_is_typed():
 
 
 def test_a_run_and_its_command_take_the_same():
-    run, runs = inspect.signature(api.run), inspect.signature(api.runs)
-    assert run.parameters == runs.parameters
+    run, asked = (inspect.signature(function).parameters for function in (api.run, prepared))
+    assert {name: one.default for name, one in run.items()} == {
+        name: one.default for name, one in asked.items() if name != "wait"
+    }
 
 
 def test_names_are_at_hand_without_anything_heavy():

@@ -27,7 +27,7 @@ FLOORS = (
     {"board", "running"},
     {"apart"},
     {"conformance", "sweeps"},
-    {"submissions", "grids"},
+    {"submissions", "grids", "asked"},
     {"api"},
     {"cli"},
 )

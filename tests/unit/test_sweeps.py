@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -9,11 +10,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from ebbench.errors import ResultError
-from ebbench.sweeps.executors import LocalProcesses, Process
+from ebbench.sweeps.executors import Handle, LocalProcesses, Resources
 from ebbench.sweeps.summary import Summary
 from ebbench.sweeps.sweep import Sweep
 from ebbench.sweeps.work import Work
@@ -27,16 +29,16 @@ class Played:
         self.stops = 0
         self.ended = False
 
-    def exit_code(self) -> int | None:
+    def poll(self) -> int | None:
         return self._code if self._stage.now >= self._until else None
 
-    def stop(self) -> None:
+    def cancel(self) -> None:
         self.stops += 1
         if self._stage.now + self._stopping < self._until:
             self._until, self._code = self._stage.now + self._stopping, 143
 
     def end(self) -> None:
-        if self.exit_code() is None:
+        if self.poll() is None:
             self._until, self._code = self._stage.now, 137
         self.ended = True
 
@@ -47,8 +49,11 @@ class Stage:
     A run that ends with code 0 has its result, unless it is told not to. `at` are calls at moments.
     """
 
+    preempts = False
+
     def __init__(self) -> None:
         self.now = 0.0
+        self.closed = False
         self.log: list[str] = []
         self.environments: list[Mapping[str, str]] = []
         self.runs: dict[str, Played] = {}
@@ -56,7 +61,9 @@ class Stage:
         self.acts: dict[str, tuple[float, int, float]] = {}
         self.at: dict[float, Callable[[], None]] = {}
 
-    def submit(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
+    def submit(
+        self, argv: Sequence[str], environment: Mapping[str, str], resources: Resources, log: Path
+    ) -> Handle:
         (name,) = argv
         seconds, code, stopping = self.acts.get(name, (1.0, 0, 0.5))
         if seconds < 0:
@@ -68,20 +75,26 @@ class Stage:
         self.runs[name] = Played(self, seconds, code, stopping)
         return self.runs[name]
 
-    def wait(self, processes: Sequence[Process]) -> None:
+    def wait(self, handles: Sequence[Handle]) -> None:
         self.now += 0.5
         for moment in [moment for moment in self.at if moment <= self.now]:
             self.at.pop(moment)()
 
-    def work(self, name: str, tmp_path: Path = Path("nowhere")) -> Work:
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def close(self) -> None:
+        self.closed = True
+
+    def work(self, name: str, tmp_path: Path = Path("nowhere"), **more: Any) -> Work:
         def finished():
             return SimpleNamespace(metrics={"error": 0.5}) if name in self.results else None
 
-        return Work(name, [name], tmp_path / f"{name}.log", tmp_path / f"{name}.json", finished)
+        return Work(name, [name], tmp_path / f"{name}.log", tmp_path / f"{name}.json", finished, **more)
 
-    def sweep(self, *groups: str, workers: int = 1, seconds: float | None = None) -> Summary:
-        """Sweep over groups of runs, each spelled as a word of one-letter names."""
-        works = [[self.work(name) for name in group] for group in groups]
+    def sweep(self, *works: str | Work, workers: int = 1, seconds: float | None = None) -> Summary:
+        """Sweep over runs, each given by its name or as its work."""
+        works = [self.work(work) if isinstance(work, str) else work for work in works]
         return Sweep(
             works,
             Summary(),
@@ -114,14 +127,88 @@ def test_workers_run_side_by_side_and_take_what_is_next(stage: Stage):
     assert stage.log == ["0 a", "0 b", "1 c", "2 d"]
 
 
-def test_what_shares_a_training_waits_in_its_worker(stage: Stage):
-    stage.sweep("abc", "d", "e", workers=2)
-    assert stage.log == ["0 a", "0 d", "1 b", "1 e", "2 c"]
+def test_runs_wait_for_their_training_and_hold_no_worker(stage: Stage, capsys):
+    base = stage.work("base", training=True)
+    own = stage.work("own", needs=(base,), training=True)
+    a, b = (stage.work(name, needs=(own,)) for name in "ab")
+    summary = stage.sweep(base, own, a, b, "c", "d", "e", workers=2)
+    # a and b are side by side once the trainings are there; meanwhile the second worker takes the others.
+    assert stage.log == ["0 base", "0 c", "1 own", "1 d", "2 a", "2 b", "3 e"]
+    # A training is no run of the plan.
+    assert summary.text() == "5 done, 0 done before, 0 failed, 0 left"
+    assert "done: own in 1 s" in capsys.readouterr().out and stage.closed
+
+
+def test_what_needs_a_training_that_failed_fails_with_it(stage: Stage):
+    stage.acts["base"] = (1.0, 2, 0.0)
+    base = stage.work("base", training=True)
+    own = stage.work("own", needs=(base,), training=True)
+    summary = stage.sweep(base, own, stage.work("a", needs=(own,)), "b", workers=2)
+    assert stage.log == ["0 base", "0 b"] and summary.done == ["b"]
+    ((label, reason),) = summary.failed
+    assert label == "a" and "own failed: base failed: exit code 2" in reason
+
+
+def test_what_needs_a_training_that_was_stopped_is_left(stage: Stage):
+    stage.acts["base"] = (1.0, 143, 0.0)
+    base = stage.work("base", training=True)
+    summary = stage.sweep(base, stage.work("a", needs=(base,)), "b")
+    assert summary.left == ["a"] and summary.done == ["b"] and summary.exit_code == 124
+
+
+def test_a_run_that_only_follows_another_begins_whatever_came_of_it(stage: Stage):
+    stage.acts["a"] = (1.0, 2, 0.0)
+    first = stage.work("a")
+    summary = stage.sweep(first, stage.work("b", needs=(first,)), workers=2)
+    assert stage.log == ["0 a", "1 b"] and summary.done == ["b"]
+
+
+def test_a_run_that_another_process_is_at_gives_its_worker_back(stage: Stage):
+    stage.acts["a"] = (0.5, 75, 0.0)
+    stage.at[1.0] = lambda: stage.acts.pop("a")
+    summary = stage.sweep("a", "b", "c")
+    # Tried again after a pause, in which the others go on.
+    assert stage.log == ["0 a", "0.5 b", "1.5 c", "2.5 a"] and summary.done == ["b", "c", "a"]
+    # The other process may have finished it.
+    stage.acts["d"] = (0.5, 75, 0.0)
+    stage.at[stage.now + 1] = lambda: stage.results.add("d")
+    summary = stage.sweep("d")
+    assert summary.existed == ["d"] and not summary.done and summary.exit_code == 0
+
+
+def test_a_run_that_was_killed_is_submitted_again_and_not_for_ever(stage: Stage):
+    stage.acts["a"] = (1.0, 137, 0.0)
+    stage.at[0.5] = lambda: stage.acts.pop("a")
+    summary = stage.sweep("a", "b")
+    assert stage.log == ["0 a", "1 a", "2 b"] and summary.done == ["a", "b"]
+    stage.log.clear()
+    stage.acts["c"] = (1.0, 137, 0.0)
+    assert [label for label, _ in stage.sweep("c").failed] == ["c"] and len(stage.log) == 3
+
+
+def test_a_run_that_a_cluster_stopped_is_submitted_again(stage: Stage, capsys):
+    stage.preempts = True
+    stage.acts["a"] = (1.0, 143, 0.0)
+    stage.at[0.5] = lambda: stage.acts.pop("a")
+    summary = stage.sweep("a")
+    assert stage.log == ["0 a", "1 a"] and summary.done == ["a"] and summary.exit_code == 0
+    assert "again: a in 1 s  it was stopped at a checkpoint" in capsys.readouterr().out
+
+
+def test_what_cannot_be_submitted_together_has_failed(stage: Stage, monkeypatch):
+    @contextlib.contextmanager
+    def refusing():
+        yield
+        raise RuntimeError("the queue is full")
+
+    monkeypatch.setattr(stage, "together", refusing)
+    summary = stage.sweep("a", "b", workers=2)
+    assert [label for label, _ in summary.failed] == ["a", "b"] and "the queue is full" in summary.text()
 
 
 def test_a_failure_is_named_and_the_rest_goes_on(stage: Stage, tmp_path: Path, capsys):
     stage.acts |= {"a": (1.0, 2, 0.0), "b": (1.0, 137, 0.0), "d": (-1.0, 0, 0.0)}
-    summary = stage.sweep("ade", "b", "c")
+    summary = stage.sweep("a", "d", "e", "b", "c")
     assert summary.done == ["e", "c"] and summary.exit_code == 1
     assert [label for label, _ in summary.failed] == ["a", "d", "b"]
     text = summary.text()
@@ -145,7 +232,7 @@ def test_a_result_that_cannot_be_read_is_a_failure(stage: Stage, error: Exceptio
         raise error
 
     odd = Work("a", ["a"], Path("a.log"), Path("a.json"), finished)
-    summary = Sweep([[odd, stage.work("b")]], Summary(), stage, 1, environment={}).run()
+    summary = Sweep([odd, stage.work("b")], Summary(), stage, 1, environment={}).run()
     assert summary.done == ["b"] and str(error).split("\n")[0] in summary.text()
 
 
@@ -153,7 +240,7 @@ def test_the_reason_of_a_failure_is_the_error_at_the_end_of_its_log(stage: Stage
     stage.acts["a"] = (1.0, 2, 0.0)
     work = stage.work("a", tmp_path)
     work.log.write_bytes(b"x" * 100_000 + b"\nerror: old\nmore\nerror: no room\x1b[2J\n  fix: free some\n")
-    summary = Sweep([[work]], Summary(), stage, 1, environment={}).run()
+    summary = Sweep([work], Summary(), stage, 1, environment={}).run()
     ((_, reason),) = summary.failed
     assert reason.startswith("exit code 2: error: no room?[2J; fix: free some")
     assert "a.log" in reason and "old" not in reason
@@ -163,7 +250,7 @@ def test_a_signal_stops_the_runs_at_a_checkpoint_and_begins_none(stage: Stage, c
     stage.acts |= {"a": (100.0, 0, 2.0), "b": (5.5, 0, 9.0)}
     stage.at[5.0] = lambda: os.kill(os.getpid(), signal.SIGTERM)
     before = signal.getsignal(signal.SIGTERM)
-    summary = stage.sweep("ac", "b", "d", workers=2)
+    summary = stage.sweep("a", "b", "c", "d", workers=2)
     assert stage.log == ["0 a", "0 b"] and stage.now == 7.0
     # b ended while it was being stopped.
     assert summary.done == ["b"] and summary.left == ["a", "c", "d"] and summary.exit_code == 143
@@ -234,18 +321,21 @@ def test_a_mistake_of_the_sweep_itself_leaves_no_run_behind(stage: Stage):
     assert stage.runs["a"].ended
 
 
-def ended(process: Process) -> int:
+def ended(process: Handle) -> int:
     until = time.monotonic() + 30
-    while process.exit_code() is None and time.monotonic() < until:
+    while process.poll() is None and time.monotonic() < until:
         LocalProcesses().wait([process])
-    code = process.exit_code()
+    code = process.poll()
     assert code is not None
     return code
 
 
-def local(code: str, tmp_path: Path, **environment: str) -> Process:
+def local(code: str, tmp_path: Path, **environment: str) -> Handle:
     return LocalProcesses().submit(
-        [sys.executable, "-I", "-S", "-c", code], os.environ | environment, tmp_path / "logs" / "a.log"
+        [sys.executable, "-I", "-S", "-c", code],
+        os.environ | environment,
+        Resources(),
+        tmp_path / "logs" / "a.log",
     )
 
 
@@ -280,8 +370,8 @@ if os.fork() == 0:
 
 def test_a_local_process_that_a_signal_ends_reports_it_as_a_shell_does(tmp_path: Path):
     process = local("import time; time.sleep(600)", tmp_path)
-    process.stop()
+    process.cancel()
     assert ended(process) == 143
     other = local("import time; time.sleep(600)", tmp_path)
     other.end()
-    assert other.exit_code() == 137
+    assert other.poll() == 137

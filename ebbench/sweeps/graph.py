@@ -1,0 +1,153 @@
+"""The runs of a plan -> a graph of work: trainings that several runs need come first, and once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ebbench import contract
+from ebbench.contract import Store
+from ebbench.plugins.guard import plugin_code
+from ebbench.running.engine import BASE, OWN
+from ebbench.running.identity import Identity, identify
+from ebbench.running.spec import Spec
+from ebbench.storage.files import home
+from ebbench.sweeps.plan import Job
+from ebbench.sweeps.summary import Summary
+from ebbench.sweeps.work import Run, Tasks, Work, runs_left
+
+
+def find_work(
+    jobs: Iterable[Job],
+    results: Path,
+    store: Store,
+    options: Sequence[str],
+    summary: Summary,
+    *,
+    workers: int = 1,
+) -> list[Work]:
+    """The work that is left of the jobs, in order; as `runs_left`, with what the runs have to wait for.
+
+    Several workers: a training that several runs need is work of its own, which they wait for. Where there
+    are fewer runs than workers, the parts of a run are trained side by side too. One worker makes one run
+    after the other, each with its trainings: to start a process for a training alone would cost time.
+    """
+    tasks = Tasks(store)
+    runs = runs_left(jobs, results, tasks, options, summary)
+    if workers == 1:
+        return [run.work() for run in runs]
+    return _Graph(runs, tasks, workers).works()
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What a training leaves: a state in the store, and no metric."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class _Graph:
+    def __init__(self, runs: Sequence[Run], tasks: Tasks, workers: int) -> None:
+        self._runs, self._tasks = runs, tasks
+        self._users = Counter(one.training for run in runs for one in _levels(run.identity))
+        # In how many pieces the parts of a run are trained.
+        self._pieces = max(1, workers // max(1, len(runs)))
+        self._made: dict[str, list[Work]] = {}
+        self._last: dict[str, Work] = {}
+        self._works: list[Work] = []
+
+    def works(self) -> list[Work]:
+        """All work; what is needed stands before what needs it."""
+        for run in self._runs:
+            needs = self._trainings(run)
+            needs += self._before(run)
+            work = run.work(needs)
+            self._last[run.identity.training] = work
+            self._works.append(work)
+        return self._works
+
+    def _before(self, run: Run) -> list[Work]:
+        """The run before of the same training, where no state is kept that both could take."""
+        last = self._last.get(run.identity.training)
+        return [last] if last is not None and not run.job.spec.model.cls.keeps_state else []
+
+    def _trainings(self, run: Run) -> list[Work]:
+        """The trainings that a run waits for."""
+        spec, identity = run.job.spec, run.identity
+        below: list[Work] = []
+        if spec.base is not None and identity.base is not None:
+            below = self._training(run, spec.base, identity.base, BASE, ())
+        return self._training(run, spec, identity, OWN, below) or below
+
+    def _training(
+        self, run: Run, spec: Spec, identity: Identity, until: str, needs: Sequence[Work]
+    ) -> list[Work]:
+        """The work of one training: none where one run alone needs it, or the store has it."""
+        known = self._made.get(identity.training)
+        if known is not None:
+            return known
+        shared = self._users[identity.training] > 1
+        if not spec.model.cls.keeps_state or not (shared or (until == OWN and self._pieces > 1)):
+            return []
+        try:
+            parts = self._parts_left(run, spec, until)
+        except Exception:  # the run meets it too, and says what it is
+            return []
+        pieces = min(len(parts), self._pieces) if until == OWN else min(1, len(parts))
+        made = []
+        if pieces > 1 or (pieces == 1 and shared):
+            names = list(parts)
+            for number in range(pieces):
+                chosen = names[number::pieces] if pieces > 1 else []
+                made.append(_work(run, spec, identity, until, chosen, parts, needs, number))
+        self._made[identity.training] = made
+        self._works += made
+        return made
+
+    def _parts_left(self, run: Run, spec: Spec, until: str) -> dict[str, Path]:
+        """The parts of a run whose training, or whose base's, the store does not have: its state's file."""
+        job = run.job
+        with plugin_code(job.spec.task, None, "parts"):
+            parts: dict[str, contract.Task] = dict(self._tasks.of(job.spec).parts(job.seed))
+        states = {}
+        for name, part in parts.items():
+            found: Identity | None = identify(job.spec, part, job.seed)
+            if found is not None and until == BASE:
+                found = found.base
+            assert found is not None
+            path = home() / "runs" / found.training / "state.json"
+            if not path.exists():
+                states[name] = path
+        return states
+
+
+def _levels(identity: Identity) -> list[Identity]:
+    """A training and that of its base."""
+    return [identity] if identity.base is None else [identity, identity.base]
+
+
+def _work(
+    run: Run,
+    spec: Spec,
+    identity: Identity,
+    until: str,
+    chosen: Sequence[str],
+    parts: Mapping[str, Path],
+    needs: Sequence[Work],
+    number: int,
+) -> Work:
+    """The work of a training, or of the `chosen` parts of it."""
+    name = f"{spec.model.name}:{spec.variant}" if spec.variant else spec.model.name
+    said = [run.job.request.task, name, run.job.request.budget, f"seed {run.job.seed}"]
+    label = f"training of {' '.join(said)}" + (f" ({', '.join(chosen)})" if chosen else "")
+    words = [word for part in chosen for word in ("--part", part)]
+    states = [path for part, path in parts.items() if not chosen or part in chosen]
+    log = run.log.with_name(f"training-{identity.training[:10]}-{number}.log")
+
+    def finished() -> _Stored | None:
+        return _Stored() if all(path.exists() for path in states) else None
+
+    argv = [*run.argv, "--until", until, *words]
+    return Work(label, argv, log, states[0], finished, tuple(needs), training=True)

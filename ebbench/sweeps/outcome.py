@@ -1,0 +1,59 @@
+"""How one submission of a run stands, as a file: it can be read where the process cannot be seen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ebbench.storage.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run that was started, and how it ended.
+
+    `exit_code` is as a shell reports it (128 + the signal that ended it); None while it runs. `submission`
+    tells this submission from an earlier one of the same run; `began` is in seconds since 1970.
+    """
+
+    submission: str
+    host: str
+    pid: int
+    began: float
+    seconds: float = 0.0
+    exit_code: int | None = None
+
+
+def begun(submission: str, pid: int) -> Outcome:
+    """The outcome of a process of this machine that was started now."""
+    return Outcome(submission, platform.node(), pid, time.time())
+
+
+def outcome_file(log: Path) -> Path:
+    """Where the outcome of a run lies: beside its log."""
+    return log.with_suffix(".json")
+
+
+def write_outcome(path: Path, outcome: Outcome) -> None:
+    """Write an outcome, whole or not at all. A disk that is full fails no run: its result is what counts."""
+    with contextlib.suppress(OSError):
+        write_atomically(path, json.dumps(asdict(outcome)).encode())
+
+
+def read_outcome(path: Path, submission: str = "") -> Outcome | None:
+    """The outcome in a file, of any submission or of one; None where there is none that can be read."""
+    try:
+        found = Outcome(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if submission in ("", found.submission) else None
+
+
+def new_submission() -> str:
+    """A name that no other submission has."""
+    return os.urandom(8).hex()
