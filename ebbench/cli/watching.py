@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,13 @@ def table(states: Sequence[RunState], *, everything: bool = False, height: int =
         rows = rows[:height]
     grid = Table.grid(padding=(0, 2))
     for number in range(len(_COLUMNS)):
-        # The run and the words may be folded, the numbers not.
-        grid.add_column(no_wrap=number not in (1, len(_COLUMNS) - 1), overflow="fold")
+        # The words may be folded, and cut where the table has no room for more lines; the numbers may not.
+        words = number in (1, len(_COLUMNS) - 1)
+        grid.add_column(
+            no_wrap=not words or height > 0,
+            overflow="ellipsis" if height else "fold",
+            min_width=12 if words and any(row[number] for row in rows) else None,
+        )
     for row in rows:
         # Text, not markup: a plug-in's words may hold brackets.
         grid.add_row(Text(row[0], style=colours[row[0]]), *(Text(cell) for cell in row[1:]))
@@ -93,8 +99,10 @@ def _thread(look: Callable[[], None], stop: threading.Event, seconds: float) -> 
     def go() -> None:
         try:
             while not stop.is_set():
+                began = time.monotonic()
                 look()
-                stop.wait(seconds)
+                # A plan of thousands of runs is looked at less often.
+                stop.wait(max(seconds, 10 * (time.monotonic() - began)))
         except Exception as error:  # the sweep itself goes on
             print(f"no more of --watch: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
 
@@ -119,7 +127,7 @@ def _tell(survey: Survey, said: list[str]) -> None:
 
 
 _COLUMNS = ("state", "run", "where", "how far", "left", "said")
-_ORDER = {"failed": 0, "running": 1, "waiting": 2, "done": 3}
+_ORDER = {"running": 0, "failed": 1, "waiting": 2, "done": 3}
 
 
 def _running(states: Sequence[RunState]) -> list[RunState]:
@@ -127,7 +135,7 @@ def _running(states: Sequence[RunState]) -> list[RunState]:
 
 
 def _rows(states: Sequence[RunState], everything: bool) -> tuple[list[tuple[str, ...]], list[str]]:
-    """A row a run, what needs a look first, and lines about what is left out."""
+    """A row a run, what goes on first, and lines about what is left out."""
     if everything:
         return [_cells(one) for one in states], []
     fresh = [one for one in states if one.state == "waiting" and not one.said]

@@ -104,6 +104,9 @@ class Attempting(Reporter):
     def begin(self, what: str, total: int, done: int = 0) -> None:
         self._inner.begin(what, total, done)
         self._start, self._began = done, time.monotonic()
+        if self._attempt is not None and self._attempt.stage != what:
+            # A new stage is said at once.
+            self._written = 0.0
         self._set(stage=what, done=done, total=total, rate=0.0)
 
     def update(self, done: int, scalars: Mapping[str, float] | None = None) -> None:
@@ -139,7 +142,7 @@ class Attempting(Reporter):
             return
         for name, value in values.items():
             setattr(self._attempt, name, value)
-        if time.monotonic() - self._written >= PAUSE or "stage" in values and not self._written:
+        if not self._written or time.monotonic() - self._written >= PAUSE:
             self._write()
 
     def _write(self) -> None:
@@ -154,4 +157,7 @@ def first_line(error: BaseException) -> str:
     """The first line of what an error says."""
     text = str(error).strip()
     first = text.splitlines()[0] if text else ""
-    return first if isinstance(error, EbbenchError | Stopped) else f"{type(error).__name__}: {first}"
+    if isinstance(error, Stopped):
+        # That the same command goes on is said by whoever shows it.
+        return first.partition(";")[0]
+    return first if isinstance(error, EbbenchError) else f"{type(error).__name__}: {first}".rstrip(": ")

@@ -88,6 +88,21 @@ class _Run:
     log: Path = field(default_factory=Path)
 
 
+class _Listing:
+    """Which files are there: a folder is read once, however many runs it holds."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, set[str]] = {}
+
+    def has(self, path: Path) -> bool:
+        if path.parent not in self._names:
+            try:
+                self._names[path.parent] = set(os.listdir(path.parent))
+            except OSError:
+                self._names[path.parent] = set()
+        return path.name in self._names[path.parent]
+
+
 class Survey:
     """Looks at the runs of a plan, as often as it is asked to; what is settled is not read again."""
 
@@ -99,12 +114,13 @@ class Survey:
 
     def look(self) -> list[RunState]:
         """The state of each run, in the plan's order."""
-        return [self._state(run) for run in self._runs]
+        listing = _Listing()
+        return [self._state(run, listing) for run in self._runs]
 
-    def _state(self, run: _Run) -> RunState:
-        if run.final is None and run.result.exists():
+    def _state(self, run: _Run, listing: _Listing) -> RunState:
+        if run.final is None and listing.has(run.result):
             run.final = self._judged(run.job, run.result)
-        return run.final or self._unfinished(run)
+        return run.final or self._unfinished(run, listing)
 
     def _judged(self, job: Job, path: Path) -> RunState | None:
         """The state of a run whose result file is there."""
@@ -115,10 +131,11 @@ class Survey:
             return RunState(job.label(), "failed", said=attempts.first_line(error))
         return RunState(job.label(), "done") if done else None
 
-    def _unfinished(self, run: _Run) -> RunState:
-        label, attempt = run.job.label(), attempts.read(run.attempt)
+    def _unfinished(self, run: _Run, listing: _Listing) -> RunState:
+        label = run.job.label()
+        attempt = attempts.read(run.attempt) if listing.has(run.attempt) else None
         if attempt is None:
-            said = _last_error(run.log)
+            said = _last_error(run.log) if listing.has(run.log) else ""
             return RunState(label, "failed" if said else "waiting", said=said)
         begun = RunState(label, "waiting", stage=attempt.stage, step=attempt.done, steps=attempt.total)
         holder = self._watcher.holder(home() / "runs" / attempt.training)
