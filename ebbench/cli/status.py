@@ -40,7 +40,8 @@ def status(
             "runs": [dataclasses.asdict(one) for one in states],
         }
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
-    elif console.is_terminal:
+    # A narrow table would lose words; lines are wrapped.
+    elif console.is_terminal and console.width >= 80:
         console.print(watching.table(states, everything=everything))
     else:
         typer.echo("\n".join(watching.lines(states, everything=everything)))

@@ -60,7 +60,7 @@ def table(states: Sequence[RunState], *, everything: bool = False, height: int =
         grid.add_column(
             no_wrap=not words or height > 0,
             overflow="ellipsis" if height else "fold",
-            min_width=12 if words and any(row[number] for row in rows) else None,
+            min_width=12 if words and any(row[number] for row in rows) else 7 if number == 0 else None,
         )
     for row in rows:
         # Text, not markup: a plug-in's words may hold brackets.
