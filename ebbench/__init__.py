@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ebbench.running.loggers import WeightsAndBiases as WeightsAndBiases
     from ebbench.running.outside import evaluate as evaluate
     from ebbench.storage.hashing import derive_seed as derive_seed
+    from ebbench.sweeps.survey import status as status
 
 _HOMES = {
     "ContractError": "ebbench.errors",
@@ -77,6 +78,7 @@ _HOMES = {
     "sampler": "ebbench.contract",
     "score": "ebbench.contract",
     "sheet": "ebbench.pictures",
+    "status": "ebbench.sweeps.survey",
     "table": "ebbench.api",
     "trained": "ebbench.api",
 }

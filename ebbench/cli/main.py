@@ -22,6 +22,7 @@ from ebbench.cli.run import run
 from ebbench.cli.score import score
 from ebbench.cli.show import show
 from ebbench.cli.site import app as site_app
+from ebbench.cli.status import status
 from ebbench.cli.submit import submit
 from ebbench.cli.sweep import sweep
 from ebbench.cli.table import table
@@ -59,6 +60,7 @@ def options(
 app.command("run")(run)
 app.command("score")(score)
 app.command("sweep")(sweep)
+app.command("status")(status)
 app.command("grid")(grid)
 app.command("table")(table)
 app.command("compare")(compare)

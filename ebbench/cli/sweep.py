@@ -31,12 +31,17 @@ def sweep(
     time_limit: Annotated[
         str, typer.Option(help="Stop at a checkpoint after this long, such as 9m; the next call goes on.")
     ] = "",
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Show how far each run is: a live table on a terminal, else lines."),
+    ] = False,
 ) -> None:
     """Run a plan: what is done is skipped, what was cut goes on, and a failure does not end the rest.
 
     The exit code is 1 if a run failed, 124 if runs are left after the time limit, 130 or 143 after Ctrl-C
     or SIGTERM, else 0.
     """
+    import contextlib
     import os
 
     from ebbench.running.words import parse_duration
@@ -52,17 +57,24 @@ def sweep(
     engine, most, resources = chosen(
         read_profile(profile or plan), kind=executor, workers=workers, threads=threads, device=device
     )
-    summary = run_plan(
-        jobs,
-        workers=most,
-        threads=threads,
-        executor=engine,
-        resources=resources,
-        device=device,
-        data_dir=data_dir,
-        results=results,
-        seconds=seconds,
-        environment=environment,
-    )
+    with contextlib.ExitStack() as shown:
+        if watch:
+            from ebbench.cli.watching import watched
+            from ebbench.storage.files import absolute
+            from ebbench.sweeps.survey import Survey
+
+            shown.enter_context(watched(Survey(jobs, absolute(results, "--results"), data_dir)))
+        summary = run_plan(
+            jobs,
+            workers=most,
+            threads=threads,
+            executor=engine,
+            resources=resources,
+            device=device,
+            data_dir=data_dir,
+            results=results,
+            seconds=seconds,
+            environment=environment,
+        )
     typer.echo(summary.text())
     raise typer.Exit(summary.exit_code)

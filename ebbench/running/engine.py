@@ -2,7 +2,7 @@
 
 The run store, under `ebbench.storage.files.home()`, has one folder a training:
 
-    runs/<training hash>/lock              one process at a time
+    runs/<training hash>/lock              one process at a time (or lease.N: storage/leases.py)
     runs/<training hash>/key.json          what the hash stands for
     runs/<training hash>/checkpoint.json   while it trains (and its tensors beside it)
     runs/<training hash>/state.json        the trained state, once it is there
@@ -11,6 +11,7 @@ The run store, under `ebbench.storage.files.home()`, has one folder a training:
     runs/<training hash>/given/<hash>.npz  what a task was given of a model that is no built-in (given.py)
     runs/<training hash>/evaluations/<step>/  the same of one along training
     runs/<training hash>/error.log         the traceback of a plug-in that raised
+    attempts/<task>/<model>/<run>.json     who is at a run, how far, how it ended (attempts.py)
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from ebbench.plugins.configs import plain
 from ebbench.plugins.guard import plugin_code
 from ebbench.record import provenance, resultfiles, schema
 from ebbench.running.assembly import Part, assemble
+from ebbench.running.attempts import Attempting, attempt_file, training_file
 from ebbench.running.context import Context
 from ebbench.running.identity import Identity, identify
 from ebbench.running.loggers import Log, opened
@@ -108,13 +110,21 @@ def train(
                     _base(context)
                     context = context.below()
                 else:
-                    with (
-                        locked(context.place, context.busy),
-                        opened(settings.logger, context.training) as log,
-                    ):
-                        _name(context)
-                        _trained(context, log)
+                    _train_alone(context)
                 yield f"{context.training.model} {name or 'whole'} seed {seed}: {context.place.name}"
+
+
+def _train_alone(context: Context) -> None:
+    """Make the training of one part, with an attempt of its own for who looks."""
+    training, settings = context.identity.training, context.settings
+    with ExitStack() as stack:
+        attempting = stack.enter_context(Attempting(training_file(training), settings.reporter))
+        context = dataclasses.replace(context, settings=dataclasses.replace(settings, reporter=attempting))
+        stack.enter_context(locked(context.place, context.busy))
+        attempting.at(training, context.name)
+        log = stack.enter_context(opened(settings.logger, context.training))
+        _name(context)
+        _trained(context, log)
 
 
 def load(spec: Spec, seed: int, settings: Settings, part: str = "") -> contract.Model:
@@ -172,8 +182,10 @@ def _run_seed(
     with plugin_code(spec.task, None, "parts"):
         parts = dict(task.parts(seed))
     made: dict[str, Part] = {}
+    attempting = Attempting(attempt_file(spec.task.name, spec.model.name, whole.run_id), settings.reporter)
+    settings = dataclasses.replace(settings, reporter=attempting)
     # Every part stays locked until the result is there: who waited for one must find it.
-    with ExitStack() as locks:
+    with ExitStack() as locks, attempting:
         if settings.apart is not None:
             locks.callback(settings.apart.end)
         for name, part in parts.items():
@@ -194,6 +206,7 @@ def _run_seed(
             # Another process may have finished while this one waited.
             if done := _done(path, whole, spec, settings):
                 return done
+            attempting.at(context.identity.training, f"{len(made) + 1} of {len(parts)}" if name else "")
             _clear(context, path)
             with opened(settings.logger, context.training) as log:
                 model, training = _trained(context, log)

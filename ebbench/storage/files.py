@@ -7,16 +7,22 @@ import errno
 import functools
 import os
 import platform
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ebbench.errors import StorageError, UsageError
 
 # Bytes of a file's own name that its temporary one repeats: a name has 255 at most.
 _KEPT = 150
+# What must hold for this process to write at all.
+_guards: list[Callable[[], None]] = []
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` so that `path` holds either the old or the new bytes, whole. Raises OSError."""
+    """Write `content` so that `path` holds either the old or the new bytes, whole.
+
+    Raises OSError, and StorageError where this process no longer holds what it writes to (`guarded`).
+    """
     temporary = path.with_name(_temporary(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,6 +30,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        for check in tuple(_guards):
+            check()
         os.replace(temporary, path)
     # An interruption leaves no half file either.
     except BaseException:
@@ -31,6 +39,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def guarded(check: Callable[[], None]) -> Iterator[None]:
+    """Within the block `check` is called before any file takes its final name; it raises to forbid that."""
+    _guards.append(check)
+    try:
+        yield
+    finally:
+        _guards.remove(check)
 
 
 def home() -> Path:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
 
-from ebbench.errors import (
-    StorageError,
-)
+from ebbench.errors import StorageError
+from ebbench.storage import leases, locks
 from ebbench.storage.files import write_atomically
 
 # Beside a training that `--force` began anew, until its result is written.
@@ -21,26 +23,86 @@ FORCED = "forced"
 
 @contextmanager
 def locked(place: Path, note: Callable[[str], None]) -> Iterator[None]:
-    """One process at a time in a training's folder; the lock falls with the process that holds it."""
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(place / "lock")
+    """One process at a time in a training's folder; the lock falls with the process that holds it.
+
+    `locks.kind` says by what: flock, or a lease where several machines share the store.
+    """
+    with ExitStack() as stack:
         try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            note("another process is at this very run: waiting for it to end (Ctrl-C to leave)")
-            lock.acquire()
-    except OSError as error:
-        raise StorageError(
-            f"the run store cannot be used: {error.strerror or error}",
-            where=str(place),
-            expected="a folder that can be written",
-            fix="set EBBENCH_HOME to one",
-        ) from error
-    try:
+            place.mkdir(parents=True, exist_ok=True)
+            if locks.kind(place.parent) == locks.LEASE:
+                stack.enter_context(leases.held(place, note, locks.heartbeat()))
+            else:
+                _flock(place, note, stack)
+        except OSError as error:
+            raise StorageError(
+                f"the run store cannot be used: {error.strerror or error}",
+                where=str(place),
+                expected="a folder that can be written, with room in it",
+                fix="free some space, or set EBBENCH_HOME to another folder",
+            ) from error
         yield
-    finally:
-        lock.release()
+
+
+def _flock(place: Path, note: Callable[[str], None], stack: ExitStack) -> None:
+    lock = filelock.FileLock(place / locks.FILE)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        note("another process is at this very run: waiting for it to end (Ctrl-C to leave)")
+        lock.acquire()
+    stack.callback(lock.release)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who is at a training: `host` and `pid` where a lease says them, "" and 0 where flock does not.
+
+    `silent` are the seconds since its last heartbeat, where those are more than a lease lasts: by the clocks
+    of this machine and of the file server, so that it is a hint for people and no more.
+    """
+
+    host: str = ""
+    pid: int = 0
+    silent: float | None = None
+
+
+class Watcher:
+    """Looks at who is at which training, again and again; nothing in the store is changed by it."""
+
+    def __init__(self) -> None:
+        self._watches: dict[Path, leases.Watch] = {}
+
+    def holder(self, place: Path) -> Holder | None:
+        """Who holds the lock of a training's folder; None where nobody does, or may be told.
+
+        A lease whose holder is seen to be gone counts as nobody's.
+        """
+        try:
+            if locks.peek(place.parent) == locks.FLOCK:
+                return Holder() if _flocked(place / locks.FILE) else None
+            lease = leases.read(place)
+            if lease is None or lease.count is None:
+                return None
+            if self._watches.setdefault(place, leases.Watch()).gone(lease):
+                return None
+            silent = time.time() - (place / f"lease.{lease.number}").stat().st_mtime
+            late = silent > leases.MISSES * lease.heartbeat
+            return Holder(lease.host, lease.pid, silent if late else None)
+        except OSError:
+            return None
+
+
+def _flocked(lock: Path) -> bool:
+    try:
+        with open(lock, "rb") as file:
+            # Shared and for a moment: those who look do not see one another.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def forget(place: Path) -> None:

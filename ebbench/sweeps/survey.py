@@ -1,0 +1,220 @@
+"""How far a plan is, by its results and the run store alone: no process is asked, and nothing is changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ebbench.data.store import Store
+from ebbench.plugins.guard import plugin_code
+from ebbench.running import attempts, engine
+from ebbench.running.identity import identify
+from ebbench.running.signals import TIME_IS_UP
+from ebbench.storage.files import absolute, home
+from ebbench.storage.runstore import Watcher
+from ebbench.sweeps.plan import Job, read_plan
+from ebbench.sweeps.work import Tasks, one_line, result_path
+
+State = Literal["done", "running", "waiting", "failed"]
+STATES: tuple[State, ...] = ("done", "running", "waiting", "failed")
+# Bytes at the end of a log that may hold the error.
+_LOG_END = 16_384
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run of a plan: what it is, and how it stands.
+
+    A run that is *running* has the process `pid` of `host` (0 and "" where the store does not say). `stage`
+    says what goes on ("training", "sampling"), of which `step` of `steps` are made, with `seconds_left` for
+    this stage. A run that is *waiting* may have been begun: then `stage`, `step` and `steps` say how far it
+    was. `said` is the first line of the error of a run that *failed*, or why another one stopped.
+    """
+
+    run: str
+    state: State
+    host: str = ""
+    pid: int = 0
+    stage: str = ""
+    step: int = 0
+    steps: int = 0
+    seconds_left: float | None = None
+    said: str = ""
+
+
+def status(
+    plan: str | os.PathLike[str],
+    *,
+    results: str | os.PathLike[str] = "results",
+    data_dir: str | os.PathLike[str] | None = None,
+) -> list[RunState]:
+    """How each run of a `plan` stands, in the plan's order: done, running, waiting or failed.
+
+    It reads the results in the folder `results` and the run store of this machine, and changes nothing.
+    `data_dir` is where the data sets lie. Raises UsageError or PluginError for a plan that cannot be read.
+    """
+    jobs = read_plan(Path(plan))
+    return Survey(
+        jobs, absolute(os.fspath(results), "results"), None if data_dir is None else Path(data_dir)
+    ).look()
+
+
+def counts(states: Iterable[RunState]) -> dict[str, int]:
+    """How many runs are in each of the STATES."""
+    found = Counter(one.state for one in states)
+    return {state: found[state] for state in STATES}
+
+
+def exit_code(states: Iterable[RunState]) -> int:
+    """As of a sweep: 0 where all is done, 1 if a run failed, 124 if some are left."""
+    found = counts(states)
+    if found["failed"]:
+        return 1
+    return TIME_IS_UP if found["running"] or found["waiting"] else 0
+
+
+@dataclass
+class _Run:
+    """A job, where its files are, its trainings once somebody asks, and its state once that is final."""
+
+    job: Job
+    final: RunState | None = None
+    result: Path = field(default_factory=Path)
+    attempt: Path = field(default_factory=Path)
+    log: Path = field(default_factory=Path)
+    trainings: list[str] | None = None
+
+
+class _Listing:
+    """Which files are there: a folder is read once, however many runs it holds."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, set[str]] = {}
+
+    def has(self, path: Path) -> bool:
+        if path.parent not in self._names:
+            try:
+                self._names[path.parent] = set(os.listdir(path.parent))
+            except OSError:
+                self._names[path.parent] = set()
+        return path.name in self._names[path.parent]
+
+
+class Survey:
+    """Looks at the runs of a plan, as often as it is asked to; what is settled is not read again."""
+
+    def __init__(self, jobs: Iterable[Job], results: Path, data_dir: Path | None) -> None:
+        tasks = Tasks(Store(data_dir))
+        self._watcher = Watcher()
+        self._runs = [_found(job, results, tasks) for job in jobs]
+        self._tasks = tasks
+
+    def look(self) -> list[RunState]:
+        """The state of each run, in the plan's order."""
+        listing = _Listing()
+        return [self._state(run, listing) for run in self._runs]
+
+    def _state(self, run: _Run, listing: _Listing) -> RunState:
+        if run.final is None and listing.has(run.result):
+            run.final = self._judged(run.job, run.result)
+        return run.final or self._unfinished(run, listing)
+
+    def _judged(self, job: Job, path: Path) -> RunState | None:
+        """The state of a run whose result file is there."""
+        try:
+            identity = identify(job.spec, self._tasks.of(job.spec), job.seed)
+            done = engine.finished(path, identity, job.spec) is not None
+        except Exception as error:  # a result that is none, or a task's own mistake: of this run alone
+            return RunState(job.label(), "failed", said=attempts.first_line(error))
+        return RunState(job.label(), "done") if done else None
+
+    def _unfinished(self, run: _Run, listing: _Listing) -> RunState:
+        label = run.job.label()
+        attempt = attempts.read(run.attempt) if listing.has(run.attempt) else None
+        if attempt is None:
+            attempt = self._training(run)
+        if attempt is None:
+            said = _last_error(run.log) if listing.has(run.log) else ""
+            return RunState(label, "failed" if said else "waiting", said=said)
+        begun = RunState(label, "waiting", stage=attempt.stage, step=attempt.done, steps=attempt.total)
+        holder = self._watcher.holder(home() / "runs" / attempt.training)
+        # Of a training that several runs share, another one may have the lock.
+        theirs = holder is not None and holder.pid in (0, attempt.pid) and not attempt.ended
+        if holder is not None and theirs and attempt.state == "running":
+            words = [f"part {attempt.part}"] if attempt.part else []
+            if holder.silent is not None:
+                words.append(f"no heartbeat for {duration(holder.silent)}")
+            return dataclasses.replace(
+                begun,
+                state="running",
+                host=attempt.host,
+                pid=attempt.pid,
+                seconds_left=attempt.seconds_left,
+                said=", ".join(words),
+            )
+        if attempt.state == "failed":
+            return RunState(label, "failed", said=attempt.said)
+        # What went wrong before the run itself began (a device that is not there) is in the log alone.
+        if _newer(run.log, run.attempt) and (said := _last_error(run.log)):
+            return RunState(label, "failed", said=said)
+        cut = f"cut off on {attempt.host}, process {attempt.pid}"
+        return dataclasses.replace(begun, said=attempt.said or cut)
+
+    def _training(self, run: _Run) -> attempts.Attempt | None:
+        """The attempt at a training that a run waits for, where that is made by itself."""
+        if not attempts.training_file("").parent.is_dir():
+            return None
+        if run.trainings is None:
+            task, spec = self._tasks.of(run.job.spec), run.job.spec
+            with plugin_code(spec.task, None, "parts"):
+                known = list(task.parts(run.job.seed).values())
+            run.trainings = [identify(spec, part, run.job.seed).training for part in known]
+        found = [attempts.read(attempts.training_file(training)) for training in run.trainings]
+        there = sorted((one for one in found if one is not None), key=lambda one: one.state != "running")
+        return there[0] if there else None
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "40 s", "12:05", "3:10:00"."""
+    minutes, rest = divmod(int(min(seconds, 3_599_999)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
+
+
+def _found(job: Job, results: Path, tasks: Tasks) -> _Run:
+    try:
+        identity = identify(job.spec, tasks.of(job.spec), job.seed)
+    except Exception as error:  # a task's mistake of any kind fails its own runs, as in a sweep
+        return _Run(job, RunState(job.label(), "failed", said=one_line(error)))
+    path = result_path(job, identity, results)
+    log = home() / "logs" / path.relative_to(results).with_suffix(".log")
+    attempt = attempts.attempt_file(job.spec.task.name, job.spec.model.name, identity.run_id)
+    return _Run(job, None, path, attempt, log)
+
+
+def _newer(one: Path, other: Path) -> bool:
+    try:
+        return one.stat().st_mtime > other.stat().st_mtime
+    except OSError:
+        return False
+
+
+def _last_error(log: Path) -> str:
+    """The first line of the error that a log ends in; "" where it ends otherwise, or is not there."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, log.stat().st_size - _LOG_END))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    while lines and lines[-1].startswith("  "):
+        lines.pop()
+    last = lines[-1] if lines else ""
+    return last.removeprefix("error: ") if last.startswith("error: ") else ""
