@@ -14,10 +14,22 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
-from ebbench.site import charts, comparisons, matrix, method_page, task_page, views
+from ebbench.site import (
+    charts,
+    citing,
+    comparisons,
+    grids,
+    home,
+    matrix,
+    method_page,
+    sources,
+    task_page,
+    task_table,
+    views,
+)
 from ebbench.site.addresses import method_page as method_address
 from ebbench.site.addresses import result_page as result_address
 from ebbench.site.addresses import slug
@@ -34,6 +46,7 @@ from ebbench.board import export, names
 from ebbench.board.currency import Today
 from ebbench.board.names import Names
 from ebbench.board.tiers import RANKED, own_task, tier_of
+from ebbench.contract import Metric
 from ebbench.errors import EbbenchError, UsageError, shown
 from ebbench.record.resultfiles import Problem, result_files
 from ebbench.record.schema import Result
@@ -162,6 +175,7 @@ class _Site:
             self.tasks.append(task)
             self.found += task.results.values()
             self.problems += problems
+        self.grids = grids.read(results)
         submitted = []
         for (name, own), those in sorted(brought.items()):
             task, problems = views.task(name, those, Known(), today, decided, own)
@@ -209,9 +223,11 @@ class _Site:
             "index.html",
             "home.html",
             title="ebbench",
-            tasks=self.tasks,
+            leaders=home.leaders(shown),
+            cards=[home.card(task, self.files, self.pages.out) for task in shown],
+            tasks_without=[task for task in self.tasks if not task.headline],
             matrix=matrix.rows(shown, self.methods),
-            metrics={task.name: matrix.metric_of(task).name for task in shown},
+            metrics={task.name: matrix.metric_of(task) for task in shown},
             columns=shown,
             claims=self.counted if self.claims else {},
             latest=self._latest(10),
@@ -258,7 +274,7 @@ class _Site:
                 "json": export.as_json(task.rows, task.metrics),
                 "tex": export.as_latex(task.rows, task.shown),
             }
-        if cited := task_page.bibtex(task, self.methods):
+        if cited := citing.bibtex(task, self.methods):
             downloads["bib"] = cited
         for ending, text in downloads.items():
             self.pages.write(f"tasks/{slug(task.name)}.{ending}", text)
@@ -268,10 +284,14 @@ class _Site:
             title=task.title,
             task=task,
             published={name for row in task.rows for name in row.published},
-            columns=task_page.columns(task),
+            sentences=list(task_table.sentences(task)),
+            blocks=task_table.blocks(task),
+            first=task_table.first(task),
+            columns=task_table.columns(task),
+            metrics=self._places(task),
             notes=task_page.notes(task),
             readme=self._readme(task, TASKS, page),
-            charts=self._charts(task_page.drawings(task), page),
+            charts=self._charts(chain(task_page.drawings(task), grids.drawings(task, self.grids)), page),
             gallery=task_page.gallery(task, self.files),
             downloads=[(ending, f"{slug(task.name)}.{ending}") for ending in downloads],
             sources=self._sources(task, page),
@@ -279,6 +299,8 @@ class _Site:
 
     def _method(self, method: views.MethodView) -> None:
         page = method_address(method.name)
+        standings = method_page.standings(method)
+        pictures = method_page.gallery(method, self.files)
         self.pages.page(
             page,
             "method.html",
@@ -288,11 +310,17 @@ class _Site:
             comparisons=list(comparisons.of(method)),
             readme=self._readme(method, METHODS, page),
             charts=self._charts(method_page.drawings(method), page),
-            pictures=method_page.gallery(method, self.files),
+            standings=standings,
+            leads=[one.task.title for one in standings if one.leads],
+            trails=[one.task.title for one in standings if one.trails],
+            hero=next(iter(pictures), None),
+            pictures=pictures[1:],
+            cited=citing.entries({method.name: method.card}) if method.card else "",
             sources=self._sources(method, page),
+            coloured=self._coloured(method),
         )
 
-    def _charts(self, drawings: charts.Charts, page: str) -> list[tuple[str, str, Markup]]:
+    def _charts(self, drawings: charts.Charts, page: str) -> list[tuple[charts.Chart, Markup]]:
         drawn, problems = charts.drawn(drawings, page)
         self.problems += problems
         return drawn
@@ -304,12 +332,55 @@ class _Site:
         """Copy the code and the card of a plug-in beside its page: the name and the address of each."""
         made = []
         for path in view.known.sources:
-            plain = path.name.removesuffix(".txt")
-            name = f"{page.removesuffix('.html')}-{plain}.txt"
+            name = f"{page.removesuffix('.html')}-{path.name.removesuffix('.txt')}.txt"
             self.pages.write(name, path.read_bytes())
-            # As the folder of the model has it; what is kept says where it lay in the bundle.
-            called = plain.removeprefix("model-") if view.known.submitted else plain
-            made.append((called, Path(name).name))
+            made.append((self._file_name(view, path), Path(name).name))
+        return made
+
+    def _file_name(self, view: views.TaskView | views.MethodView, path: Path) -> str:
+        """A source as the folder of the model has it; what is kept says where it lay in the bundle."""
+        plain = path.name.removesuffix(".txt")
+        return plain.removeprefix("model-") if view.known.submitted else plain
+
+    def _coloured(self, method: views.MethodView) -> Iterator[tuple[str, Markup]]:
+        """The code of a method in colours, file by file."""
+        for path in method.known.sources:
+            name = self._file_name(method, path)
+            text = path.read_text(encoding="utf-8", errors="replace")
+            yield name, sources.coloured(text, name, ids="")
+
+    def _places(self, task: views.TaskView) -> list[tuple[Metric, list[tuple[str, str, str]]]]:
+        """What each metric means, and where the code has it: declared or computed, the line, its address."""
+        folder = task.known.folder
+        files = sources.python_files(folder) if folder else []
+        parsed = sources.parsed(files)
+        for path in files:
+            page = f"{task_address(task.name).removesuffix('.html')}-{path.name}.html"
+            text = path.read_text(encoding="utf-8", errors="replace")
+            self.pages.write(f"{page.removesuffix('.html')}.txt", path.read_bytes())
+            self.pages.page(
+                page,
+                "source.html",
+                title=f"{task.name}/{path.name}",
+                name=f"{TASKS}/{task.name}/{path.name}",
+                back=Path(task_address(task.name)).name,
+                of=task.title,
+                plain=f"{Path(page).name.removesuffix('.html')}.txt",
+                code=sources.coloured(text, path.name),
+            )
+        made = []
+        for metric in task.metrics:
+            found = sources.places(metric.name, parsed)
+            listed = sources.line_of_metrics(parsed)
+            where = [
+                (
+                    one.what,
+                    f"{TASKS}/{task.name}/{one.file}:{one.line}",
+                    f"{slug(task.name)}-{one.file}.html#L-{one.line}",
+                )
+                for one in found or ([listed] if listed else [])
+            ]
+            made.append((metric, where))
         return made
 
     def _words(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from ebbench.site import addresses, charts, result_page, views
+from ebbench.site import addresses, result_page, views, wording
 
 from ebbench.board import labels
 from ebbench.board.names import Names
@@ -60,7 +60,8 @@ class Pages:
             "web": addresses.web_address,
         }
         self.jinja.globals |= {
-            "words": [(name, title) for name, title, path in WORDS if (project / path).exists()],
+            "nav": _nav(project),
+            "wide": False,
             "kind_of": KIND_OF,
             "result_page": addresses.result_page,
             "method_page": addresses.method_page,
@@ -70,8 +71,11 @@ class Pages:
             "cost": views.cost,
             "external": EXTERNAL,
             "difference": views.difference,
-            "called": charts.called,
-            "by_score": charts.by_score,
+            "called": wording.called,
+            "configuration": wording.configuration,
+            "method_title": wording.title,
+            "metric_title": wording.metric,
+            "metric_unit": wording.unit,
             "code_of": views.code,
             "commit_of": views.commit,
             "own_task": own_task,
@@ -87,6 +91,13 @@ class Pages:
         target = self.out / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def _nav(project: Path) -> list[tuple[str, str]]:
+    """The pages that every page leads to."""
+    first = [("index.html", "Board"), ("claims.html", "Claims")]
+    words = [(f"{name}.html", title) for name, title, path in WORDS if (project / path).exists()]
+    return [*first, *words]
 
 
 def show_results(out: Path, project: Path, files: Sequence[Path], names: Names) -> list[Result | Problem]:
