@@ -25,17 +25,19 @@ from ebbench.site import (
     home,
     matrix,
     method_page,
+    more_pages,
     sources,
     task_page,
     task_table,
     views,
+    words,
 )
 from ebbench.site.addresses import method_page as method_address
 from ebbench.site.addresses import result_page as result_address
 from ebbench.site.addresses import slug
 from ebbench.site.addresses import task_page as task_address
 from ebbench.site.known import Known, Plugins, of_submission
-from ebbench.site.pages import HERE, PROJECT, WORDS, Pages, show_results
+from ebbench.site.pages import HERE, PROJECT, Pages, show_results
 from ebbench.site.place import Place
 from ebbench.site.prose import METHODS, TASKS, Prose
 from markupsafe import Markup
@@ -46,7 +48,6 @@ from ebbench.board import export, names
 from ebbench.board.currency import Today
 from ebbench.board.names import Names
 from ebbench.board.tiers import RANKED, own_task, tier_of
-from ebbench.contract import Metric
 from ebbench.errors import EbbenchError, UsageError, shown
 from ebbench.record.resultfiles import Problem, result_files
 from ebbench.record.schema import Result
@@ -189,8 +190,9 @@ class _Site:
         self.problems += plugins.problems
         self.claims = list(self._judged())
         self.counted = judging.counted(one for _, found in self.claims for one in found)
+        self.documents = words.documents(project)
         self.prose = Prose(
-            words={path: f"{name}.html" for name, _, path in WORDS if (project / path).exists()},
+            words={one.source: one.page for one in self.documents},
             tasks=frozenset(known_tasks),
             methods=frozenset(models),
         )
@@ -212,13 +214,22 @@ class _Site:
             self._task(task)
         for method in self.methods:
             self._method(method)
-        self._words()
+        shown = [task for task in self.tasks if task.headline]
+        rows = matrix.rows(shown, self.methods)
+        more_pages.prose(self.pages, self.prose, self.documents)
+        more_pages.docs(self.pages, self.documents, self.tasks, self.methods)
+        more_pages.compare(self.pages, shown, rows, self.methods)
+        more_pages.changed(self.pages, self.prose, self.tasks)
         self._claims()
-        self._home([*problems, *self.problems])
+        self._home(shown, rows, [*problems, *self.problems])
         return self.problems
 
-    def _home(self, problems: Sequence[Problem]) -> None:
-        shown = [task for task in self.tasks if task.headline]
+    def _home(
+        self,
+        shown: Sequence[views.TaskView],
+        rows: Sequence[matrix.MatrixRow],
+        problems: Sequence[Problem],
+    ) -> None:
         self.pages.page(
             "index.html",
             "home.html",
@@ -226,7 +237,7 @@ class _Site:
             leaders=home.leaders(shown),
             cards=[home.card(task, self.files, self.pages.out) for task in shown],
             tasks_without=[task for task in self.tasks if not task.headline],
-            matrix=matrix.rows(shown, self.methods),
+            matrix=rows,
             metrics={task.name: matrix.metric_of(task) for task in shown},
             columns=shown,
             claims=self.counted if self.claims else {},
@@ -288,7 +299,7 @@ class _Site:
             blocks=task_table.blocks(task),
             first=task_table.first(task),
             columns=task_table.columns(task),
-            metrics=self._places(task),
+            metrics=more_pages.meanings(self.pages, task),
             notes=task_page.notes(task),
             readme=self._readme(task, TASKS, page),
             charts=self._charts(chain(task_page.drawings(task), grids.drawings(task, self.grids)), page),
@@ -348,48 +359,3 @@ class _Site:
             name = self._file_name(method, path)
             text = path.read_text(encoding="utf-8", errors="replace")
             yield name, sources.coloured(text, name, ids="")
-
-    def _places(self, task: views.TaskView) -> list[tuple[Metric, list[tuple[str, str, str]]]]:
-        """What each metric means, and where the code has it: declared or computed, the line, its address."""
-        folder = task.known.folder
-        files = sources.python_files(folder) if folder else []
-        parsed = sources.parsed(files)
-        for path in files:
-            page = f"{task_address(task.name).removesuffix('.html')}-{path.name}.html"
-            text = path.read_text(encoding="utf-8", errors="replace")
-            self.pages.write(f"{page.removesuffix('.html')}.txt", path.read_bytes())
-            self.pages.page(
-                page,
-                "source.html",
-                title=f"{task.name}/{path.name}",
-                name=f"{TASKS}/{task.name}/{path.name}",
-                back=Path(task_address(task.name)).name,
-                of=task.title,
-                plain=f"{Path(page).name.removesuffix('.html')}.txt",
-                code=sources.coloured(text, path.name),
-            )
-        made = []
-        for metric in task.metrics:
-            found = sources.places(metric.name, parsed)
-            listed = sources.line_of_metrics(parsed)
-            where = [
-                (
-                    one.what,
-                    f"{TASKS}/{task.name}/{one.file}:{one.line}",
-                    f"{slug(task.name)}-{one.file}.html#L-{one.line}",
-                )
-                for one in found or ([listed] if listed else [])
-            ]
-            made.append((metric, where))
-        return made
-
-    def _words(self) -> None:
-        for name, title, path in WORDS:
-            source = self.project / path
-            if source.exists():
-                page = f"{name}.html"
-                text = self.prose.html(source.read_text(encoding="utf-8"), source=path, page=page)
-                self.pages.page(page, "words.html", title=title, text=text)
-        figures = self.project / "docs" / "figures"
-        if figures.is_dir():
-            shutil.copytree(figures, self.pages.out / "figures")

@@ -32,7 +32,7 @@ class Grid:
 
 
 def read(results: Path) -> list[Grid]:
-    """The grids that have both a file in `plans/grids` and rows in `grids`; what cannot be read is left out."""
+    """The grids that have a file in `plans/grids` and rows in `grids`; what cannot be read is left out."""
     found = []
     for plan in sorted((results / "plans" / "grids").glob("*.toml")):
         try:

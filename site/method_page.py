@@ -94,14 +94,13 @@ class Standing:
 def standings(method: MethodView) -> list[Standing]:
     """Where a method stands on each task that ranks something, by its best row."""
     made = []
-    for task, rows in method.tasks:
+    for task, _ in method.tasks:
         if not task.headline or task.own:
             continue
         metric = matrix.metric_of(task)
         kind = "control" if method.control else "model"
-        able = [
-            row for row in task.headline if row in rows and row.kind == kind and metric.name in row.metrics
-        ]
+        own = [row for row in task.headline if row.model == method.name and row.kind == kind]
+        able = [row for row in own if metric.name in row.metrics]
         on = strips.scale(task.headline, metric)
         if not able or on is None:
             continue

@@ -27,7 +27,7 @@ class Place:
 
 
 def coloured(text: str, name: str, ids: str = "L") -> Markup:
-    """The text as HTML, each line under the id "L-12" (none without `ids`); colours are classes of site.css."""
+    """The text as HTML, each line under an id such as "L-12" (none without `ids`), coloured by classes."""
     lexer = _LEXERS.get(Path(name.removesuffix(".txt")).suffix, TextLexer)
     lexer = TextLexer if len(text) > MOST_BYTES else lexer
     formatter = HtmlFormatter(nowrap=False, lineanchors=ids, cssclass="code", wrapcode=True)
@@ -42,7 +42,7 @@ def python_files(folder: Path) -> list[Path]:
 
 
 def places(metric: str, files: Sequence[tuple[str, ast.Module]]) -> list[Place]:
-    """Where a metric is declared and where its value is put, by the first hit of each; parsed files by name."""
+    """Where a metric is declared and where its value is put: the first hit of each in the parsed files."""
     found: dict[str, Place] = {}
     for name, tree in files:
         for node in ast.walk(tree):

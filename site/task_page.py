@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ebbench.site import charts, matrix, set_charts, wording
+from ebbench.site import charts, matrix, set_charts, thumbs, wording
 from ebbench.site.addresses import result_folder
 from ebbench.site.result_page import pictures
 from ebbench.site.views import TaskView
@@ -87,11 +87,12 @@ def _all_equal(rows: Sequence[Row], metric: Metric) -> bool:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a row: what it is called, its file on the site, the result that it is of."""
+    """A picture of a row: what it is called, its file on the site and size, the result that it is of."""
 
     called: str
     kind: str
     file: str
+    size: tuple[int, int] | None
     result: Result
 
 
@@ -108,7 +109,7 @@ def gallery(task: TaskView, files: Mapping[int, Path]) -> dict[str, list[Picture
             if not name.endswith("curves"):
                 address = f"{result_folder(result)}/{picture.name}"
                 called = wording.called(row, task.headline)
-                made[name].append(Picture(called, row.kind, address, result))
+                made[name].append(Picture(called, row.kind, address, thumbs.size_of(picture), result))
     return made
 
 

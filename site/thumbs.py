@@ -25,6 +25,18 @@ class Thumb:
     cut: bool
 
 
+def size_of(source: Path) -> tuple[int, int] | None:
+    """The width and height of a PNG, from its first bytes; None where it is none."""
+    try:
+        with source.open("rb") as file:
+            head = file.read(24)
+    except OSError:
+        return None
+    if len(head) < 24 or head[:8] != b"\x89PNG\r\n\x1a\n":
+        return None
+    return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+
+
 def write(source: Path, out: Path, address: str, alt: str) -> Thumb | None:
     """Write a copy of `source` as WebP, of a high one the top; None where it is no picture."""
     try:
