@@ -2,7 +2,7 @@
 
     python benchmarks/site_build.py [--results 5000] [--from results]
 
-Copies of the committed results, under run ids, seeds and settings of their own, without pictures: 5 seeds to a row.
+Copies of the committed results, under run ids, seeds and settings of their own, without pictures.
 """
 
 from __future__ import annotations

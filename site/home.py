@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,11 @@ def card(task: TaskView, files: Mapping[int, Path], out: Path) -> Card:
     on = strips.scale([*best, *controls], metric, [published[1]] if published else [], width=strips.NARROW)
     lines = []
     image = _image(task, best, files, out)
-    drawing, shows = (None, image.alt) if image else _drawing(task, best)
+    drawing, shows = None, image.alt if image else ""
+    if not image:
+        # What results say may be anything: a card stands without its picture.
+        made, _ = charts.drawn([charts.Chart("", words, draw) for words, draw in _drawings(task, best)], "")
+        drawing, shows = next(((picture, chart.said) for chart, picture in made), (None, ""))
     for i, row in enumerate([*best, *controls]):
         lines.append(
             Line(
@@ -125,24 +130,23 @@ def _image(task: TaskView, best: Sequence[Row], files: Mapping[int, Path], out: 
     return None
 
 
-def _drawing(task: TaskView, best: Sequence[Row]) -> tuple[Markup | None, str]:
-    """Precision against recall, or a metric over the numbers that its task counts by, a line a method."""
+def _drawings(task: TaskView, best: Sequence[Row]) -> Iterator[tuple[str, Callable[[], Markup]]]:
+    """What may be drawn of a task: precision against recall, or a metric over what its task counts by."""
     named = {i: task.results_of(row)[0] for i, row in enumerate(best)}
     drawn = {i: found for i, one in named.items() if (found := charts.declared_curve(one)) is not None}
     if drawn:
         lines = {i: (one["recall"], one["precision"]) for i, one in drawn.items()}
-        return _lines(lines, "recall", "precision"), "precision against recall, seed 0"
+        yield "precision against recall, the first seed", partial(_lines, lines, "recall", "precision")
     for family, numbers in _families(best).items():
+        at = list(map(float, numbers))
         means = {
-            i: [row.metrics[f"{family}_{n}"].interval.mean for n in numbers]
+            i: (at, [row.metrics[f"{family}_{n}"].interval.mean for n in numbers])
             for i, row in enumerate(best)
             if all(f"{family}_{n}" in row.metrics for n in numbers)
         }
         if means:
-            at = list(map(float, numbers))
             words = family.replace("_", " ")
-            return _lines({i: (at, y) for i, y in means.items()}, "", words), f"{words} at {_listed(numbers)}"
-    return None, ""
+            yield f"{words} at {_listed(numbers)}", partial(_lines, means, "", words)
 
 
 def _families(rows: Sequence[Row]) -> dict[str, list[int]]:

@@ -30,7 +30,7 @@ def coloured(text: str, name: str, ids: str = "L") -> Markup:
     """The text as HTML, each line under an id such as "L-12" (none without `ids`), coloured by classes."""
     lexer = _LEXERS.get(Path(name.removesuffix(".txt")).suffix, TextLexer)
     lexer = TextLexer if len(text) > MOST_BYTES else lexer
-    formatter = HtmlFormatter(nowrap=False, lineanchors=ids, cssclass="code", wrapcode=True)
+    formatter = HtmlFormatter(nowrap=False, linespans=ids, cssclass="code", wrapcode=True)
     # pygments escapes what it writes.
     return Markup(highlight(text, lexer(stripnl=False), formatter))
 

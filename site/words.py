@@ -89,7 +89,8 @@ def figure(one: Document) -> tuple[str, str] | None:
 def plain(text: str) -> str:
     """Markdown without its marks."""
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
-    text = re.sub(r"```\w*|[`*|#]|^\s*[-:| ]+$|^\s*- ", " ", text, flags=re.M)
+    text = re.sub(r"^\s*[-:| ]+$|^\s*- |```\w*|[|#]", " ", text, flags=re.M)
+    text = re.sub(r"[`*]", "", text)
     return " ".join(text.replace("+-", "±").split())
 
 
