@@ -101,18 +101,16 @@ def meanings(pages: Pages, task: TaskView) -> list[Meaning]:
             plain=f"{slug(task.name)}-{path.name}.txt",
             code=sources.coloured(path.read_text(encoding="utf-8", errors="replace"), path.name),
         )
-    parsed = sources.parsed(files)
-    listed = sources.line_of_metrics(parsed)
+    read = sources.read(files)
     made = []
     for metric in task.metrics:
-        found = sources.places(metric.name, parsed) or ([listed] if listed else [])
         where = [
             (
                 one.what,
                 f"{TASKS}/{task.name}/{one.file}:{one.line}",
                 f"{slug(task.name)}-{one.file}.html#L-{one.line}",
             )
-            for one in found
+            for one in sources.places(metric.name, read)
         ]
         made.append((metric, where))
     return made

@@ -40,13 +40,14 @@ class Prose:
         markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
         tokens = markdown.parse(text)
         taken = {"main"}
-        for before, token in pairwise([None, *tokens]):
-            if anchors and before is not None and before.type == "heading_open":
+        for before, token in pairwise(tokens) if anchors else ():
+            if before.type == "heading_open":
                 name = anchor(token.content)
                 name = name if name not in taken else f"{name}-{len(taken)}"
                 taken.add(name)
                 before.attrs["id"] = name
-            if token is not None and token.children:
+        for token in tokens:
+            if token.children:
                 token.children = self._linked(token.children, source, "../" * page.count("/"))
         return Markup(markdown.renderer.render(tokens, markdown.options, {}))
 

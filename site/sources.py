@@ -41,27 +41,67 @@ def python_files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (path.name not in ("task.py", "model.py"), path.name))
 
 
-def places(metric: str, files: Sequence[tuple[str, ast.Module]]) -> list[Place]:
-    """Where a metric is declared and where its value is put: the first hit of each in the parsed files."""
+@dataclass(frozen=True)
+class Mention:
+    """Where code names a metric: by its whole name, or (f"fid{suffix}") by how it begins."""
+
+    what: str
+    text: str
+    begins: bool
+    line: int
+
+    def is_of(self, metric: str) -> bool:
+        """Whether it is that metric's."""
+        return metric.startswith(self.text) if self.begins else metric == self.text
+
+
+# The mentions in each file, by its name, and the line where it lists its metrics (0: nowhere).
+Read = Sequence[tuple[str, list[Mention], int]]
+
+
+def read(files: Sequence[Path]) -> Read:
+    """The mentions of metrics in the files that can be parsed."""
+    made = []
+    for path in files:
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (SyntaxError, ValueError, OSError):
+            continue
+        nodes = list(ast.walk(tree))
+        mentions = [mention for node in nodes for mention in _mentions(node)]
+        made.append((path.name, mentions, next((line for node in nodes if (line := _lists(node))), 0)))
+    return made
+
+
+def places(metric: str, files: Read) -> list[Place]:
+    """Where a metric is declared and where its value is put, the first of each; else where all are listed."""
     found: dict[str, Place] = {}
-    for name, tree in files:
-        for node in ast.walk(tree):
-            for what, line in _hits(node, metric):
-                found.setdefault(what, Place(what, name, line))
-    return [found[what] for what in ("declared", "computed") if what in found]
+    for name, mentions, _ in files:
+        for one in mentions:
+            if one.is_of(metric):
+                found.setdefault(one.what, Place(one.what, name, one.line))
+    if found:
+        return [found[what] for what in ("declared", "computed") if what in found]
+    return [Place("declared", name, line) for name, _, line in files if line][:1]
 
 
-def _hits(node: ast.AST, metric: str) -> Iterator[tuple[str, int]]:
+def _mentions(node: ast.AST) -> Iterator[Mention]:
     if isinstance(node, ast.Call) and _is_metric(node):
-        named = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "name")]
-        if any(_is(one, metric) for one in named):
-            yield "declared", node.lineno
+        for one in [*node.args[:1], *(word.value for word in node.keywords if word.arg == "name")]:
+            yield from _mention("declared", one, node.lineno)
     elif isinstance(node, ast.Dict):
         for key in node.keys:
-            if key is not None and _is(key, metric):
-                yield "computed", key.lineno
-    elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and _is(node.slice, metric):
-        yield "computed", node.lineno
+            if key is not None:
+                yield from _mention("computed", key, key.lineno)
+    elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+        yield from _mention("computed", node.slice, node.lineno)
+
+
+def _mention(what: str, node: ast.expr, line: int) -> Iterator[Mention]:
+    begins = isinstance(node, ast.JoinedStr) and bool(node.values)
+    named = node.values[0] if isinstance(node, ast.JoinedStr) and node.values else node
+    if isinstance(named, ast.Constant) and isinstance(named.value, str):
+        yield Mention(what, named.value, begins, line)
 
 
 def _is_metric(call: ast.Call) -> bool:
@@ -70,30 +110,9 @@ def _is_metric(call: ast.Call) -> bool:
     return "metric" in name.lower()
 
 
-def _is(node: ast.AST, text: str) -> bool:
-    if isinstance(node, ast.JoinedStr):
-        # f"fid{suffix}": what is written out has to be how the name begins.
-        first = node.values[0] if node.values else None
-        return isinstance(first, ast.Constant) and text.startswith(f"{first.value}")
-    return isinstance(node, ast.Constant) and node.value == text
-
-
-def parsed(files: Sequence[Path]) -> list[tuple[str, ast.Module]]:
-    """The files that can be parsed, with their names."""
-    made = []
-    for path in files:
-        try:
-            made.append((path.name, ast.parse(path.read_text(encoding="utf-8"))))
-        except (SyntaxError, ValueError, OSError):
-            continue
-    return made
-
-
-def line_of_metrics(files: Sequence[tuple[str, ast.Module]]) -> Place | None:
-    """Where a task lists its metrics."""
-    for name, tree in files:
-        for node in ast.walk(tree):
-            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-            if any(isinstance(one, ast.Name) and one.id == "metrics" for one in targets):
-                return Place("declared", name, node.lineno)
-    return None
+def _lists(node: ast.AST) -> int:
+    """The line of an assignment to `metrics`; 0 for anything else."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign):
+        return 0
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return node.lineno if any(isinstance(one, ast.Name) and one.id == "metrics" for one in targets) else 0

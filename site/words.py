@@ -41,6 +41,8 @@ class Document:
     @property
     def summary(self) -> str:
         """The first sentence below the title."""
+        if self.source == FINDINGS and self.page == NAMED[FINDINGS][0]:
+            return "What the runs say beyond the tables: a page each."
         for part in re.split(r"\n\s*\n", self.text):
             if part.strip() and not re.match(r"\s*(#|\||```|!\[|- )", part):
                 return re.split(r"(?<=[.?!:])\s", plain(part))[0]

@@ -114,7 +114,7 @@ def _changed(place: str) -> int:
 
 @functools.cache
 def _listed(kind: Kind, places: tuple[tuple[str, int], ...]) -> dict[str, Path]:
-    """The plug-ins in the folders as they are since their last change: a board asks for each of its results."""
+    """The plug-ins in the folders as they last changed: a board asks once for each of its results."""
     folders = [folder for place, _ in places for folder in _folders(Path(place), kind)]
     return {folder.name: folder.resolve() for folder in folders}
 

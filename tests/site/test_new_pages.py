@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -104,7 +103,7 @@ def test_metrics_have_names_in_words(name: str, unit: str, words: str):
     assert f"{wording.metric(one)} ({wording.unit(one)})" == words
 
 
-def test_metrics_are_found_where_they_are_declared_and_computed():
+def test_metrics_are_found_where_they_are_declared_and_computed(tmp_path: Path):
     code = (
         "METRICS = (\n"
         "    Metric(name='kl', unit='nats', better='lower', doc=''),\n"
@@ -114,8 +113,10 @@ def test_metrics_are_found_where_they_are_declared_and_computed():
         "    values = {'kl': 1.0}\n"
         "    values[f'fid{suffix}'] = 2.0\n"
     )
-    files = [("task.py", ast.parse(code))]
-    found = {name: [(p.what, p.line) for p in sources.places(name, files)] for name in ("kl", "fid_5k", "is")}
+    (tmp_path / "task.py").write_text(code)
+    (tmp_path / "broken.py").write_text("def")
+    read = sources.read(sources.python_files(tmp_path))
+    found = {name: [(p.what, p.line) for p in sources.places(name, read)] for name in ("kl", "fid_5k", "is")}
     assert found == {
         "kl": [("declared", 2), ("computed", 6)],
         "fid_5k": [("declared", 3), ("computed", 7)],
