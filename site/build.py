@@ -14,16 +14,30 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
-from ebbench.site import charts, comparisons, matrix, method_page, task_page, views
+from ebbench.site import (
+    charts,
+    citing,
+    comparisons,
+    grids,
+    home,
+    matrix,
+    method_page,
+    more_pages,
+    sources,
+    task_page,
+    task_table,
+    views,
+    words,
+)
 from ebbench.site.addresses import method_page as method_address
 from ebbench.site.addresses import result_page as result_address
 from ebbench.site.addresses import slug
 from ebbench.site.addresses import task_page as task_address
 from ebbench.site.known import Known, Plugins, of_submission
-from ebbench.site.pages import HERE, PROJECT, WORDS, Pages, show_results
+from ebbench.site.pages import HERE, PROJECT, Pages, show_results
 from ebbench.site.place import Place
 from ebbench.site.prose import METHODS, TASKS, Prose
 from markupsafe import Markup
@@ -162,6 +176,7 @@ class _Site:
             self.tasks.append(task)
             self.found += task.results.values()
             self.problems += problems
+        self.grids = grids.read(results)
         submitted = []
         for (name, own), those in sorted(brought.items()):
             task, problems = views.task(name, those, Known(), today, decided, own)
@@ -175,8 +190,9 @@ class _Site:
         self.problems += plugins.problems
         self.claims = list(self._judged())
         self.counted = judging.counted(one for _, found in self.claims for one in found)
+        self.documents = words.documents(project)
         self.prose = Prose(
-            words={path: f"{name}.html" for name, _, path in WORDS if (project / path).exists()},
+            words={one.source: one.page for one in self.documents},
             tasks=frozenset(known_tasks),
             methods=frozenset(models),
         )
@@ -198,20 +214,31 @@ class _Site:
             self._task(task)
         for method in self.methods:
             self._method(method)
-        self._words()
+        shown = [task for task in self.tasks if task.headline]
+        rows = matrix.rows(shown, self.methods)
+        more_pages.prose(self.pages, self.prose, self.documents)
+        more_pages.docs(self.pages, self.documents, self.tasks, self.methods)
+        more_pages.compare(self.pages, shown, rows, self.methods)
+        more_pages.changed(self.pages, self.prose, self.tasks)
         self._claims()
-        self._home([*problems, *self.problems])
+        self._home(shown, rows, [*problems, *self.problems])
         return self.problems
 
-    def _home(self, problems: Sequence[Problem]) -> None:
-        shown = [task for task in self.tasks if task.headline]
+    def _home(
+        self,
+        shown: Sequence[views.TaskView],
+        rows: Sequence[matrix.MatrixRow],
+        problems: Sequence[Problem],
+    ) -> None:
         self.pages.page(
             "index.html",
             "home.html",
             title="ebbench",
-            tasks=self.tasks,
-            matrix=matrix.rows(shown, self.methods),
-            metrics={task.name: matrix.metric_of(task).name for task in shown},
+            leaders=home.leaders(shown),
+            cards=[home.card(task, self.files, self.pages.out) for task in shown],
+            tasks_without=[task for task in self.tasks if not task.headline],
+            matrix=rows,
+            metrics={task.name: matrix.metric_of(task) for task in shown},
             columns=shown,
             claims=self.counted if self.claims else {},
             latest=self._latest(10),
@@ -258,7 +285,7 @@ class _Site:
                 "json": export.as_json(task.rows, task.metrics),
                 "tex": export.as_latex(task.rows, task.shown),
             }
-        if cited := task_page.bibtex(task, self.methods):
+        if cited := citing.bibtex(task, self.methods):
             downloads["bib"] = cited
         for ending, text in downloads.items():
             self.pages.write(f"tasks/{slug(task.name)}.{ending}", text)
@@ -268,10 +295,14 @@ class _Site:
             title=task.title,
             task=task,
             published={name for row in task.rows for name in row.published},
-            columns=task_page.columns(task),
+            sentences=list(task_table.sentences(task)),
+            blocks=task_table.blocks(task),
+            first=task_table.first(task),
+            columns=task_table.columns(task),
+            metrics=more_pages.meanings(self.pages, task),
             notes=task_page.notes(task),
             readme=self._readme(task, TASKS, page),
-            charts=self._charts(task_page.drawings(task), page),
+            charts=self._charts(chain(task_page.drawings(task), grids.drawings(task, self.grids)), page),
             gallery=task_page.gallery(task, self.files),
             downloads=[(ending, f"{slug(task.name)}.{ending}") for ending in downloads],
             sources=self._sources(task, page),
@@ -279,6 +310,8 @@ class _Site:
 
     def _method(self, method: views.MethodView) -> None:
         page = method_address(method.name)
+        standings = method_page.standings(method)
+        pictures = method_page.gallery(method, self.files)
         self.pages.page(
             page,
             "method.html",
@@ -288,11 +321,17 @@ class _Site:
             comparisons=list(comparisons.of(method)),
             readme=self._readme(method, METHODS, page),
             charts=self._charts(method_page.drawings(method), page),
-            pictures=method_page.gallery(method, self.files),
+            standings=standings,
+            leads=[one.task.title for one in standings if one.leads],
+            trails=[one.task.title for one in standings if one.trails],
+            hero=next(iter(pictures), None),
+            pictures=pictures[1:],
+            cited=citing.entries({method.name: method.card}) if method.card else "",
             sources=self._sources(method, page),
+            coloured=self._coloured(method),
         )
 
-    def _charts(self, drawings: charts.Charts, page: str) -> list[tuple[str, str, Markup]]:
+    def _charts(self, drawings: charts.Charts, page: str) -> list[tuple[charts.Chart, Markup]]:
         drawn, problems = charts.drawn(drawings, page)
         self.problems += problems
         return drawn
@@ -304,21 +343,19 @@ class _Site:
         """Copy the code and the card of a plug-in beside its page: the name and the address of each."""
         made = []
         for path in view.known.sources:
-            plain = path.name.removesuffix(".txt")
-            name = f"{page.removesuffix('.html')}-{plain}.txt"
+            name = f"{page.removesuffix('.html')}-{path.name.removesuffix('.txt')}.txt"
             self.pages.write(name, path.read_bytes())
-            # As the folder of the model has it; what is kept says where it lay in the bundle.
-            called = plain.removeprefix("model-") if view.known.submitted else plain
-            made.append((called, Path(name).name))
+            made.append((self._file_name(view, path), Path(name).name))
         return made
 
-    def _words(self) -> None:
-        for name, title, path in WORDS:
-            source = self.project / path
-            if source.exists():
-                page = f"{name}.html"
-                text = self.prose.html(source.read_text(encoding="utf-8"), source=path, page=page)
-                self.pages.page(page, "words.html", title=title, text=text)
-        figures = self.project / "docs" / "figures"
-        if figures.is_dir():
-            shutil.copytree(figures, self.pages.out / "figures")
+    def _file_name(self, view: views.TaskView | views.MethodView, path: Path) -> str:
+        """A source as the folder of the model has it; what is kept says where it lay in the bundle."""
+        plain = path.name.removesuffix(".txt")
+        return plain.removeprefix("model-") if view.known.submitted else plain
+
+    def _coloured(self, method: views.MethodView) -> Iterator[tuple[str, Markup]]:
+        """The code of a method in colours, file by file."""
+        for path in method.known.sources:
+            name = self._file_name(method, path)
+            text = path.read_text(encoding="utf-8", errors="replace")
+            yield name, sources.coloured(text, name, ids="")

@@ -45,18 +45,20 @@ class Chart:
     title: str
     said: str
     draw: Callable[[], Markup | None]
+    # What its lines are of, in the order of their colours, where a reader may pick among them.
+    lines: Sequence[str] = ()
 
 
 Charts = Iterable[Chart]
 
 
-def drawn(charts: Charts, page: str) -> tuple[list[tuple[str, str, Markup]], list[Problem]]:
-    """The charts of a page as title, legend and SVG, and those that could not be drawn."""
+def drawn(charts: Charts, page: str) -> tuple[list[tuple[Chart, Markup]], list[Problem]]:
+    """The charts of a page with their SVG, and those that could not be drawn."""
     made, problems = [], []
     for chart in charts:
         try:
             if picture := chart.draw():
-                made.append((chart.title, chart.said, picture))
+                made.append((chart, picture))
         # What it is drawn from stands in results, and those come from anyone: the page stands without it.
         except Exception as error:
             reason = f"the chart '{chart.title}' cannot be drawn: {type(error).__name__}: {error}"
@@ -71,15 +73,15 @@ def intervals(rows: Sequence[Row], metric: Metric, title: str) -> Markup:
     heights = [ROW + NAME_LINE * (len(name) - 1) for name in names]
     left = 14 + LETTER * max(len(line) for name in names for line in name)
     bottom = sum(heights) + 4
-    x = svg.Axis.around(_seen(shown, metric), left, WIDTH - 14, log=_by_logarithm(shown, metric))
+    x = svg.Axis.around(seen(shown, metric), left, WIDTH - 14, log=by_logarithm(shown, metric))
     arrow = {"lower": " (lower is better)", "higher": " (higher is better)"}.get(metric.better, "")
     unit = f", {metric.unit}" if metric.unit and metric.unit != metric.name else ""
-    parts = [_frame(x, svg.Axis(0, 1, bottom, 2), f"{metric.name}{unit}{arrow}", y_shows="nothing")]
+    parts = [frame(x, svg.Axis(0, 1, bottom, 2), f"{metric.name}{unit}{arrow}", y_shows="nothing")]
     for end, height, name, row in zip(accumulate(heights), heights, names, shown, strict=True):
         middle = end - height / 2 + 2
         for i, words in enumerate(name):
             parts.append(svg.text(left - 6, middle + NAME_LINE * (i - (len(name) - 1) / 2), words, "at-end"))
-        parts.append(_interval(row, metric, x, middle))
+        parts.append(marks(row, metric, x, middle))
     described = "; ".join(
         f"{called(row, rows)} {labels.spelled(cell.interval.mean, cell.interval.half_width)}"
         for row in shown
@@ -88,7 +90,7 @@ def intervals(rows: Sequence[Row], metric: Metric, title: str) -> Markup:
     return svg.drawing(WIDTH, bottom + 34, title, described, *parts)
 
 
-def _seen(rows: Sequence[Row], metric: Metric) -> list[float]:
+def seen(rows: Sequence[Row], metric: Metric) -> list[float]:
     """Every value of a metric that its chart shows."""
     values: list[float] = []
     for row in rows:
@@ -100,12 +102,14 @@ def _seen(rows: Sequence[Row], metric: Metric) -> list[float]:
     return values
 
 
-def _by_logarithm(rows: Sequence[Row], metric: Metric) -> bool:
+def by_logarithm(rows: Sequence[Row], metric: Metric) -> bool:
+    """Whether the values of a metric, all of them above 0, are better shown by their logarithms."""
     scored = [v for row in rows for v in row.metrics[metric.name].values if v is not None]
-    return min(_seen(rows, metric)) > 0 and spans_decades(metric, scored)
+    return min(seen(rows, metric)) > 0 and spans_decades(metric, scored)
 
 
-def _interval(row: Row, metric: Metric, x: svg.Axis, y: float) -> Markup:
+def marks(row: Row, metric: Metric, x: svg.Axis, y: float) -> Markup:
+    """Each seed (a dot), the mean (a bar) and its interval (a line) at the height `y`; what was published."""
     cell = row.metrics[metric.name]
     low, high, mean = cell.interval.low, cell.interval.high, x.at(cell.interval.mean)
     parts = [
@@ -117,9 +121,13 @@ def _interval(row: Row, metric: Metric, x: svg.Axis, y: float) -> Markup:
         parts.append(svg.line(x.at(low), y, x.at(high), y, "interval"))
     parts.append(svg.line(mean, y - 4.5, mean, y + 4.5, "mean"))
     if metric.name in row.published:
-        at = x.at(row.published[metric.name].value)
-        parts += [svg.line(at - 3, y + end, at + 3, y - end, "published") for end in (-3, 3)]
+        parts.append(cross(x.at(row.published[metric.name].value), y))
     return svg.element("g", *parts, class_="control" if row.kind == "control" else "model")
+
+
+def cross(at: float, y: float) -> Markup:
+    """The mark of a published number."""
+    return Markup().join(svg.line(at - 3, y + end, at + 3, y - end, "published") for end in (-3, 3))
 
 
 def along(named: Mapping[str, Sequence[Result]], series: str, title: str, y_title: str = "") -> Markup | None:
@@ -136,23 +144,23 @@ def along(named: Mapping[str, Sequence[Result]], series: str, title: str, y_titl
     values = [value for _, _, curves in found for value in curves.series[series] if value is not None]
     if not values:
         return None
-    legend = len(named) > 1
-    right = WIDTH - (150 if legend else 14)
+    keyed = len(named) > 1
+    right = WIDTH - (150 if keyed else 14)
     y = svg.Axis.around(values, 140, 4)
-    left = _left_of(y)
+    left = left_of(y)
     middle = (left + right) / 2
     parts = []
     for start, end, by in ((left, middle - 6, "step"), (middle + 6, right, "seconds")):
         drawn = [(colour, getattr(curves, by), curves.series[series]) for colour, _, curves in found]
         x = svg.Axis.around([at for _, places, _ in drawn for at in places], start, end)
         if by == "step":
-            parts.append(_frame(x, y, "steps", y_title or series, most=4))
+            parts.append(frame(x, y, "steps", y_title or series, most=4))
         else:
             # The heights are those of its neighbour.
-            parts.append(_frame(x, y, "seconds", most=4, y_shows="grid"))
-        parts += [_line(colour, places, heights, x, y) for colour, places, heights in drawn]
-    if legend:
-        parts.append(_legend(list(named), right + 10, y))
+            parts.append(frame(x, y, "seconds", most=4, y_shows="grid"))
+        parts += [line(colour, places, heights, x, y) for colour, places, heights in drawn]
+    if keyed:
+        parts.append(legend(list(named), right + 10, y))
     described = f"{series} against steps and seconds, a line a seed: {', '.join(named)}"
     return svg.drawing(WIDTH, 178, title, described, *parts)
 
@@ -168,11 +176,11 @@ def _curves_with(result: Result, series: str) -> Curves | None:
 def precision_recall(named: Mapping[str, Mapping[str, Any]], title: str) -> Markup:
     """Precision against recall, a colour a name; each has "recall" and "precision", as the task drew them."""
     y = svg.Axis(0, 1.02, 204, 4)
-    x = svg.Axis(0, 1, _left_of(y), WIDTH - 150)
-    parts = [_frame(x, y, "recall", "precision")]
+    x = svg.Axis(0, 1, left_of(y), WIDTH - 150)
+    parts = [frame(x, y, "recall", "precision")]
     for colour, drawn in enumerate(named.values()):
-        parts.append(_line(colour, drawn["recall"], drawn["precision"], x, y))
-    parts.append(_legend(list(named), x.end + 10, y))
+        parts.append(line(colour, drawn["recall"], drawn["precision"], x, y))
+    parts.append(legend(list(named), x.end + 10, y))
     described = f"precision against recall, one line each: {', '.join(named)}"
     return svg.drawing(WIDTH, 242, title, described, *parts)
 
@@ -180,16 +188,23 @@ def precision_recall(named: Mapping[str, Mapping[str, Any]], title: str) -> Mark
 def counts(named: Mapping[str, Sequence[int]], title: str) -> Markup:
     """How many modes were met how often: entry i is the number of modes met i times, the last all above."""
     y = svg.Axis.around([0, *(number for often in named.values() for number in often)], 164, 4)
-    x = svg.Axis.around([0, max(len(often) - 1 for often in named.values())], _left_of(y), WIDTH - 150)
-    parts = [_frame(x, y, "samples of a mode", "modes")]
+    x = svg.Axis.around([0, max(len(often) - 1 for often in named.values())], left_of(y), WIDTH - 150)
+    parts = [frame(x, y, "samples of a mode", "modes")]
     for colour, often in enumerate(named.values()):
         stairs = [(x.at(i + side), y.at(number)) for i, number in enumerate(often) for side in (-0.5, 0.5)]
         # The first and the last value are no wider than the chart.
         inside = [(min(max(at, x.start), x.end), height) for at, height in stairs]
-        parts.append(svg.path(inside, _colour(colour)))
-    parts.append(_legend(list(named), x.end + 10, y))
+        parts.append(svg.path(inside, colour_of(colour)))
+    parts.append(legend(list(named), x.end + 10, y))
     described = f"modes by the number of their samples, one line each: {', '.join(named)}"
     return svg.drawing(WIDTH, 202, title, described, *parts)
+
+
+def declared_curve(result: Result) -> Mapping[str, Any] | None:
+    """The precision and recall of the declared score, where the task drew them."""
+    curves = result.details.get("drawn")
+    chosen = curves.get(result.score) if isinstance(curves, dict) else None
+    return chosen if isinstance(chosen, dict) and {"recall", "precision"} <= set(chosen) else None
 
 
 def called(row: Row, among: Sequence[Row]) -> str:
@@ -219,12 +234,12 @@ def spans_decades(metric: Metric, values: Sequence[float]) -> bool:
     return max(positive) / min(positive) > DECADES
 
 
-def _frame(
+def frame(
     x: svg.Axis, y: svg.Axis, x_title: str, y_title: str = "", *, most: int = 6, y_shows: Shows = "numbers"
 ) -> Markup:
     """The axes with at most `most` ticks of `x`, and what is shown of the heights."""
     parts = []
-    for value, words in _with_room(x, most):
+    for value, words in with_room(x, most):
         at = x.at(value)
         parts.append(svg.line(at, y.start, at, y.end, "grid"))
         parts.append(svg.text(at, y.start + 9, words, "at-middle"))
@@ -243,7 +258,7 @@ def _frame(
     return svg.element("g", *parts)
 
 
-def _with_room(axis: svg.Axis, most: int) -> list[tuple[float, str]]:
+def with_room(axis: svg.Axis, most: int) -> list[tuple[float, str]]:
     """The ticks of a level axis: as many, up to `most`, as have room for their texts."""
     for fewer in range(most, 1, -1):
         ticks = axis.ticks(fewer)
@@ -255,32 +270,33 @@ def _with_room(axis: svg.Axis, most: int) -> list[tuple[float, str]]:
     return axis.ticks(1)
 
 
-def _left_of(y: svg.Axis) -> float:
+def left_of(y: svg.Axis) -> float:
     """Where the charts begin: to the left stand the numbers of `y` and its title."""
     return 22 + LETTER * max((len(words) for _, words in y.ticks(HEIGHTS)), default=0)
 
 
-def _line(
+def line(
     colour: int, at: Sequence[float], heights: Sequence[float | None], x: svg.Axis, y: svg.Axis
 ) -> Markup:
     every = max(1, len(at) // MOST_POINTS)
     points = list(zip(at, heights, strict=True))
     # The last point is where training ended.
     thinned = [*points[:-1:every], *points[-1:]]
-    return svg.path(((x.at(a), None if h is None else y.at(h)) for a, h in thinned), _colour(colour))
+    return svg.path(((x.at(a), None if h is None else y.at(h)) for a, h in thinned), colour_of(colour))
 
 
-def _colour(number: int) -> str:
+def colour_of(number: int) -> str:
+    """The class of a line."""
     return f"line line-{number % COLOURS}"
 
 
-def _legend(names: Sequence[str], left: float, y: svg.Axis) -> Markup:
+def legend(names: Sequence[str], left: float, y: svg.Axis) -> Markup:
     """Which colour is whose, in the middle of the height, in names of few lines."""
     keys = [textwrap.wrap(name, LONGEST_KEY, max_lines=3) or [""] for name in names]
     top = (y.start + y.end - KEY_LINE * (sum(map(len, keys)) - 1)) / 2
     parts = []
     for colour, key in enumerate(keys):
-        parts.append(svg.line(left, top, left + 14, top, _colour(colour)))
+        parts.append(svg.line(left, top, left + 14, top, colour_of(colour)))
         for words in key:
             parts.append(svg.text(left + 19, top, words, "key"))
             top += KEY_LINE

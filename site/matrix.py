@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from ebbench.site import charts, views
+from ebbench.site import charts, views, wording
 
 from ebbench.board import labels
 from ebbench.board.row import Row
@@ -17,79 +16,137 @@ from ebbench.contract import Metric
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """A method on a task: the primary metric, the rank, and 0 (trivial) to 1 (the best there is).
+    """A row on a task: the primary metric, the rank, and 0 (trivial) to 1 (the best there is).
 
-    `code` says what its code is, where a run of today would not be by it.
+    `by` is the row's configuration where it is not the plain one. `code` says what its code is, where a run
+    of today would not be by it.
     """
 
-    text: str
+    mean: str
+    spread: str
     rank: str
     heat: float
+    by: str
     code: str
 
 
 @dataclass(frozen=True)
-class MatrixRow:
-    """A row of the home page's matrix; `tier` is the least that its cells have."""
+class MatrixLine:
+    """A configuration on every task; None where it was not run."""
 
     label: str
-    method: str
     control: bool
     tier: Tier
-    cells: Sequence[MatrixCell | None] = field(default_factory=list)
+    cells: Sequence[MatrixCell | None]
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """A method at its best configuration on each task, and all of its configurations; `tier` is the least."""
+
+    method: str
+    title: str
+    control: bool
+    tier: Tier
+    cells: Sequence[MatrixCell | None]
+    variants: Sequence[MatrixLine] = field(default_factory=list)
 
 
 def rows(tasks: Sequence[views.TaskView], all_methods: Sequence[views.MethodView]) -> list[MatrixRow]:
-    """Methods (with their variants and samplers) against tasks, by each task's headline group."""
-    found: dict[tuple[bool, str], MatrixRow] = {}
-    columns = [task.headline for task in tasks]
-    for column, (task, group) in enumerate(zip(tasks, columns, strict=True)):
-        if not group:
-            continue
-        metric = metric_of(task)
-        heat = _heat(group, metric)
+    """Methods against tasks, by each task's headline group: those with most tasks first, controls last."""
+    made = []
+    for method in all_methods:
+        found = [[row for row in task.headline if row.model == method.name] for task in tasks]
+        able = [
+            [row for row in group if metric_of(task).name in row.metrics]
+            for task, group in zip(tasks, found, strict=True)
+        ]
+        # An untrained net is a control, and no configuration of its method.
+        own = [[row for row in group if method.control or row.kind == "model"] for group in able]
+        if any(able):
+            made.append(_row(method, tasks, own if any(own) else able, able))
+    return sorted(made, key=lambda row: (row.control, -_count(row.cells), _places(row.cells), row.title))
+
+
+def _row(
+    method: views.MethodView,
+    tasks: Sequence[views.TaskView],
+    own: Sequence[Sequence[Row]],
+    able: Sequence[Sequence[Row]],
+) -> MatrixRow:
+    firsts = [group[0] if group else None for group in own]
+    lines: dict[tuple[bool, str], list[Row | None]] = {}
+    for column, group in enumerate(able):
         for row in group:
-            if metric.name not in row.metrics:
-                continue
-            key = (row.kind == "control", charts.called(row, group))
-            made = found.setdefault(
-                key,
-                MatrixRow(key[1], row.model, row.kind == "control", row.tier, [None] * len(tasks)),
-            )
-            cells = list(made.cells)
-            cells[column] = MatrixCell(
-                text=views.spelled(row.metrics[metric.name]),
-                rank="" if row.rank is None else f"rank {labels.place(row, group)}",
-                heat=heat(row.metrics[metric.name].interval.mean),
-                code=views.code(row),
-            )
-            tier = min(made.tier, row.tier, key=TIERS.index)
-            found[key] = MatrixRow(made.label, made.method, made.control, tier, cells)
-    order = {method.name: i for i, method in enumerate(all_methods)}
-    return sorted(
-        found.values(),
-        key=lambda r: (r.control, -sum(c is not None for c in r.cells), order.get(r.method, 0), r.label),
+            key = (row.kind == "control", _called(row, group))
+            lines.setdefault(key, [None] * len(tasks))[column] = row
+    variants = [
+        MatrixLine(label or "as its card declares it", control, _tier(held), _cells(tasks, held))
+        for (control, label), held in sorted(lines.items(), key=lambda item: item[0])
+    ]
+    cells = _cells(tasks, firsts, named=True)
+    control = method.control or not any(row and row.kind == "model" for row in firsts)
+    return MatrixRow(
+        method.name, method.title, control, _tier(firsts), cells, variants if len(variants) > 1 else []
+    )
+
+
+def _called(row: Row, group: Sequence[Row]) -> str:
+    return wording.configuration(row, group)
+
+
+def _tier(held: Sequence[Row | None]) -> Tier:
+    return min((row.tier for row in held if row), key=TIERS.index)
+
+
+def _count(cells: Sequence[MatrixCell | None]) -> int:
+    return sum(cell is not None for cell in cells)
+
+
+def _places(cells: Sequence[MatrixCell | None]) -> float:
+    return -sum(cell.heat for cell in cells if cell) / max(1, _count(cells))
+
+
+def _cells(
+    tasks: Sequence[views.TaskView], held: Sequence[Row | None], *, named: bool = False
+) -> list[MatrixCell | None]:
+    return [_cell(task, row, named) if row else None for task, row in zip(tasks, held, strict=True)]
+
+
+def _cell(task: views.TaskView, row: Row, named: bool) -> MatrixCell:
+    metric = metric_of(task)
+    found = row.metrics[metric.name]
+    mean, _, spread = views.spelled(found).partition(" ± ")
+    return MatrixCell(
+        mean=mean,
+        spread=spread,
+        rank=labels.place(row, task.headline),
+        heat=_heat(task.headline, metric)(found.interval.mean),
+        by=wording.configuration(row, task.headline) if named else "",
+        code=views.code(row),
     )
 
 
 def metric_of(task: views.TaskView) -> Metric:
-    """The metric that the matrix shows of a task with rows: the first primary one that tells models apart."""
-    shown = labels.scored(task.headline, task.primary)
+    """The metric that stands for a task with rows."""
+    return deciding(task.headline, task.primary)
+
+
+def deciding(group: Sequence[Row], metrics: Sequence[Metric]) -> Metric:
+    """Of the metrics that a group has, the first that tells its best models apart."""
+    shown = labels.scored(group, metrics)
     primary = [metric for metric in shown if metric.better != "neither"] or shown
-    return primary[-1] if _flat(task.headline, primary[0]) else primary[0]
+    return primary[-1] if _flat(group, primary[0]) else primary[0]
 
 
 def _flat(group: Sequence[Row], metric: Metric) -> bool:
-    """Whether the best of a metric is reached by several models: it decides nothing then."""
-    means = [
-        row.metrics[metric.name].interval.mean
-        for row in group
-        if row.kind == "model" and metric.name in row.metrics
-    ]
-    return len(means) > 1 and len(set(means)) == 1
+    """Whether several methods reach the best of a metric: it decides nothing between them then."""
+    firsts = wording.better(metric, wording.best_of_each(group))
+    means = [row.metrics[metric.name].interval.mean for row in firsts]
+    return len(means) > 1 and means[0] == means[1]
 
 
-def _heat(group: Sequence[Row], metric: Metric) -> Any:
+def _heat(group: Sequence[Row], metric: Metric) -> Callable[[float], float]:
     """0 at the worst control of the group, 1 at the best row."""
     means = [row.metrics[metric.name].interval.mean for row in group if metric.name in row.metrics]
     trivial = [

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ebbench.site import charts
+from ebbench.site import charts, matrix, strips, wording
 from ebbench.site.addresses import result_folder
 from ebbench.site.result_page import pictures
-from ebbench.site.views import MethodView
+from ebbench.site.views import MethodView, TaskView, spelled
+from markupsafe import Markup
 
 from ebbench.board import labels
+from ebbench.board.row import Row
+from ebbench.contract import Metric
 from ebbench.record.schema import Result
 
 # Series of one task's training; more are read by nobody.
@@ -35,14 +39,86 @@ def drawings(method: MethodView) -> Iterator[charts.Chart]:
             )
 
 
-def gallery(method: MethodView, files: Mapping[int, Path]) -> list[tuple[str, str, str, Result]]:
-    """The pictures of a method's first seed on each task: task, which picture, its file, its result."""
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a method: of which task, which kind, its file on the site, the result that it is of."""
+
+    task: str
+    kind: str
+    file: str
+    result: Result
+
+
+def gallery(method: MethodView, files: Mapping[int, Path]) -> list[Picture]:
+    """The pictures of a method's first seed on each task, samples first."""
     made = []
     for task, rows in method.tasks:
         result = task.results_of(rows[0])[0]
         for name, picture in pictures(result, files[id(result)]):
             if not name.endswith("curves"):
-                made.append((task.title, name, f"{result_folder(result)}/{picture.name}", result))
+                made.append(Picture(task.title, name, f"{result_folder(result)}/{picture.name}", result))
+    return sorted(made, key=lambda one: one.kind != "samples")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A method's best row on a task, among those that it is ranked with."""
+
+    task: TaskView
+    row: Row
+    metric: Metric
+    configuration: str
+    place: str
+    value: str
+    ruler: Markup
+    strip: Markup
+
+    @property
+    def leads(self) -> bool:
+        """Whether no model is better."""
+        return self.row.rank == 1
+
+    @property
+    def trails(self) -> bool:
+        """Whether it is the last that has a rank, or a net that learned nothing does as well."""
+        ranks = [row.rank for row in self.task.headline if row.rank is not None]
+        last = self.row.rank is not None and self.row.rank == max(ranks) and self.row.rank > 1
+        return last or self._behind_untrained()
+
+    def _behind_untrained(self) -> bool:
+        own = [row for row in self.task.headline if row.kind == "control" and row.model == self.row.model]
+        ordered = wording.better(self.metric, [*own, self.row])
+        return self.metric.better != "neither" and bool(own) and ordered[0] is not self.row
+
+
+def standings(method: MethodView) -> list[Standing]:
+    """Where a method stands on each task that ranks something, by its best row."""
+    made = []
+    for task, _ in method.tasks:
+        if not task.headline or task.own:
+            continue
+        metric = matrix.metric_of(task)
+        kind = "control" if method.control else "model"
+        own = [row for row in task.headline if row.model == method.name and row.kind == kind]
+        able = [row for row in own if metric.name in row.metrics]
+        on = strips.scale(task.headline, metric)
+        if not able or on is None:
+            continue
+        row = able[0]
+        ranked = sum(other.rank is not None for other in task.headline)
+        place = labels.place(row, task.headline)
+        made.append(
+            Standing(
+                task,
+                row,
+                metric,
+                wording.configuration(row, task.headline),
+                f"{place} of {ranked}" if place else "no rank",
+                spelled(row.metrics[metric.name]),
+                strips.ruler(on),
+                strips.strip(row, on),
+            )
+        )
     return made
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from ebbench.site import addresses, charts, result_page, views
+from ebbench.site import addresses, result_page, views, wording, words
 
 from ebbench.board import labels
 from ebbench.board.names import Names
@@ -28,15 +28,6 @@ KIND_OF = {
 HERE = Path(__file__).parent
 # Where the project's Markdown lies in a checkout; an installed wheel has none of it.
 PROJECT = HERE.parent
-# The pages of words: file, title, where they come from.
-WORDS = (
-    ("findings", "Findings", "docs/findings.md"),
-    ("protocols", "Protocols", "docs/protocols.md"),
-    ("submit", "Submit", "docs/submitting.md"),
-    ("statistics", "About the statistics", "docs/table.md"),
-    ("trust", "Trust", "docs/trust.md"),
-    ("glossary", "Glossary", "docs/glossary.md"),
-)
 # Of a run id, in characters: a file system allows 255 bytes with the ending.
 LONGEST_RUN_ID = 200
 
@@ -45,7 +36,7 @@ class Pages:
     """The templates, and the folder `out` that the pages go to."""
 
     def __init__(self, out: Path, project: Path) -> None:
-        self.out = out
+        self.out, self.project = out, project
         self.jinja = jinja2.Environment(
             loader=jinja2.FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -60,7 +51,8 @@ class Pages:
             "web": addresses.web_address,
         }
         self.jinja.globals |= {
-            "words": [(name, title) for name, title, path in WORDS if (project / path).exists()],
+            "nav": _nav(project),
+            "wide": False,
             "kind_of": KIND_OF,
             "result_page": addresses.result_page,
             "method_page": addresses.method_page,
@@ -70,8 +62,11 @@ class Pages:
             "cost": views.cost,
             "external": EXTERNAL,
             "difference": views.difference,
-            "called": charts.called,
-            "by_score": charts.by_score,
+            "called": wording.called,
+            "configuration": wording.configuration,
+            "method_title": wording.title,
+            "metric_title": wording.metric,
+            "metric_unit": wording.unit,
             "code_of": views.code,
             "commit_of": views.commit,
             "own_task": own_task,
@@ -87,6 +82,13 @@ class Pages:
         target = self.out / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def _nav(project: Path) -> list[tuple[str, str]]:
+    """The pages that every page leads to."""
+    first = [("index.html", "Board"), ("compare.html", "Compare"), ("claims.html", "Claims")]
+    named = [words.NAMED[path] for path in words.FIRST if (project / path).exists()]
+    return [*first, *named, ("docs.html", "Docs")]
 
 
 def show_results(out: Path, project: Path, files: Sequence[Path], names: Names) -> list[Result | Problem]:

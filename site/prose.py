@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePosixPath
 from posixpath import normpath
 from urllib.parse import urlsplit
@@ -17,6 +19,11 @@ from markupsafe import Markup
 TASKS, METHODS = "tasks", "baselines"
 
 
+def anchor(heading: str) -> str:
+    """The id of a heading: its words in lower case with hyphens between them."""
+    return "-".join(re.findall(r"[^\W_]+", re.sub(r"\]\([^)]*\)", "", heading).lower())) or "section"
+
+
 @dataclass(frozen=True)
 class Prose:
     """Turns Markdown into HTML. `words` are the pages made of the project's files, by the file."""
@@ -25,10 +32,20 @@ class Prose:
     tasks: Collection[str]
     methods: Collection[str]
 
-    def html(self, text: str, *, source: str, page: str) -> Markup:
-        """The Markdown `text` of the file `source` (from the project's root), to be put into `page`."""
+    def html(self, text: str, *, source: str, page: str, anchors: bool = False) -> Markup:
+        """The Markdown `text` of the file `source` (from the project's root), to be put into `page`.
+
+        With `anchors` each heading gets an id, for a page that has no other ids.
+        """
         markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
         tokens = markdown.parse(text)
+        taken = {"main"}
+        for before, token in pairwise(tokens) if anchors else ():
+            if before.type == "heading_open":
+                name = anchor(token.content)
+                name = name if name not in taken else f"{name}-{len(taken)}"
+                taken.add(name)
+                before.attrs["id"] = name
         for token in tokens:
             if token.children:
                 token.children = self._linked(token.children, source, "../" * page.count("/"))
@@ -78,8 +95,8 @@ class Prose:
 
     def _image(self, token: Token, source: str, root: str) -> list[Token]:
         """A picture of the project's figures; for any other its words: a page loads nothing from outside."""
-        path = str(token.attrs["src"])
-        if not normpath(PurePosixPath(source).parent / path).startswith("docs/figures/"):
+        path = normpath(PurePosixPath(source).parent / str(token.attrs["src"]))
+        if not path.startswith("docs/figures/"):
             return self._linked(token.children or [], source, root)
-        token.attrs["src"] = root + path
+        token.attrs["src"] = root + path.removeprefix("docs/")
         return [token]

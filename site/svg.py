@@ -97,9 +97,10 @@ class Axis:
         return cls(10**low, 10**high, start, end, log=True) if log else cls(low, high, start, end)
 
     def at(self, value: float) -> float:
-        """Where `value` lies."""
+        """Where `value` lies; by logarithm, what is below the axis lies at its start."""
         low, high = self.low, self.high
         if self.log:
+            value = max(value, low)
             value, low, high = math.log10(value), math.log10(low), math.log10(high)
         return self.start + (value - low) / (high - low) * (self.end - self.start)
 

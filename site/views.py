@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class TaskView:
         """The published rows that the task declares."""
         return self.known.published
 
-    @property
+    @cached_property
     def groups(self) -> list[tuple[str, list[Row]]]:
         """The rows by what they share, what stands for the task first."""
         return sorted(labels.groups(self.rows), key=lambda titled: self._standing(titled[1]))
@@ -77,7 +78,7 @@ class TaskView:
         models = sum(row.kind == "model" for row in group)
         return (block, protocol, budget, metric, -models, len(first.options))
 
-    @property
+    @cached_property
     def shown(self) -> list[Metric]:
         """The metrics of the table: primary ones, those that were published, then the first others."""
         return _shown(self.rows, self.metrics)
@@ -87,7 +88,7 @@ class TaskView:
         """The primary metrics that were scored."""
         return [metric for metric in self.shown if metric.primary] or self.shown[:1]
 
-    @property
+    @cached_property
     def headline(self) -> list[Row]:
         """The group that stands for the task; none where no row may be ranked."""
         first = self.groups[0][1] if self.rows else []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from ebbench import contract
 from ebbench.errors import EbbenchError
@@ -22,6 +23,7 @@ class Today:
 
     def __init__(self) -> None:
         self._plugins: dict[tuple[loader.Kind, str], loader.Plugin | None] = {}
+        self._given: dict[tuple[str, ...], tuple[dict[str, Any], dict[str, Any]] | str] = {}
 
     def state(self, result: Result) -> tuple[State, str]:
         """The state of a result, and the reason in words; "" for one that would be made again."""
@@ -85,6 +87,37 @@ class Today:
         prefix = f"{sampler}."
         changed = {k: v for k, v in result.overrides.items() if not (sampler and k.startswith(prefix))}
         knobs = {k.removeprefix(prefix): v for k, v in result.overrides.items() if k not in changed}
+        asked = (
+            result.model.name,
+            result.task.name,
+            result.budget,
+            result.model.variant,
+            result.task.protocol,
+            sampler,
+            json.dumps(result.overrides, sort_keys=True),
+        )
+        # The seeds of a row have the same settings.
+        if asked not in self._given:
+            self._given[asked] = self._settled(model, result, sampler, changed, knobs)
+        found = self._given[asked]
+        if isinstance(found, str):
+            yield found
+            return
+        config, values = found
+        if config != result.config:
+            yield "the card gives other settings"
+        if result.sampler and values != result.sampler.knobs:
+            yield f"the card gives the sampler '{sampler}' other knobs"
+
+    def _settled(
+        self,
+        model: loader.Plugin,
+        result: Result,
+        sampler: str,
+        changed: dict[str, Any],
+        knobs: dict[str, Any],
+    ) -> tuple[dict[str, Any], dict[str, Any]] | str:
+        """The settings and the knobs that a run of today would have, or why there are none."""
         try:
             config, values = settled(
                 model,
@@ -98,9 +131,5 @@ class Today:
             )
         except (EbbenchError, KeyError) as error:
             # A variant, a sampler or a knob that is gone.
-            yield f"its settings cannot be made today ({str(error).splitlines()[0]})"
-            return
-        if plain(config) != result.config:
-            yield "the card gives other settings"
-        if result.sampler and {k: plain_value(v) for k, v in values.items()} != result.sampler.knobs:
-            yield f"the card gives the sampler '{sampler}' other knobs"
+            return f"its settings cannot be made today ({str(error).splitlines()[0]})"
+        return plain(config), {k: plain_value(v) for k, v in values.items()}

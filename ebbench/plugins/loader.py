@@ -14,6 +14,7 @@ No folder outside may have the name of a built-in: its results would pass for th
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -100,7 +101,21 @@ def is_here(kind: Kind, name_or_path: str) -> bool:
 def built_in(kind: Kind) -> dict[str, Path]:
     """The folder of each built-in by its name, which is the folder's too."""
     package = importlib.import_module(_BUILT_IN[kind])
-    folders = [folder for place in package.__path__ for folder in _folders(Path(place), kind)]
+    return dict(_listed(kind, tuple((place, _changed(place)) for place in package.__path__)))
+
+
+def _changed(place: str) -> int:
+    """When a folder was last given or lost an entry; 0 where it is none."""
+    try:
+        return os.stat(place).st_mtime_ns
+    except OSError:
+        return 0
+
+
+@functools.cache
+def _listed(kind: Kind, places: tuple[tuple[str, int], ...]) -> dict[str, Path]:
+    """The plug-ins in the folders as they last changed: a board asks once for each of its results."""
+    folders = [folder for place, _ in places for folder in _folders(Path(place), kind)]
     return {folder.name: folder.resolve() for folder in folders}
 
 

@@ -1,5 +1,6 @@
-// Sorting and filters for the tables of a task. Without it the tables are whole and in the order of the
-// ranks. The state is kept in the address after "#?", which works from a file as well as from a server.
+// A task's page: sorting, filters and a chooser of columns for its table, and a picker of lines for its charts.
+// Without it the tables are whole and in the order of the ranks. The state is kept in the address after "#?",
+// which works from a file as well as from a server.
 "use strict";
 
 (function () {
@@ -48,11 +49,54 @@
     board.closest(".scroll").before(bar);
   }
 
+  // The columns that few need are hidden until they are chosen.
+  const hideable = heads.filter((head) => head.classList.contains("more") && head.dataset.key);
+  const chosen = new Set((state.get("cols") || "").split(",").filter(Boolean));
+  if (hideable.length) {
+    board.classList.add("few");
+    const chooser = document.createElement("details");
+    chooser.className = "chooser";
+    const summary = document.createElement("summary");
+    summary.textContent = "More columns (" + hideable.length + ")";
+    const choices = document.createElement("div");
+    for (const head of hideable) {
+      const label = document.createElement("label");
+      const box = document.createElement("input");
+      box.type = "checkbox";
+      box.checked = chosen.has(head.dataset.key);
+      // "published" and "difference" are of the metric to their left.
+      const of = heads[heads.indexOf(head) - (head.dataset.key.endsWith("-difference") ? 2 : 1)];
+      const part = /-(published|difference)$/.test(head.dataset.key);
+      const name = (cell) => cell.querySelector("span").textContent;
+      label.append(box, " " + (part ? name(of) + ": " : "") + name(head));
+      box.addEventListener("change", function () {
+        if (box.checked) chosen.add(head.dataset.key); else chosen.delete(head.dataset.key);
+        update();
+      });
+      choices.append(label);
+    }
+    chooser.append(summary, choices);
+    board.closest(".scroll").before(chooser);
+  }
+
+  function showColumns() {
+    heads.forEach(function (head, i) {
+      if (!hideable.includes(head)) return;
+      const shown = chosen.has(head.dataset.key);
+      for (const cells of [head.parentElement.cells, ...rows.map((row) => row.cells)]) {
+        cells[i].classList.toggle("shown", shown);
+      }
+    });
+    if (chosen.size) state.set("cols", Array.from(chosen).join(",")); else state.delete("cols");
+  }
+
   heads.forEach(function (head) {
+    if (!head.dataset.key) return;
     const button = document.createElement("button");
     button.type = "button";
-    button.append(...head.childNodes);
-    head.append(button);
+    const words = head.querySelector("span");
+    words.replaceWith(button);
+    button.append(words);
     button.addEventListener("click", function () {
       const same = state.get("sort") === head.dataset.key;
       if (same && state.has("down")) { state.delete("sort"); state.delete("down"); }
@@ -82,6 +126,7 @@
       if (i === index) head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
       else head.removeAttribute("aria-sort");
     });
+    showColumns();
     let visible = 0;
     for (const body of board.tBodies) {
       const own = rows.filter((row) => row.parentElement === body);
@@ -109,9 +154,33 @@
     }
     const count = bar.querySelector("output");
     if (count) count.textContent = visible + " of " + rows.length + " rows";
+    // A place of the page that somebody linked to stays in the address.
+    if (!state.size && location.hash && !location.hash.startsWith("#?")) return;
     const text = state.toString();
     history.replaceState(null, "", text ? "#?" + text : location.pathname + location.search);
   }
 
   update();
+})();
+
+(function () {
+  for (const figure of document.querySelectorAll("figure[data-lines]")) {
+    const chart = figure.querySelector("svg");
+    const picker = document.createElement("div");
+    picker.className = "picker";
+    picker.setAttribute("role", "group");
+    picker.setAttribute("aria-label", "Lines of the chart");
+    JSON.parse(figure.dataset.lines).forEach(function (name, i) {
+      const label = document.createElement("label");
+      const box = document.createElement("input");
+      box.type = "checkbox";
+      box.checked = true;
+      const swatch = document.createElement("i");
+      swatch.className = "swatch line-" + (i % 8);
+      label.append(box, " ", swatch, name);
+      box.addEventListener("change", () => chart.classList.toggle("hide-" + (i % 8), !box.checked));
+      picker.append(label);
+    });
+    chart.before(picker);
+  }
 })();

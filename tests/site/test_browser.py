@@ -54,8 +54,7 @@ class Opened:
 
     def methods(self) -> list[str]:
         """The names in the visible rows of the table, from the top."""
-        rows = self.page.locator("table.board tbody tr[data-budget]:visible th")
-        return [text.split()[0] for text in rows.all_inner_texts()]
+        return self.page.locator("table.board tbody tr[data-budget]:visible th a").all_inner_texts()
 
 
 @pytest.fixture
@@ -165,7 +164,18 @@ def test_what_a_stranger_wrote_runs_in_no_browser(browser, tmp_path: Path):
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize(
-    "path", ["index.html", "tasks/stackedmnist.html", "methods/meg.html", "findings.html"]
+    "path",
+    [
+        "index.html",
+        "tasks/stackedmnist.html",
+        "tasks/stackedmnist-task.py.html",
+        "methods/meg.html",
+        "findings.html",
+        "compare.html",
+        "docs.html",
+        "changes.html",
+        "claims.html",
+    ],
 )
 def test_axe_finds_nothing_serious(opened, path: str, colours: str):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")

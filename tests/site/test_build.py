@@ -27,9 +27,14 @@ class Links(HTMLParser):
         self.targets: list[str] = []
         self.ids: list[str] = []
         self.tags: list[str] = []
+        # What a browser gets for the page itself.
+        self.loaded: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        found = dict(attrs)
+        if tag in ("img", "script") or (tag == "link" and found.get("rel") in ("stylesheet", "icon")):
+            self.loaded += [found.get("src") or found.get("href") or ""]
         for name, value in attrs:
             if name in ("href", "src") and value:
                 self.targets.append(value)
@@ -112,7 +117,16 @@ def test_home_is_light_and_says_what_it_is(some: Path, tmp_path: Path):
     build(some, tmp_path / "site")
     home = tmp_path / "site" / "index.html"
     assert home.stat().st_size + (tmp_path / "site" / "static" / "site.css").stat().st_size < 150_000
-    assert "meg" in home.read_text() and "ebbench run --task" in home.read_text()
+    text = home.read_text()
+    assert ">MEG</a>" in text and "ebbench run --task" in text
+
+
+def test_home_with_its_pictures_is_below_200_kb(tmp_path: Path):
+    build(COMMITTED, tmp_path / "site")
+    loaded = ["index.html", *(link for link in parsed(tmp_path / "site" / "index.html").loaded)]
+    size = sum((tmp_path / "site" / name).stat().st_size for name in loaded)
+    assert {Path(name).suffix for name in loaded} >= {".html", ".css", ".webp", ".svg"}
+    assert size < 200_000
 
 
 def test_a_broken_result_is_named_and_the_rest_is_built(some: Path, tmp_path: Path, cli):
@@ -309,7 +323,7 @@ def test_rows_of_older_code_are_marked_and_others_are_not(
         text = (tmp_path / "site" / page).read_text()
         assert (">older code</span>" in text) is marked, page
         assert page.startswith("methods") or ("the model&#39;s code has changed" in text) is marked
-    assert (tmp_path / "site" / "index.html").read_text().count("older code") == 1
+    assert (tmp_path / "site" / "index.html").read_text().count('title="older code') == 1
 
 
 def test_rows_that_their_scores_alone_part_are_told_apart(some: Path, tmp_path: Path):
@@ -359,7 +373,7 @@ def test_the_old_site_stays_until_the_new_one_is_whole(
 
     (out / "CNAME").write_text("example.org")
     with monkeypatch.context() as patch:
-        patch.setattr("ebbench.site.build._Site._words", fail)
+        patch.setattr("ebbench.site.more_pages.prose", fail)
         with pytest.raises(RuntimeError):
             build(some, out)
     assert (out / "index.html").read_text(encoding="utf-8") == before

@@ -155,6 +155,6 @@ def test_a_chart_that_cannot_be_drawn_is_named_and_the_others_are_there():
         ],
         "tasks/t.html",
     )
-    assert [(title, said) for title, said, _ in drawn] == [("good", "a line")]
+    assert [(chart.title, chart.said) for chart, _ in drawn] == [("good", "a line")]
     assert [problem.path for problem in problems] == [Path("tasks/t.html")]
     assert "'odd'" in problems[0].reason and "ValueError" in problems[0].reason

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("maintainer")
 
 def lines(page: str) -> dict[str, list[str]]:
     """The cells of each line of the comparisons, by what is compared with."""
-    section = page[page.index('id="comparisons"') : page.index("<h2>The commands")]
+    section = page[page.index('id="comparisons"') :].split("<h2")[0]
     found = {}
     for row in re.findall(r"<tr>(.*?)</tr>", section.split("<tbody>")[1], re.S):
         cells = [re.sub(r"<[^>]*>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)]

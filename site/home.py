@@ -1,0 +1,173 @@
+"""What the home page says of each task: who leads, and a card with its picture and its best rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ebbench.site import charts, matrix, strips, svg, thumbs, wording
+from ebbench.site.addresses import slug
+from ebbench.site.result_page import pictures
+from ebbench.site.views import TaskView, spelled
+from markupsafe import Markup
+
+from ebbench.board import labels
+from ebbench.board.row import Row
+
+# Methods of a card.
+BEST = 5
+# The size of a card's drawing.
+WIDTH, HEIGHT = 380.0, 150.0
+
+
+@dataclass(frozen=True)
+class Leader:
+    """Who leads a task: the methods that share the first rank, and the best one's number."""
+
+    task: TaskView
+    metric: str
+    value: str
+    first: Row
+    others: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a card: its name, its strip and its number; `colour` is its line's in the picture."""
+
+    kind: str
+    called: str
+    row: Row | None
+    strip: Markup
+    value: str
+    place: str = ""
+    source: str = ""
+    colour: int | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """A task on the home page. `drawing` or `image` is its picture; `shows` says of what."""
+
+    task: TaskView
+    metric: str
+    unit: str
+    ruler: Markup
+    lines: Sequence[Line]
+    drawing: Markup | None = None
+    image: thumbs.Thumb | None = None
+    shows: str = ""
+
+
+def leaders(tasks: Sequence[TaskView]) -> list[Leader]:
+    """The leaders of each task that ranks something."""
+    found = []
+    for task in tasks:
+        first = wording.best_of_each([row for row in task.headline if row.rank == 1])
+        metric = matrix.metric_of(task)
+        by_value = wording.better(metric, first)
+        if by_value:
+            top, *others = by_value
+            cell = spelled(top.metrics[metric.name])
+            found.append(Leader(task, wording.metric(metric), cell, top, others))
+    return found
+
+
+def card(task: TaskView, files: Mapping[int, Path], out: Path) -> Card:
+    """The card of a task with rows: the five best, two controls, a paper. Its picture goes below `out`."""
+    group, metric = task.headline, matrix.metric_of(task)
+    best = [row for row in wording.best_of_each(group) if metric.name in row.metrics][:BEST]
+    controls = wording.better(metric, [row for row in group if row.kind == "control"])
+    # The best and the worst: what a model may hope for, or has to beat, and what is worth nothing.
+    controls = controls if len(controls) < 2 else [controls[0], controls[-1]]
+    published = strips.best_published(task.published, metric, group[0])
+    on = strips.scale([*best, *controls], metric, [published[1]] if published else [], width=strips.NARROW)
+    lines = []
+    image = _image(task, best, files, out)
+    drawing, shows = None, image.alt if image else ""
+    if not image:
+        # What results say may be anything: a card stands without its picture.
+        made, _ = charts.drawn([charts.Chart("", words, draw) for words, draw in _drawings(task, best)], "")
+        drawing, shows = next(((picture, chart.said) for chart, picture in made), (None, ""))
+    for i, row in enumerate([*best, *controls]):
+        lines.append(
+            Line(
+                row.kind,
+                wording.short(row),
+                row,
+                strips.strip(row, on) if on else Markup(""),
+                spelled(row.metrics[metric.name]),
+                labels.place(row, group),
+                colour=i if drawing and row.kind == "model" else None,
+            )
+        )
+    if published and on:
+        one, value = published
+        shown = labels.spelled_published(value, one.metrics[metric.name][1], one.confidence)
+        lines.append(
+            Line("published", one.label, None, strips.published(value, on), shown, source=one.source)
+        )
+    ruler = strips.ruler(on) if on else Markup("")
+    return Card(task, wording.metric(metric), wording.unit(metric), ruler, lines, drawing, image, shows)
+
+
+def _image(task: TaskView, best: Sequence[Row], files: Mapping[int, Path], out: Path) -> thumbs.Thumb | None:
+    """A picture of the best row that has one: samples, else an energy, else what the task drew."""
+    for row in best:
+        result = task.results_of(row)[0]
+        found = dict(pictures(result, files[id(result)]))
+        names = [name for name in found if not name.endswith(("curves", "nearest"))]
+        if names:
+            name = min(names, key=lambda one: (one != "samples", one))
+            words = name.replace("-", ", ")
+            return thumbs.write(
+                found[name], out, f"thumbs/{slug(task.name)}.webp", f"{words} of {wording.title(row)}"
+            )
+    return None
+
+
+def _drawings(task: TaskView, best: Sequence[Row]) -> Iterator[tuple[str, Callable[[], Markup]]]:
+    """What may be drawn of a task: precision against recall, or a metric over what its task counts by."""
+    named = {i: task.results_of(row)[0] for i, row in enumerate(best)}
+    drawn = {i: found for i, one in named.items() if (found := charts.declared_curve(one)) is not None}
+    if drawn:
+        lines = {i: (one["recall"], one["precision"]) for i, one in drawn.items()}
+        yield "precision against recall, the first seed", partial(_lines, lines, "recall", "precision")
+    for family, numbers in _families(best).items():
+        at = list(map(float, numbers))
+        means = {
+            i: (at, [row.metrics[f"{family}_{n}"].interval.mean for n in numbers])
+            for i, row in enumerate(best)
+            if all(f"{family}_{n}" in row.metrics for n in numbers)
+        }
+        if means:
+            words = family.replace("_", " ")
+            yield f"{words} at {_listed(numbers)}", partial(_lines, means, "", words)
+
+
+def _families(rows: Sequence[Row]) -> dict[str, list[int]]:
+    """Metrics that differ by a number at the end: what they are of, and the numbers."""
+    found: dict[str, set[int]] = {}
+    for row in rows:
+        for name in row.metrics:
+            if numbered := re.fullmatch(r"(.+?)_(\d{1,4})", name):
+                found.setdefault(numbered[1], set()).add(int(numbered[2]))
+    return {family: sorted(numbers) for family, numbers in found.items() if len(numbers) > 2}
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _lines(named: Mapping[int, tuple[Sequence[float], Sequence[Any]]], x_title: str, y_title: str) -> Markup:
+    heights = [value for _, ys in named.values() for value in ys if value is not None]
+    positive = min(heights) > 0 and max(heights) / min(heights) > charts.DECADES
+    y = svg.Axis.around(heights, HEIGHT - (36 if x_title else 22), 8, log=positive)
+    x = svg.Axis.around([value for xs, _ in named.values() for value in xs], 52, WIDTH - 12)
+    parts = [charts.frame(x, y, x_title, y_title, most=5)]
+    parts += [charts.line(colour, xs, ys, x, y) for colour, (xs, ys) in named.items()]
+    return svg.drawing(WIDTH, HEIGHT, y_title, f"a line for each of {len(named)} methods", *parts)

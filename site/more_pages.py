@@ -1,0 +1,116 @@
+"""The pages beside the board's own: words, findings, the docs with their search, comparisons, changes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ebbench.site import changes, matrix, side_by_side, sources, words
+from ebbench.site.addresses import slug, task_page
+from ebbench.site.pages import Pages
+from ebbench.site.prose import TASKS, Prose
+from ebbench.site.views import MethodView, TaskView
+
+from ebbench.contract import Metric
+
+# What a metric means, and where the code has it: what, the line in words, its address.
+Meaning = tuple[Metric, list[tuple[str, str, str]]]
+
+
+def prose(pages: Pages, prose: Prose, documents: Sequence[words.Document]) -> None:
+    """The pages of words, one a file, and one a finding."""
+    found = words.findings(documents)
+    for one in [*documents, *found]:
+        if one.source == words.FINDINGS and one not in found:
+            pages.page(
+                one.page,
+                "findings.html",
+                title=one.title,
+                findings=[(finding, words.figure(finding)) for finding in found],
+            )
+            continue
+        text = prose.html(one.text, source=one.source, page=one.page, anchors=True)
+        # A section of the page of findings has lost its title.
+        heading = one.title if one.page.startswith("findings/") and one.source == words.FINDINGS else ""
+        pages.page(one.page, "words.html", title=one.title, text=text, heading=heading)
+    figures = pages.project / "docs" / "figures"
+    if figures.is_dir():
+        shutil.copytree(figures, pages.out / "figures")
+
+
+def docs(
+    pages: Pages,
+    documents: Sequence[words.Document],
+    tasks: Sequence[TaskView],
+    methods: Sequence[MethodView],
+) -> None:
+    """The page that leads to all words, and what its search reads."""
+    whole = [one for one in documents if one.source != words.FINDINGS]
+    searched = [*whole, *(one for one in words.findings(documents) if one not in whole)]
+    pages.write("search-index.js", words.index(searched, tasks, methods))
+    pages.page("docs.html", "docs.html", title="Docs", documents=documents, tasks=tasks, methods=methods)
+
+
+def compare(
+    pages: Pages, tasks: Sequence[TaskView], rows: Sequence[matrix.MatrixRow], methods: Sequence[MethodView]
+) -> None:
+    """The page that compares methods."""
+    columns = side_by_side.columns(rows, methods)
+    pages.page(
+        "compare.html",
+        "compare.html",
+        title="Compare",
+        methods=columns,
+        lines=side_by_side.lines(tasks, columns),
+    )
+
+
+def changed(pages: Pages, prose: Prose, tasks: Sequence[TaskView]) -> None:
+    """What changed on the board, as a page and as a feed."""
+    days = changes.days(tasks)
+    decisions = [
+        (release, [prose.html(one, source="CHANGELOG.md", page="changes.html") for one in entries])
+        for release, entries in changes.decisions(pages.project)
+    ]
+    pages.page(
+        "changes.html",
+        "changes.html",
+        title="What changed",
+        days=days,
+        decisions=decisions,
+        has_changelog="changelog.html" in prose.words.values(),
+    )
+    pages.write("feed.xml", changes.feed(days))
+
+
+def meanings(pages: Pages, task: TaskView) -> list[Meaning]:
+    """The metrics of a task with their places in its code, which is written as pages beside the task's."""
+    folder: Path | None = task.known.folder
+    files = sources.python_files(folder) if folder else []
+    start = task_page(task.name).removesuffix(".html")
+    for path in files:
+        pages.write(f"{start}-{path.name}.txt", path.read_bytes())
+        pages.page(
+            f"{start}-{path.name}.html",
+            "source.html",
+            title=f"{task.name}/{path.name}",
+            name=f"{TASKS}/{task.name}/{path.name}",
+            back=f"{slug(task.name)}.html",
+            of=task.title,
+            plain=f"{slug(task.name)}-{path.name}.txt",
+            code=sources.coloured(path.read_text(encoding="utf-8", errors="replace"), path.name),
+        )
+    read = sources.read(files)
+    made = []
+    for metric in task.metrics:
+        where = [
+            (
+                one.what,
+                f"{TASKS}/{task.name}/{one.file}:{one.line}",
+                f"{slug(task.name)}-{one.file}.html#L-{one.line}",
+            )
+            for one in sources.places(metric.name, read)
+        ]
+        made.append((metric, where))
+    return made

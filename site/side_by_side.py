@@ -1,0 +1,74 @@
+"""The page that compares methods over all tasks: a column a method, which a script shows two or three of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ebbench.site import matrix, strips, wording
+from ebbench.site.views import MethodView, TaskView, spelled
+from markupsafe import Markup
+
+from ebbench.board import labels
+from ebbench.contract import Metric
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method's best row on a task."""
+
+    value: str
+    place: str
+    configuration: str
+    strip: Markup
+    # For the script, which says who is ahead: less is better for one that is to be low.
+    mean: float
+    seeds: int
+    rank: int | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A task: the axis that its strips share, and a cell a method."""
+
+    task: TaskView
+    metric: Metric
+    ruler: Markup
+    cells: Sequence[Cell | None]
+
+
+def columns(rows: Sequence[matrix.MatrixRow], all_methods: Sequence[MethodView]) -> list[MethodView]:
+    """The methods of the matrix in its order, without the controls."""
+    by_name = {method.name: method for method in all_methods}
+    return [by_name[row.method] for row in rows if not row.control]
+
+
+def lines(tasks: Sequence[TaskView], methods: Sequence[MethodView]) -> list[Line]:
+    """A line for each task that ranks something."""
+    made = []
+    for task in tasks:
+        metric = matrix.metric_of(task)
+        on = strips.scale(task.headline, metric, width=strips.NARROW + 40)
+        if on is None:
+            continue
+        cells = [_cell(task, metric, method, on) for method in methods]
+        made.append(Line(task, metric, strips.ruler(on), cells))
+    return made
+
+
+def _cell(task: TaskView, metric: Metric, method: MethodView, on: strips.Scale) -> Cell | None:
+    own = [row for row in task.headline if row.model == method.name and row.kind == "model"]
+    able = [row for row in own if metric.name in row.metrics]
+    if not able:
+        return None
+    row = able[0]
+    found = row.metrics[metric.name]
+    return Cell(
+        spelled(found),
+        labels.place(row, task.headline),
+        wording.configuration(row, task.headline),
+        strips.strip(row, on),
+        found.interval.mean,
+        len(row.seeds),
+        row.rank,
+    )

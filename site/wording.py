@@ -1,0 +1,93 @@
+"""What methods, their configurations and metrics are called on the pages: titles and words, not ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ebbench.board import labels
+from ebbench.board.row import Row
+from ebbench.contract import Metric
+
+# Words of a metric's name that are written another way.
+_WORDS = {
+    "auprc": "AUPRC",
+    "auroc": "AUROC",
+    "cifar": "(CIFAR features)",
+    "f1": "F1",
+    "fid": "FID",
+    "is": "Inception score",
+    "kid": "KID",
+    "kl": "KL divergence",
+    "last10": "(last ten epochs)",
+    "mmd": "MMD",
+}
+_UNITS = {"share": "share, 0 to 1", "%": "per cent"}
+# The sampler that a reader takes for granted.
+PLAIN = "generator"
+
+
+def metric(one: Metric) -> str:
+    """The name of a metric in words: "average_precision" is "Average precision"."""
+    words = [_WORDS.get(word, word) for word in one.name.split("_") if word]
+    text = " ".join(words) or one.name
+    return text[:1].upper() + text[1:]
+
+
+def unit(one: Metric) -> str:
+    """The unit and the direction of a metric, in words."""
+    measured = "" if one.unit == one.name else _UNITS.get(one.unit, one.unit)
+    better = {"lower": "lower is better", "higher": "higher is better"}.get(one.better, "")
+    return ", ".join(part for part in (measured, better) if part)
+
+
+def title(row: Row) -> str:
+    """What the method of a row is called."""
+    return row.title or row.model
+
+
+def configuration(row: Row, among: Sequence[Row]) -> str:
+    """What a row has of its own beside its method's title: variant, sampler, changed settings, score."""
+    config, knobs = labels.changed(row)
+    sampler = row.sampler if row.sampler and row.sampler != PLAIN else ""
+    twins = {other.score for other in among if labels.label(other) == labels.label(row)}
+    by_score = f"by {row.score}" if twins - {row.score} else ""
+    parts = (row.variant, f"{sampler} {knobs}".strip(), config, by_score)
+    return ", ".join(part for part in parts if part)
+
+
+def called(row: Row, among: Sequence[Row]) -> str:
+    """The title of a row's method and its configuration: "MEG (mala)"."""
+    details = configuration(row, among)
+    return f"{title(row)} ({details})" if details else title(row)
+
+
+def short(row: Row) -> str:
+    """The title of a row's method and its variant: "MEG, untrained"."""
+    return f"{title(row)}, {row.variant}" if row.variant else title(row)
+
+
+def group(rows: Sequence[Row]) -> str:
+    """What the rows of a block share, in words."""
+    first = rows[0]
+    shared = labels.settings({name: value for name, value in first.options.items() if value != ""})
+    parts = [f"Protocol {first.protocol}", f"budget {first.budget}", f"data {first.source}", shared]
+    parts += [f"version {first.task_version}"] + ([f"{first.block}: not ranked"] if first.block else [])
+    return ", ".join(part for part in parts if part)
+
+
+def best_of_each(rows: Sequence[Row], kind: str = "model") -> list[Row]:
+    """The first row of each method: in a ranked group, its best."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        if row.kind == kind:
+            first.setdefault(row.model, row)
+    return list(first.values())
+
+
+def better(one: Metric, rows: Sequence[Row]) -> list[Row]:
+    """The rows that have a metric, the best first; in their own order where neither direction is better."""
+    able = [row for row in rows if one.name in row.metrics]
+    if one.better == "neither":
+        return able
+    sign = 1 if one.better == "lower" else -1
+    return sorted(able, key=lambda row: sign * row.metrics[one.name].interval.mean)

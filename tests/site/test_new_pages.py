@@ -1,0 +1,231 @@
+"""The pages beside the board: compare, docs and their search, findings, what changed; and pieces of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from ebbench.site import changes, grids, sources, strips, wording, words
+from ebbench.site.build import build
+from ebbench.site.known import Known
+from ebbench.site.views import TaskView
+
+from ebbench.board.row import Cell, Row
+from ebbench.board.stats import interval
+from ebbench.contract import Metric, Published
+
+ROOT = Path(__file__).resolve().parents[2]
+FID = Metric(name="fid", unit="", better="lower", doc="", primary=True)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pages") / "site"
+    assert build(ROOT / "results", out) == []
+    return out
+
+
+def row(model: str, *values: float, kind: str = "model", **more: object) -> Row:
+    held = {
+        "task": "t",
+        "task_version": 1,
+        "protocol": "clean",
+        "source": "s",
+        "options": {},
+        "model": model,
+        "variant": "",
+        "overrides": {},
+        "kind": kind,
+        "title": model.upper(),
+        "sampler": None,
+        "score": "",
+        "budget": "cpu",
+        "seeds": list(range(len(values))),
+        "runs": [f"{model}{i}" for i in range(len(values))],
+        "metrics": {"fid": Cell(interval(values), list(values))},
+        "published": {},
+        "tier": "made here",
+        "level": 0.95,
+    }
+    return Row(**held | more)
+
+
+def test_a_strip_is_on_the_axis_of_all_rows():
+    rows = [row("a", 2.0), row("b", 4.0), row("c", 1.0, kind="control"), row("d", 9.0, kind="control")]
+    on = strips.scale(rows, FID)
+    assert on is not None and on.name == "C", "the control with the lowest FID"
+    places = []
+    for one in rows:
+        drawn = ET.fromstring(str(strips.strip(one, on)))
+        mean, reference = (drawn.find(f".//line[@class='{kind}']") for kind in ("mean", "reference"))
+        places.append(float(mean.get("x1")))
+        assert float(reference.get("x1")) == pytest.approx(on.axis.at(1.0), abs=0.01)
+    # 1, 2, 4 and 9 on a linear axis: the distances are as the differences.
+    assert (places[1] - places[0]) / (places[3] - places[2]) == pytest.approx(2 / 8, abs=0.01)
+
+
+def test_a_zero_among_decades_lies_at_the_start_of_the_axis():
+    rows = [row("a", 0.01), row("b", 1000.0), row("c", 0.0, kind="control")]
+    on = strips.scale(rows, FID)
+    assert on is not None and on.axis.log
+    assert on.axis.at(0.0) == on.axis.start
+    assert all(strips.strip(one, on) for one in rows)
+
+
+def test_the_best_published_number_is_of_the_same_protocol_and_options():
+    def paper(label: str, value: float, **more: object) -> Published:
+        return Published.row(label, {"fid": value}, "a table", **more)
+
+    found = [
+        paper("all", 5.0),
+        paper("better", 4.0, options={"stacks": 3}),
+        paper("another task", 1.0, options={"stacks": 4}),
+        paper("another protocol", 0.5, protocol="published"),
+    ]
+    best = strips.best_published(found, FID, row("a", 1.0, options={"stacks": 3}))
+    assert best is not None and best[0].label == "better" and best[1] == 4.0
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "words"),
+    [
+        ("average_precision", "share", "Average precision (share, 0 to 1, lower is better)"),
+        ("kl", "nats", "KL divergence (nats, lower is better)"),
+        ("fid_cifar_5k", "", "FID (CIFAR features) 5k (lower is better)"),
+        ("modes", "modes", "Modes (lower is better)"),
+    ],
+)
+def test_metrics_have_names_in_words(name: str, unit: str, words: str):
+    one = Metric(name=name, unit=unit, better="lower", doc="")
+    assert f"{wording.metric(one)} ({wording.unit(one)})" == words
+
+
+def test_metrics_are_found_where_they_are_declared_and_computed(tmp_path: Path):
+    code = (
+        "METRICS = (\n"
+        "    Metric(name='kl', unit='nats', better='lower', doc=''),\n"
+        "    Metric(name=f'fid{suffix}', unit='', better='lower', doc=''),\n"
+        ")\n"
+        "def score(x):\n"
+        "    values = {'kl': 1.0}\n"
+        "    values[f'fid{suffix}'] = 2.0\n"
+    )
+    (tmp_path / "task.py").write_text(code)
+    (tmp_path / "broken.py").write_text("def")
+    read = sources.read(sources.python_files(tmp_path))
+    found = {name: [(p.what, p.line) for p in sources.places(name, read)] for name in ("kl", "fid_5k", "is")}
+    assert found == {
+        "kl": [("declared", 2), ("computed", 6)],
+        "fid_5k": [("declared", 3), ("computed", 7)],
+        "is": [],
+    }
+
+
+def test_every_place_of_a_metric_is_a_line_of_a_page(site: Path):
+    page = (site / "tasks" / "stackedmnist.html").read_text()
+    links = re.findall(r'href="([\w.-]+\.html)#(L-\d+)"><code>[\w/.-]+:(\d+)', page)
+    assert len(links) >= 4
+    for name, anchor, line in links:
+        text = (site / "tasks" / name).read_text()
+        assert f'id="{anchor}"' in text and anchor == f"L-{line}"
+
+
+def test_code_is_coloured_and_no_markup_of_its_own_gets_through():
+    made = sources.coloured('x = "<script>alert(1)</script>"  # no\n', "model.py")
+    assert 'class="s2"' in made and "<script" not in made and "&lt;script&gt;" in made
+
+
+def grid_of(folder: Path) -> grids.Grid:
+    (folder / "plans" / "grids").mkdir(parents=True)
+    (folder / "plans" / "grids" / "small.toml").write_text(
+        'task = "mnist"\nmetric = "i_prime"\nthreshold = 3.0\n'
+    )
+    (folder / "grids" / "small").mkdir(parents=True)
+    rows = [
+        {"method": method, "outcome": "done", "metrics": {"i_prime": value}}
+        for method, values in {"GAN": [1.0, 1.0, 5.0, 5.0], "EBGAN": [5.0, 5.0]}.items()
+        for value in values
+    ]
+    rows.append({"method": "GAN", "outcome": "diverged", "metrics": {}})
+    (folder / "grids" / "small" / "runs.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    (found,) = grids.read(folder)
+    return found
+
+
+def test_a_grid_is_a_histogram_of_shares(tmp_path: Path):
+    grid = grid_of(tmp_path)
+    assert (grid.task, grid.threshold, grid.diverged) == ("mnist", 3.0, 1)
+    (chart,) = grids.drawings(TaskView("mnist", Known(), [], {}), [grid])
+    drawn = ET.fromstring(str(chart.draw()))
+    heights = []
+    for line in ("line-0", "line-1"):
+        path = next(e for e in drawn.iter("path") if line in e.get("class", ""))
+        ys = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", path.get("d"))]
+        heights.append(164 - min(ys))
+    # The tallest bar of GAN is half of its runs, that of EBGAN all: twice as high.
+    assert heights[1] == pytest.approx(2 * heights[0], rel=0.01)
+    assert list(grids.drawings(TaskView("toy2d", Known(), [], {}), [grid])) == []
+
+
+def test_a_broken_grid_is_left_out(tmp_path: Path):
+    grid_of(tmp_path)
+    (tmp_path / "grids" / "small" / "runs.jsonl").write_text('{"method": 1}\n')
+    assert grids.read(tmp_path) == []
+
+
+def test_there_is_a_page_for_each_finding_and_its_figures_are_there(site: Path):
+    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    overview = (site / "findings.html").read_text()
+    pages = re.findall(r'<h2><a href="(findings/[\w.-]+)">', overview)
+    assert len(pages) >= text.count("\n## ") and len(set(pages)) == len(pages)
+    for page in pages:
+        whole = (site / page).read_text()
+        assert whole.count("<h1>") == 1
+        for figure in re.findall(r'<img src="([^"]+)"', whole):
+            assert (site / page).parent.joinpath(figure).resolve().is_file()
+
+
+def test_the_search_index_leads_to_places_that_are_there(site: Path):
+    script = (site / "search-index.js").read_text(encoding="utf-8")
+    entries = json.loads(script.removeprefix("const INDEX = ").removesuffix(";\n"))
+    assert len(entries) > 60
+    for entry in entries:
+        page, _, anchor = entry["u"].partition("#")
+        text = (site / page).read_text(encoding="utf-8")
+        assert not anchor or f'id="{anchor}"' in text, entry["u"]
+    asked = [e["t"] for e in entries if "ed25519" in e["x"].lower()]
+    assert "Trust" in asked
+
+
+def test_plain_words_have_no_marks():
+    text = "**KL** of [`meg`](a.md): .93 +- .02\n\n| a | b |\n|---|---|\n"
+    assert words.plain(text) == "KL of meg: .93 ± .02 a b"
+
+
+def test_the_feed_is_atom_and_its_days_are_those_of_the_results(site: Path):
+    atom = "{http://www.w3.org/2005/Atom}"
+    feed = ET.fromstring((site / "feed.xml").read_text(encoding="utf-8"))
+    assert feed.tag == f"{atom}feed" and feed.find(f"{atom}id") is not None
+    entries = feed.findall(f"{atom}entry")
+    created = {json.loads(path.read_text())["created"][:10] for path in (ROOT / "results").glob("*/*/*.json")}
+    dates = [entry.find(f"{atom}updated").text[:10] for entry in entries]
+    assert dates == sorted(created, reverse=True)[: changes.MOST_DAYS]
+    assert feed.find(f"{atom}updated").text[:10] == max(created)
+
+
+def test_only_what_moved_scores_or_ranks_is_a_decision(tmp_path: Path):
+    entries = ["A. *Changes no score.*", "B. *Changes ranks.*", "C. *Changes the scores of D.*"]
+    text = "# Changelog\n\n## 1.0\n\n" + "".join(f"- {entry}\n" for entry in entries)
+    (tmp_path / "CHANGELOG.md").write_text(text)
+    assert changes.decisions(tmp_path) == [("1.0", ["B. *Changes ranks.*", "C. *Changes the scores of D.*"])]
+
+
+def test_methods_can_be_compared_without_script(site: Path):
+    text = (site / "compare.html").read_text()
+    names = re.findall(r'<th scope="col" data-method="([\w-]+)"', text)
+    assert {"meg", "wgan-gp", "vae"} <= set(names) and "real-data" not in names
+    rows = text.split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
+    assert len(rows) > 5 and all(row.count("data-method=") == len(names) for row in rows)
