@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from ebbench import ContractError, DataSpec
+import ebbench
+from ebbench import ContractError, DataSpec, UsageError
 from ebbench.contract import CLASSIFY
 from ebbench.data import mnist as archive
 from ebbench.data.labelled import GivenLabelled, LabelledPool, given, labels_of
@@ -152,3 +153,14 @@ def test_nearest_labelled_and_constant_class_against_brute_force():
     most.train(data, None)
     counts = [sum(label == k for _, label in known) for k in range(4)]
     assert most.classify(asked).tolist() == [counts.index(max(counts))] * 20
+
+
+def test_functions_of_one_s_own_are_scored(mnist: Path):
+    """ebbench.evaluate takes `classify`, of whole numbers or floats, and asks for it where the task does."""
+    ones = ebbench.evaluate("mnist-labels", classify=lambda x: torch.ones(len(x)).long(), data_dir=mnist)
+    _, digits = archive.load(Store(mnist), "test")
+    assert ones.metrics["error"] == pytest.approx(100 * (digits != 1).mean())
+    again = ebbench.evaluate("mnist-labels", classify=lambda x: np.ones(len(x)), data_dir=mnist)
+    assert again.metrics == ones.metrics
+    with pytest.raises(UsageError, match="needs 'classify'"):
+        ebbench.evaluate("mnist-labels", energy=lambda x: x.sum(1), data_dir=mnist)
