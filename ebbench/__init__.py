@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ebbench.api import trained as trained
     from ebbench.contract import Data as Data
     from ebbench.contract import DataSpec as DataSpec
+    from ebbench.contract import Labelled as Labelled
     from ebbench.contract import Law as Law
     from ebbench.contract import Limit as Limit
     from ebbench.contract import Metric as Metric
@@ -54,6 +55,7 @@ _HOMES = {
     "Diverged": "ebbench.errors",
     "EbbenchError": "ebbench.errors",
     "JsonLines": "ebbench.running.loggers",
+    "Labelled": "ebbench.contract",
     "Law": "ebbench.contract",
     "Limit": "ebbench.contract",
     "Logger": "ebbench.running.loggers",

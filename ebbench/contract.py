@@ -18,6 +18,7 @@ from ebbench.interfaces import Curves as Curves
 from ebbench.interfaces import Data as Data
 from ebbench.interfaces import DataSpec as DataSpec
 from ebbench.interfaces import FileStatus as FileStatus
+from ebbench.interfaces import Labelled as Labelled
 from ebbench.interfaces import Law as Law
 from ebbench.interfaces import Reduce as Reduce
 from ebbench.interfaces import Run as Run
@@ -36,9 +37,10 @@ ENGINE = 1
 
 # The capabilities by which a task can score a model.
 BOUND = "log_likelihood_bound"
+CLASSIFY = "classify"
 
 
-CAPABILITIES = ("sample", "energy", BOUND)
+CAPABILITIES = ("sample", "energy", BOUND, CLASSIFY)
 
 
 class Model:
@@ -61,6 +63,8 @@ class Model:
     - `energy(self, x) -> Tensor`, (n,), lower is more typical. Further scores are methods marked
       `@score("gradient_norm")`, with the same direction.
     - `log_likelihood_bound(self, x) -> Tensor`, (n,), nats, a lower bound.
+    - `classify(self, x) -> Tensor`, (n,), whole numbers from 0 to data.classes - 1: the class of each
+      example. A task that asks for it gives `train` the classes of some examples as `data.labels`.
 
     A method that works on another's trained state (a sampler over a GAN, say) names in `builds_on` the
     field of its Config that says which model, and in `base_needs` what it calls of it. The engine takes

@@ -7,7 +7,7 @@ This module imports no torch, so that reading it costs nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -22,13 +22,16 @@ class DataSpec:
     """The shape and range of one example, all that a model may know before it is trained.
 
     `shape` leaves out the batch axis: (3, 28, 28) for images, (121,) for records. `low` and
-    `high` bound every value (both ends included); None means unbounded.
+    `high` bound every value (both ends included); None means unbounded. `classes` is the number of classes
+    where the task asks for an example's class; 0 where it asks for none.
     """
 
     name: str
     shape: tuple[int, ...]
     low: float | None = None
     high: float | None = None
+    # Out of the repr: the fingerprints of stored trainings hold that of a spec without classes.
+    classes: int = field(default=0, repr=False)
 
 
 class Data(Protocol):
@@ -48,6 +51,13 @@ class Data(Protocol):
     def __getitem__(self, index: Tensor) -> Tensor:
         """The examples at `index` (int64, (n,), on the data's device): float32, (n, *spec.shape)."""
         ...
+
+
+class Labelled(Data, Protocol):
+    """Training data with the class of some examples, given where `spec.classes` is not 0."""
+
+    # int64 (n,) on the data's device: the class of each example, from 0 on; -1 where it has no label.
+    labels: Tensor
 
 
 class Law(Data, Protocol):

@@ -3,8 +3,8 @@
     python -P -m ebbench.apart.child WIRE FILES SECONDS
 
 WIRE is the number of an open socket; the others are limits, in bytes and in seconds, 0 for none. The process
-is told shapes, settings, examples, and seeds of one purpose each. It is never told the task, its protocol, a
-label, or the seed of the run.
+is told shapes, settings, examples, and seeds of one purpose each; where a model is to learn classes, the
+labels of training examples. It is never told the task, its protocol, another label, or the seed of the run.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Child:
         self._device = torch.device(fields["device"])
         # A neutral name: the task's own tells what is asked.
         shape, low, high = tuple(fields["shape"]), fields["low"], fields["high"]
-        self._spec = DataSpec(name="data", shape=shape, low=low, high=high)
+        self._spec = DataSpec(name="data", shape=shape, low=low, high=high, classes=fields["classes"])
         torch.set_num_threads(fields["threads"])
         # As the engine does.
         torch.set_flush_denormal(True)
@@ -132,6 +132,8 @@ class Child:
         fields, model = asked.fields, self._model
         assert model is not None
         data = RemoteData(self._wire, self._spec, fields["examples"], self._device)
+        if "labels" in asked.arrays:
+            data.labels = torch.from_numpy(asked.array("labels").copy()).to(self._device)
         seeds.seed_everything(fields["seed"])
         run = TrainingRun(
             model,

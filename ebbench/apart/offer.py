@@ -44,7 +44,7 @@ def described(cls: type[contract.Model]) -> dict[str, Any]:
             name: [method.__name__, _knobs(method, where)]
             for name, method in introspection.samplers(cls).items()
         },
-        "scores": {name: method.__name__ for name, method in introspection.scores(cls).items()},
+        "scores": {name: method.__name__ for name, method in introspection.answers(cls).items()},
         "keeps_state": bool(cls.keeps_state),
         "builds_on": str(cls.builds_on),
         "base_needs": [str(name) for name in cls.base_needs],
@@ -78,7 +78,9 @@ def _made(offer: Mapping[str, Any]) -> type[contract.Model]:
     for name, (method, knobs) in offer["samplers"].items():
         body[_word(method)] = contract.sampler(str(name))(_method(method, knobs))
     for name, method in offer["scores"].items():
-        body[_word(method)] = contract.score(str(name))(_method(method, []))
+        answer = _method(method, [])
+        # A class is no score: it goes by its method's name.
+        body[_word(method)] = answer if name == contract.CLASSIFY else contract.score(str(name))(answer)
     return type(_word(offer["name"]), (contract.Model,), body)
 
 

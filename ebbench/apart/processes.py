@@ -23,6 +23,7 @@ from ebbench.apart.process import Limits, ModelProcess, removed
 from ebbench.apart.source import ProcessSource
 from ebbench.apart.told import text
 from ebbench.apart.wire import MOST_PAYLOAD
+from ebbench.data.labelled import labels_of
 from ebbench.errors import ContractError, UsageError
 from ebbench.isolation.box import why_not
 from ebbench.plugins import loader
@@ -165,6 +166,7 @@ class Processes:
             shape=list(spec.shape),
             low=spec.low,
             high=spec.high,
+            classes=spec.classes,
             device=str(device),
             threads=torch.get_num_threads(),
         )
@@ -203,12 +205,14 @@ class Processes:
         before.keep()
         process = self._opened(model)
         process.unfinished = True
+        labels = labels_of(data)
         process.waiting = Stopping(context.stop, process, asks=True)
         talk = Conversation(context, model, data, process, before, log)
         safe, context.stop.safe_points = context.stop.safe_points, True
         try:
             answer = process.ask(
                 "train",
+                {} if labels is None else {"labels": labels.cpu().numpy()},
                 most=MOST_PAYLOAD,
                 handlers=talk.handlers,
                 seed=derive_seed(context.seed, "train"),

@@ -27,7 +27,7 @@ class ProcessSource:
     def __init__(self, process: ModelProcess, context: Context, number: int) -> None:
         self._process, self._context = process, context
         self._spec, self._data = context.spec, context.task.spec()
-        self._scores = introspection.scores(context.spec.model.cls)
+        self._scores = introspection.answers(context.spec.model.cls)
         self._where = context.spec.model.folder.name
         knobs = {name: plain_value(value) for name, value in self._spec.knobs.items()}
         self._told: dict[str, Any] = {"scoring": number, "sampler": self._spec.sampler, "knobs": knobs}
@@ -74,7 +74,8 @@ class ProcessSource:
             values = self._floats(answer, name, np.float64)
             # The process has turned the bound's sign, and the check turns it again.
             values = -values if name == BOUND else values
-            found[name] = checked_scores(values, name, len(x), f"score '{name}' of {self._where}")
+            where = f"score '{name}' of {self._where}"
+            found[name] = checked_scores(values, name, len(x), where, self._data.classes)
         return found
 
     def _floats(self, answer: Message, name: str, dtype: type[np.generic]) -> Tensor:

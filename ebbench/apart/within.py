@@ -87,7 +87,12 @@ class Seeds:
 
 
 class RemoteData:
-    """The training data, which stay with the engine: examples come as they are asked for."""
+    """The training data, which stay with the engine: examples come as they are asked for.
+
+    `labels` is there where the data have classes.
+    """
+
+    labels: Tensor
 
     def __init__(self, wire: Wire, spec: DataSpec, examples: int, device: torch.device) -> None:
         self.spec = spec

@@ -140,7 +140,8 @@ class @CLASS@(Model):
             self.moments.add(x)
             run.log(mean=self.moments.mean().mean(), deviation=self.moments.deviation().mean())
 
-    # Define what the method can do; each task asks for one of sample, energy, log_likelihood_bound.
+    # Define what the method can do; each task asks for one of sample, energy,
+    # log_likelihood_bound, classify.
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
         """(n, *shape), in the data's range."""

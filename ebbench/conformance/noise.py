@@ -13,13 +13,19 @@ from ebbench import contract
 class NoiseData:
     """Uniform noise in a spec's range (normal where it has none), in place of a data set.
 
-    Its density is known, for the models that ask for it.
+    Its density is known, for the models that ask for it. Where the spec has classes, every other example has
+    a label, each class in turn.
     """
+
+    labels: Tensor
 
     def __init__(self, data_spec: contract.DataSpec, examples: int = 512) -> None:
         self.spec = data_spec
         self.device = torch.device("cpu")
         self.values = self.fresh(examples, torch.Generator().manual_seed(0))
+        if data_spec.classes:
+            number = torch.arange(examples)
+            self.labels = torch.where(number % 2 == 0, number // 2 % data_spec.classes, -1)
 
     def __len__(self) -> int:
         return len(self.values)

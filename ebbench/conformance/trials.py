@@ -20,7 +20,7 @@ from ebbench.conformance import beside, drawing, randomness
 from ebbench.conformance.noise import NoiseData
 from ebbench.conformance.reports import Report, reported
 from ebbench.conformance.watch import Watch
-from ebbench.data.pool import Given
+from ebbench.data.labelled import given
 from ebbench.errors import ContractError, Stopped
 from ebbench.plugins import budgets, configs, introspection, loader
 from ebbench.plugins.guard import plugin_code
@@ -84,7 +84,9 @@ def tried(
         for name, method in introspection.samplers(plugin.cls).items() if samples else ():
             draw = partial(drawing.samples, plugin, trial.trained, data_spec, name, method, trial.watch)
             yield reported(plugin, f"sampler {name}", draw, limit)
-        for name, method in introspection.scores(plugin.cls).items():
+        for name, method in introspection.answers(plugin.cls).items():
+            if name == contract.CLASSIFY and not data_spec.classes:
+                continue
             ask = partial(drawing.scores, plugin, trial.trained, trial.data, name, method, trial.watch)
             yield reported(plugin, f"score {name}", ask, limit)
         yield reported(plugin, "leaves its folder alone", trial.leaves_its_folder_alone, limit)
@@ -263,7 +265,7 @@ def _run(
         reporter=Reporter(),
         most_steps=STEPS,
     )
-    model.train(data if loader.is_own_control(plugin) else Given(data), run)
+    model.train(data if loader.is_own_control(plugin) else given(data), run)
     return run.steps
 
 

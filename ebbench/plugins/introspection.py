@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-from ebbench.contract import BOUND, CAPABILITIES, Model
+from ebbench.contract import BOUND, CAPABILITIES, CLASSIFY, Model
 from ebbench.errors import ContractError
 
 
@@ -30,6 +30,12 @@ def scores(model: type[Model]) -> dict[str, Callable[..., Tensor]]:
     """The scores of a model class by name, `energy` and `log_likelihood_bound` among them."""
     plain = {"energy": "energy", BOUND: BOUND}
     return _marked(model, "_ebbench_score", plain)
+
+
+def answers(model: type[Model]) -> dict[str, Callable[..., Tensor]]:
+    """What a model class says of single examples, by name: its scores, and `classify` where it has it."""
+    method = inspect.getattr_static(model, CLASSIFY, None)
+    return scores(model) | ({CLASSIFY: method} if callable(method) else {})
 
 
 def _marked(model: type[Model], mark: str, plain: Mapping[str, str]) -> dict[str, Callable[..., Tensor]]:
@@ -48,6 +54,7 @@ def capabilities(model: type[Model]) -> tuple[str, ...]:
         "sample": bool(samplers(model)),
         "energy": bool(scores(model)),
         BOUND: BOUND in scores(model),
+        CLASSIFY: CLASSIFY in answers(model),
     }
     return tuple(name for name in CAPABILITIES if able[name])
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ebbench.contract import BOUND, DataSpec, Score, Task
+from ebbench.contract import BOUND, CLASSIFY, DataSpec, Score, Task
 from ebbench.data.store import Store
 from ebbench.device import choose_device, pinned
 from ebbench.errors import ContractError, UsageError, unknown
@@ -36,6 +36,7 @@ def evaluate(
     energy: Function | Mapping[str, Any] | None = None,
     log_likelihood_bound: Function | Mapping[str, Any] | None = None,
     *,
+    classify: Function | Mapping[str, Any] | None = None,
     protocol: str = "",
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -54,6 +55,7 @@ def evaluate(
     - `energy`: a function that takes x, a tensor on `device`, and gives (n,), lower is more typical; or
       several by name. The task's metrics are of the one named "energy", or of the only one.
     - `log_likelihood_bound`: a function that takes x and gives (n,), nats, a lower bound.
+    - `classify`: a function that takes x and gives (n,), the number of each example's class, from 0 on.
     - Each of these may be a mapping from the name of a part to that, where the task has several parts (a
       held-out digit each): arrays must be one, and a function serves all parts where it is none.
     - `protocol`: "" is the task's first. `options`: those of the task, as for `--set`.
@@ -71,8 +73,9 @@ def evaluate(
     plugin, asked = open_task(os.fspath(task), protocol, options or {}, store, where="options")
     with plugin_code(plugin, None, "parts"):
         parts = {name: part.spec() for name, part in asked.parts(seed).items()}
-    _check_needed(plugin, samples, energy, log_likelihood_bound)
-    functions = {name: _functions(energy, log_likelihood_bound, name, parts) for name in parts}
+    _check_needed(plugin, samples, energy, log_likelihood_bound, classify)
+    more = {BOUND: log_likelihood_bound, CLASSIFY: classify}
+    functions = {name: _functions(energy, more, name, parts) for name in parts}
     common = set.intersection(*(set(one) for one in functions.values()))
     arrays: list[ArraySource] = []
     sources: dict[str, Source] = {}
@@ -174,13 +177,14 @@ def _check_seed(seed: int) -> None:
         )
 
 
-def _check_needed(plugin: loader.Plugin, samples: Any, energy: Any, bound: Any) -> None:
+def _check_needed(plugin: loader.Plugin, samples: Any, energy: Any, bound: Any, classify: Any) -> None:
     """Raise UsageError unless what the task needs is there, and nothing that it cannot use."""
     needs = plugin.cls.needs
     there = {
         "sample": samples is not None,
         "energy": energy is not None or bound is not None,
         BOUND: bound is not None,
+        CLASSIFY: classify is not None,
     }
     argument = {"sample": "samples"}.get(needs, needs)
     if not there[needs]:
@@ -199,15 +203,17 @@ def _check_needed(plugin: loader.Plugin, samples: Any, energy: Any, bound: Any) 
         )
 
 
-def _functions(energy: Any, bound: Any, part: str, parts: Collection[str]) -> dict[str, Function]:
-    """The user's functions for one part, by the name of the score."""
+def _functions(
+    energy: Any, more: Mapping[str, Any], part: str, parts: Collection[str]
+) -> dict[str, Function]:
+    """The user's functions for one part, by the name of the score; `more` are not the energy's."""
     chosen = _of_part("energy", energy, part, parts)
     named = dict(chosen) if isinstance(chosen, Mapping) else {"energy": chosen}
-    named[BOUND] = _of_part(BOUND, bound, part, parts)
+    named |= {name: _of_part(name, value, part, parts) for name, value in more.items()}
     found = {name: function for name, function in named.items() if function is not None}
     for name, function in found.items():
         if not callable(function):
-            argument = name if name in ("energy", BOUND) else f"energy[{name!r}]"
+            argument = name if name in ("energy", *more) else f"energy[{name!r}]"
             raise UsageError(
                 f"'{argument}' is a {type(function).__name__}",
                 where=argument,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebbench.contract import BOUND
+from ebbench.contract import BOUND, CLASSIFY
 from ebbench.data.pool import in_range
 from ebbench.errors import ContractError
 from ebbench.plugins import introspection
@@ -88,7 +88,7 @@ class ModelSource:
         self._model, self._plugin, self._spec = model, plugin, spec
         self._derived, self._device, self._place = seeds.derived(seed), device, place
         self._sampler, self._knobs = sampler, dict(knobs or {})
-        self._scores = introspection.scores(type(model))
+        self._scores = introspection.answers(type(model))
         self._repeats = Repeats()
 
     def expect(self, draw: str, n: int) -> None:
@@ -136,11 +136,11 @@ class ModelSource:
             with plugin_code(self._plugin, self._place, method.__name__):
                 values = method(self._model, given(x, self._device))
             where = f"score '{name}' of {self._plugin.folder.name}"
-            if not isinstance(values, Tensor) or not values.is_floating_point():
+            if not isinstance(values, Tensor) or not (values.is_floating_point() or name == CLASSIFY):
                 raise ContractError(
                     f"the scores are a {_kind(values)}", where=where, expected=_expected_scores(len(x))
                 )
-            found[name] = checked_scores(values, name, len(x), where)
+            found[name] = checked_scores(values, name, len(x), where, self._spec.classes)
         return found
 
 
@@ -193,8 +193,12 @@ class CallableSource:
         found = {}
         for name in names:
             seeds.seed_everything(derive_seed(self._seed, "score", name, question, begin))
-            values = as_tensor(self._scores[name](given(x, self._device)), f"the score '{name}'")
-            found[name] = checked_scores(values, name, len(x), f"the score '{name}'")
+            made, where = self._scores[name](given(x, self._device)), f"the score '{name}'"
+            if name == CLASSIFY and isinstance(made, np.ndarray | Tensor):
+                # Classes are whole numbers, of whatever kind.
+                made = torch.as_tensor(made).double()
+            values = as_tensor(made, where)
+            found[name] = checked_scores(values, name, len(x), where, self._spec.classes)
         return found
 
 
@@ -254,10 +258,11 @@ def checked_samples(made: Tensor, spec: DataSpec, count: int, device: torch.devi
     return drawn.clamp_(spec.low, spec.high) if slack else drawn
 
 
-def checked_scores(values: Tensor, name: str, n: int, where: str) -> np.ndarray:
-    """The scores called `name`, float64 (n,), lower is more typical.
+def checked_scores(values: Tensor, name: str, n: int, where: str, classes: int = 0) -> np.ndarray:
+    """The scores called `name`, float64 (n,), lower is more typical; of "classify" the classes.
 
-    Raises ContractError for what is not one finite number an example.
+    Raises ContractError for what is not one finite number an example, and for a class that is none of
+    `classes`.
     """
     if tuple(values.shape) != (n,):
         raise ContractError(
@@ -272,6 +277,15 @@ def checked_scores(values: Tensor, name: str, n: int, where: str) -> np.ndarray:
             expected=_expected_scores(n),
             fix=DIVERGED,
         )
+    if name == CLASSIFY:
+        none = scores[(scores != np.floor(scores)) | (scores < 0) | (scores >= classes)]
+        if len(none):
+            raise ContractError(
+                f"{len(none)} of {n} examples are given a class that is none, such as {none[0]:g}",
+                where=where,
+                expected=f"whole numbers from 0 to {classes - 1}" if classes else "data that have classes",
+                fix="give logits.argmax(1), not the logits",
+            )
     return -scores if name == BOUND else scores
 
 
@@ -286,8 +300,11 @@ def check_sampler(sampler: str, where: str) -> None:
 
 
 def chosen_scores(known: Collection[str], only: Collection[str] | None, where: str) -> list[str]:
-    """Of the scores that are known, those that are wanted. Raises ContractError where one is not there."""
-    wanted = list(known) if only is None else [name for name in known if name in only]
+    """Of the scores that are known, those that are wanted; a class is given where it is named alone.
+
+    Raises ContractError where one is not there.
+    """
+    wanted = [name for name in known if (name in only if only is not None else name != CLASSIFY)]
     missing = sorted(set(only or ()) - set(wanted))
     if missing or not wanted:
         raise ContractError(

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from ebbench import contract
-from ebbench.data.pool import Given
+from ebbench.data.labelled import given, labels_of
 from ebbench.device import pinned
 from ebbench.errors import UsageError
 from ebbench.plugins import introspection, loader
@@ -62,7 +62,7 @@ def train_part(context: Context, base: Base | None, log: Log) -> tuple[contract.
         logger=log,
     )
     with plugin_code(spec.model, place, "train"):
-        model.train(data if loader.is_own_control(spec.model) else Given(data), run)
+        model.train(data if loader.is_own_control(spec.model) else given(data), run)
     run.finish()
     record = record_of(context, run, parameters_of(model), base)
     for name in set(_state(context, model)) - kept:
@@ -168,12 +168,14 @@ def with_base(record: Mapping[str, Any], base: Base | None) -> dict[str, Any]:
 
 
 def _fingerprint(data: contract.Data) -> str:
-    """The SHA-256 of the number of examples and of some of them, spread evenly."""
+    """The SHA-256 of the number of examples, of some of them, spread evenly, and of all labels."""
     n = len(data)
     index = torch.arange(min(n, FINGERPRINTED), device=data.device) * n // max(1, min(n, FINGERPRINTED))
     found = hashlib.sha256(f"{n} {data.spec}".encode())
     if n:
         found.update(data[index].detach().cpu().contiguous().numpy().tobytes())
+    if (labels := labels_of(data)) is not None:
+        found.update(labels.cpu().numpy().tobytes())
     return found.hexdigest()
 
 

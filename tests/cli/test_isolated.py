@@ -74,6 +74,54 @@ class Heights(Model):
 """
 
 
+# A task that gives a model a few labels and asks for classes.
+KINDS = toys.TASK.replace('needs = "sample"', 'needs = "classify"').replace("DotsTask", "KindsTask")
+KINDS = (
+    KINDS[: KINDS.index("    def data(")].replace("high=1.0)", "high=1.0, classes=2)")
+    + """
+    def data(self, device):
+        values = torch.rand(self.options.points, 2, generator=torch.Generator().manual_seed(0))
+        labels = (values[:, 0] > 0.5).long()
+        labels[20:] = -1
+        return LabelledPool(values, labels, self.spec(), device)
+
+    def score(self, model, scoring):
+        x = torch.rand(300, 2, generator=torch.Generator().manual_seed(1))
+        named = scoring.scores(x, only=("classify",))["classify"]
+        wrong = named != (x[:, 0] > 0.5).numpy()
+        return Score({"error": float(wrong.mean()), "spread": float(named.sum())})
+"""
+).replace("import torch\n", "import torch\nfrom ebbench.data.labelled import LabelledPool\n", 1)
+
+SIDES = """
+import torch
+from torch import nn
+
+from ebbench import Model
+
+
+class Sides(Model):
+    def __init__(self, data, config):
+        super().__init__(data, config)
+        self.net = nn.Linear(2, data.classes)
+
+    def train(self, data, run):
+        known = (data.labels >= 0).nonzero().flatten()
+        assert len(data.labels) == len(data) and len(known) == 20
+        x, classes = data[known], data.labels[known]
+        optimiser = torch.optim.Adam(self.net.parameters(), 0.1)
+        for _ in run.batches(data, size=32, epochs=20):
+            loss = nn.functional.cross_entropy(self.net(x), classes)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            run.log(loss=loss)
+
+    def classify(self, x):
+        return self.net(x).argmax(1)
+"""
+
+
 def only(folder: Path) -> Result:
     (made,) = resultfiles.load_all(folder)[0]
     return made
@@ -95,6 +143,8 @@ def compared(made: Result) -> dict[str, Any]:
 def flags(plugins: Path) -> None:
     toys.write_task(plugins, FLAGS, "flags")
     toys.write_model(plugins, ENERGY, "heights", CARD.format(name="heights"))
+    toys.write_task(plugins, KINDS, "kinds")
+    toys.write_model(plugins, SIDES, "sides", CARD.format(name="sides"))
 
 
 @pytest.mark.usefixtures("flags")
@@ -107,6 +157,7 @@ def flags(plugins: Path) -> None:
             marks=pytest.mark.slow,
         ),
         pytest.param(["--task", "flags", "--model", "heights"], id="energies"),
+        pytest.param(["--task", "kinds", "--model", "sides"], id="classes"),
     ],
 )
 def test_an_isolated_run_gives_the_numbers_of_a_plain_one(
@@ -120,7 +171,9 @@ def test_an_isolated_run_gives_the_numbers_of_a_plain_one(
     assert said.code == 0, said.err
     plain, isolated = only(tmp_path / "plain"), only(tmp_path / "isolated")
     assert compared(isolated) == compared(plain)
-    assert isolated.training.steps == (60 if plain.task.name == "dots" else 24)
+    assert isolated.training.steps == {"dots": 60, "flags": 24, "kinds": 160}[plain.task.name]
+    if plain.task.name == "kinds":
+        assert plain.metrics["error"] < 0.15, "it has learned from the labels that it was given"
     assert not list((tmp_path / "other").rglob("apart*"))
 
 
