@@ -20,6 +20,7 @@ _WORDS = {
     "kl": "KL divergence",
     "last10": "(last ten epochs)",
     "mmd": "MMD",
+    "wasserstein": "Wasserstein",
 }
 _UNITS = {"share": "share, 0 to 1", "%": "per cent"}
 # The sampler that a reader takes for granted.
