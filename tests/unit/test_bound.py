@@ -21,6 +21,7 @@ TASKS = {
     "sample": ["toy2d", "stackedmnist"],
     "energy": ["mnist-anomaly"],
     "log_likelihood_bound": ["gaussian"],
+    "classify": ["mnist-labels"],
 }
 
 
