@@ -256,6 +256,9 @@ class Task(abc.ABC):
     # All that the task may score; an instance may set those of its own options.
     metrics: tuple[Metric, ...]
     limits: ClassVar[tuple[Limit, ...]] = ()
+    # How often at most `evaluate` is called after the untrained model, in a training of one loop; 0: after
+    # each epoch. A change of it raises the version.
+    most_evaluations: ClassVar[int] = 0
     published: ClassVar[tuple[Published, ...]] = ()
 
     # Set by the task's __init__: which data it found, and the SHA-256 of each file by name.
@@ -294,7 +297,8 @@ class Task(abc.ABC):
         """
 
     def evaluate(self, model: Model, scoring: Scoring) -> Mapping[str, float]:
-        """Numbers taken along training: of the untrained model and after each epoch.
+        """Numbers taken along training: of the untrained model and after each epoch, or fewer
+        (`most_evaluations`), and at the end.
 
         A task that wants them overrides this; they come back as `scoring.evaluations`, a curve a
         name. Each is taken when it is due and never again, so they belong to the training.

@@ -145,6 +145,7 @@ class Child:
             checkpoint_seconds=fields["checkpoint_seconds"],
             curve_points=fields["curve_points"],
             evaluate=self._evaluate if fields["evaluates"] else None,
+            most_evaluations=fields["most_evaluations"],
             logger=WireLog(self._wire) if fields["logs"] else None,
         )
         with plugin_code(self._plugin, None, "train"):

@@ -220,6 +220,7 @@ class Processes:
                 checkpoint_seconds=context.settings.checkpoint_seconds,
                 curve_points=trainer.curve_points(context),
                 evaluates=evaluates(context.task),
+                most_evaluations=context.task.most_evaluations,
                 logs=log.on,
             )
         finally:

@@ -59,6 +59,7 @@ def train_part(context: Context, base: Base | None, log: Log) -> tuple[contract.
         checkpoint_seconds=settings.checkpoint_seconds,
         curve_points=curve_points(context),
         evaluate=_evaluator(context, model) if evaluates(context.task) else None,
+        most_evaluations=context.task.most_evaluations,
         logger=log,
     )
     with plugin_code(spec.model, place, "train"):

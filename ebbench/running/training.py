@@ -40,7 +40,8 @@ class TrainingRun:
 
     `most_steps` cuts every loop short: the contract suite wants a training that is real but brief.
     `evaluate(step)` is called on the untrained model, after each epoch and at the end; it must leave
-    no trace in the model, and its time and random numbers are none of the training's.
+    no trace in the model, and its time and random numbers are none of the training's. Of a loop of more
+    epochs than `most_evaluations` it is called after every second, third, ... one; 0 leaves none out.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class TrainingRun:
         most_steps: int | None = None,
         curve_points: int = CURVE_POINTS,
         evaluate: Callable[[int], Mapping[str, float]] | None = None,
+        most_evaluations: int = 0,
         logger: Log | None = None,
     ) -> None:
         self.device = device
@@ -71,7 +73,7 @@ class TrainingRun:
         self._checkpoint_seconds = checkpoint_seconds
         self._most_steps = most_steps
         self._curve_points = curve_points
-        self._evaluate = evaluate
+        self._evaluate, self._most_evaluations = evaluate, most_evaluations
         self._logger = logger
         self._loop = 0
         self._position = 0
@@ -132,6 +134,7 @@ class TrainingRun:
         pause = min(FIRST_PAUSE, self._checkpoint_seconds) / 2
         generator = torch.Generator(device=data.device)
         order: Tensor | None = None
+        between = self._steps_between_evaluations()
         self._reporter.begin("training", self._total, self._position)
         self._stop.safe_points = True
         try:
@@ -146,7 +149,7 @@ class TrainingRun:
                         generator.manual_seed(self._derived("epoch", loop, epoch))
                         order = torch.randperm(len(data), generator=generator, device=data.device)
                     index = order[within * size : (within + 1) * size]
-                if self._position % self._per_epoch == 0:
+                if self._position % between == 0:
                     self._take_evaluation()
                 yield data[index]
                 self._position += 1
@@ -166,6 +169,11 @@ class TrainingRun:
         finally:
             self._stop.safe_points = False
             self._reporter.end()
+
+    def _steps_between_evaluations(self) -> int:
+        """A whole number of epochs, so that the present loop has no more evaluations than are wanted."""
+        epochs = math.ceil(self._total / self._per_epoch)
+        return self._per_epoch * max(1, math.ceil(epochs / (self._most_evaluations or math.inf)))
 
     def _longer(self, pause: float, cost: float) -> float:
         """The pause before the next save, after a save that took `cost` seconds.

@@ -17,6 +17,9 @@ TEST_SHARE = 0.3
 # 30 of whose 95,156 rows are anomalies.
 LEAST_ANOMALIES = 10
 
+# So many tested rows at most are scored along training: some scores are slow.
+WATCHED_ROWS = 1_000
+
 
 @dataclass(frozen=True)
 class Split:
@@ -38,6 +41,19 @@ def one_class(anomalous: Labels, rng: np.random.Generator) -> Split:
         normal, strange = normal[: MOST_ROWS - kept], strange[:kept]
     half = len(normal) // 2
     return Split(normal[:half], np.concatenate([normal[half:], strange]))
+
+
+def watched(anomalous: Labels) -> NDArray[np.int64]:
+    """Of the tested rows, `anomalous` bool (n,), indices of those that are scored along training, in order.
+
+    All of them, or `WATCHED_ROWS` of more: the first of each class by its share, which is a random choice
+    since splits are drawn in random order, but `LEAST_ANOMALIES` anomalies at least.
+    """
+    if len(anomalous) <= WATCHED_ROWS:
+        return np.arange(len(anomalous))
+    normal, strange = np.flatnonzero(~anomalous), np.flatnonzero(anomalous)
+    kept = max(round(WATCHED_ROWS * len(strange) / len(anomalous)), min(LEAST_ANOMALIES, len(strange)))
+    return np.sort(np.concatenate([normal[: WATCHED_ROWS - kept], strange[:kept]]))
 
 
 def as_adbench(anomalous: Labels, seed: int) -> Split:

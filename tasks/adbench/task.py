@@ -21,7 +21,7 @@ from ebbench.data.pool import Pool
 from ebbench.metrics import detection
 
 from .published import PUBLISHED
-from .splits import Split, as_adbench, one_class
+from .splits import Split, as_adbench, one_class, watched
 
 if TYPE_CHECKING:
     from ebbench import Scoring
@@ -115,6 +115,8 @@ class AdBench(Task):
         ),
     )
     published = PUBLISHED
+    # A small table has an epoch every step.
+    most_evaluations = 5
 
     def __init__(self, options: Options, protocol: str, store: Store) -> None:
         super().__init__(options, protocol, store)
@@ -152,6 +154,17 @@ class AdBench(Task):
         """The training rows."""
         # All other rows are tested.
         return Pool(torch.from_numpy(self._arrays.train), None, self.spec(), device)
+
+    def evaluate(self, model: Model, scoring: Scoring) -> Mapping[str, float]:
+        """Average precision and AUROC of each score, on some of the tested rows (`splits.watched`)."""
+        chosen = watched(self._arrays.anomalous)
+        made = scoring.scores(torch.from_numpy(self._arrays.test[chosen]))
+        return {
+            f"{name}.{metric}": value
+            for name, values in made.items()
+            for metric, value in _measured(values, self._arrays.anomalous[chosen]).items()
+            if metric in ("average_precision", "auroc")
+        }
 
     def score(self, model: Model, scoring: Scoring) -> Score:
         """Score the test rows by every score of the model; the metrics are the declared one's."""

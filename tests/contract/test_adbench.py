@@ -253,6 +253,28 @@ def test_the_published_rows_are_means_over_three_seeds(tmp_path: Path):
         assert task.options.sets == row.options["sets"], "as a result would have it"
 
 
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "rows", "anomalies"), [("glass", 112, 9), ("smtp", 1000, 10), ("magic.gamma", 1000, None)]
+)
+def test_along_training_a_thousand_tested_rows_are_scored_and_both_classes_are_there(
+    name: str, rows: int, anomalies: int | None
+):
+    task = part(name, "one-class", 0)
+    truth, seen = task._arrays.anomalous, []
+    scored = FakeScoring(lambda x: seen.append(x) or x[:, 0].numpy())
+    found = task.evaluate(None, scored)
+    assert found.keys() == {"energy.average_precision", "energy.auroc"}
+    assert len(seen[0]) == rows
+    chosen = module("splits").watched(truth)
+    assert np.array_equal(seen[0].numpy(), task._arrays.test[chosen]) and len(set(chosen.tolist())) == rows
+    if anomalies is None:
+        assert truth[chosen].mean() == pytest.approx(truth.mean(), abs=0.001)
+    else:
+        assert truth[chosen].sum() == anomalies
+    assert found["energy.auroc"] == pytest.approx(roc_auc_score(truth[chosen], seen[0][:, 0]))
+
+
 # --- which sets
 
 

@@ -278,6 +278,44 @@ def test_evaluations_are_taken_at_each_epoch_and_leave_no_trace(tmp_path: Path, 
     assert run.evaluations.series["weight"][-1] == float(looked.net.weight.detach().sum())
 
 
+@pytest.mark.parametrize(
+    ("plan", "most", "expected"),
+    [
+        # 64 batches of 8 are an epoch of the 512 examples.
+        ([{"epochs": 7}], 3, [0, 192, 384, 448]),
+        ([{"epochs": 2}], 3, [0, 64, 128]),
+        ([{"steps": 320}], 1, [0, 320]),
+        ([{"steps": 300}], 4, [0, 128, 256, 300]),
+        ([{"epochs": 0}], 2, [0]),
+    ],
+)
+def test_evaluations_can_be_rarer_than_epochs(tmp_path: Path, plan, most: int, expected: list[int]):
+    model = Recorder(plan)
+    run = start(model, tmp_path, evaluate=noisy_evaluation(model), most_evaluations=most)
+    run.finish()
+    assert run.evaluations.step == expected and len(expected) <= most + 1
+
+
+def test_of_data_smaller_than_a_batch_each_step_is_an_epoch_and_few_are_looked_at(tmp_path: Path):
+    torch.manual_seed(0)
+    model = Recorder([])
+    run = TrainingRun(
+        model,
+        tmp_path,
+        seed=3,
+        device=torch.device("cpu"),
+        stop=StopRequest(),
+        reporter=Reporter(),
+        evaluate=lambda step: {"step": float(step)},
+        most_evaluations=5,
+    )
+    data = Pool(NoiseData(SPEC)[torch.arange(4)], None, SPEC, torch.device("cpu"))
+    for _ in run.batches(data, size=8, steps=1500):
+        pass
+    run.finish()
+    assert run.evaluations.step == [0, 300, 600, 900, 1200, 1500]
+
+
 def test_evaluations_survive_interruptions_and_are_taken_once(tmp_path: Path):
     plan = [{"epochs": 2}, {"steps": 3}]
     whole = Recorder(plan)
