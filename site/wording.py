@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from ebbench.board import labels
 from ebbench.board.row import Row
 from ebbench.contract import Metric
+from ebbench.plugins import loader
+from ebbench.plugins.lookalikes import skeleton
 
 # Words of a metric's name that are written another way.
 _WORDS = {
@@ -42,8 +45,18 @@ def unit(one: Metric) -> str:
 
 
 def title(row: Row) -> str:
-    """What the method of a row is called."""
-    return row.title or row.model
+    """What the method of a row is called: its title, or its id where that reads like a built-in's."""
+    own = _built_in_titles()
+    if row.model in own:
+        return own[row.model]
+    taken = {skeleton(text) for text in (*own, *own.values())}
+    return row.model if not row.title or skeleton(row.title) in taken else row.title
+
+
+@cache
+def _built_in_titles() -> dict[str, str]:
+    """The titles of the project's own models, by name."""
+    return {name: loader.load("model", name).card.title for name in loader.built_in("model")}
 
 
 def configuration(row: Row, among: Sequence[Row]) -> str:

@@ -11,11 +11,11 @@ from typing import Any
 from ebbench.board.tiers import OWN_TASK, own_task
 from ebbench.errors import BundleError, PluginError, UsageError
 from ebbench.plugins import cards, loader
+from ebbench.plugins.lookalikes import skeleton
 from ebbench.record.schema import Result
 from ebbench.storage.files import write_atomically
 from ebbench.submissions.bundles import Bundle, is_text
 from ebbench.submissions.checking import Check, first_bad
-from ebbench.submissions.lookalikes import skeleton
 
 FOLDER = "task/"
 

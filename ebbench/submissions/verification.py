@@ -24,6 +24,7 @@ from ebbench.errors import BundleError, EbbenchError, unknown
 from ebbench.plugins import loader
 from ebbench.plugins.budgets import BUDGETS
 from ebbench.plugins.configs import build_config
+from ebbench.plugins.lookalikes import skeleton
 from ebbench.record import schema
 from ebbench.record.provenance import hashes_by_name
 from ebbench.running.progress import Reporter
@@ -31,7 +32,6 @@ from ebbench.running.replay import Replay, digest, replay
 from ebbench.submissions import bound, copies
 from ebbench.submissions.bundles import Bundle
 from ebbench.submissions.checking import TOLERANCE, Check
-from ebbench.submissions.lookalikes import skeleton
 from ebbench.submissions.rerun import code_hash
 
 # Of an option in a bundle: nothing that could be the path of a file.
