@@ -33,6 +33,10 @@ class BareRun:
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
+    def captured(self, step: Any) -> Any:
+        """The step itself."""
+        return step
+
     def batches(self, data: NoiseData, *, size: int, steps: int) -> Any:
         for _ in range(self.steps):
             yield data[torch.randint(len(data), (size,))]

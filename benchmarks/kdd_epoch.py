@@ -40,6 +40,10 @@ class Plain:
         self.workers = workers
         self.examples = TensorDataset(data[torch.arange(len(data))])
 
+    def captured(self, step: Any) -> Any:
+        """The step itself."""
+        return step
+
     def batches(self, data: Data, *, size: int, epochs: int) -> Iterator[torch.Tensor]:
         """The shuffled batches of one epoch."""
         loaded = DataLoader(self.examples, size, shuffle=True, drop_last=True, num_workers=self.workers)

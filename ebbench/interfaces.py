@@ -85,6 +85,10 @@ class Curves(Protocol):
     series: dict[str, list[float | None]]
 
 
+# What a model does in a step: takes a batch and numbers, gives what is logged.
+Step = Callable[..., "dict[str, Tensor]"]
+
+
 class Run(Protocol):
     """What a method sees of the engine while it trains."""
 
@@ -112,6 +116,15 @@ class Run(Protocol):
         each epoch, and the incomplete last batch is left out. What must survive an interruption belongs on
         the model, with a `state_dict`, before the loop begins. Several loops may follow one another.
         Raises ContractError for a batch larger than the data, or for both or neither of steps and epochs.
+        """
+        ...
+
+    def captured(self, step: Step) -> Step:
+        """The training `step` as one CUDA graph, where the device can; elsewhere `step` itself.
+
+        `step` takes a batch of one size, and numbers that change from step to step (a weight), and gives the
+        tensors to log. All that it reads lies on the model, and it waits for no value of a tensor. Use the
+        step that comes back in the loop over `batches`.
         """
         ...
 

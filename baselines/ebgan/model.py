@@ -107,34 +107,42 @@ class EBGAN(Model):
         self.opt_D = optimiser(c.discriminator_optimiser, D, c.lr, betas)
         self.opt_G = optimiser(c.generator_optimiser, self.G.parameters(), c.lr, betas)
         length = {"epochs": c.epochs} if c.epochs else {"steps": c.steps}
+        step = run.captured(self._step)
         for x in run.batches(data, size=c.batch_size, **length):
-            fake = self.G(self._z(len(x)))
+            run.log(**step(x))
 
-            # D (section 2.1): min D(x) + [m - D(G(z))]^+
-            real_energy = self.energy_of(x).mean()
-            _track_batches(self.encoder, self.decoder, on=False)
-            fake_energy = self.energy_of(fake.detach())
-            loss = real_energy + (c.margin - fake_energy).clamp_min(0).mean()
-            self.opt_D.zero_grad()
-            loss.backward()
-            self.opt_D.step()
+    def _step(self, x: Tensor) -> dict[str, Tensor]:
+        """One step of D and one of G; what is logged of it."""
+        c = self.config
+        fake = self.G(self._z(len(x)))
 
-            # G (section 2.1): min D(G(z)), with the pulling-away term of its codes
-            self.encoder.requires_grad_(False)
-            self.decoder.requires_grad_(False)
-            codes = self.encoder(fake)
-            descent = self._error(fake, self.decoder(codes)).mean()
-            pull = pulling_away(codes.flatten(1))
-            self.opt_G.zero_grad()
-            (descent + c.pulling * pull).backward()
-            self.encoder.requires_grad_(True)
-            self.decoder.requires_grad_(True)
-            self.opt_G.step()
-            _track_batches(self.encoder, self.decoder, on=True)
+        # D (section 2.1): min D(x) + [m - D(G(z))]^+
+        real_energy = self.energy_of(x).mean()
+        _track_batches(self.encoder, self.decoder, on=False)
+        fake_energy = self.energy_of(fake.detach())
+        loss = real_energy + (c.margin - fake_energy).clamp_min(0).mean()
+        self.opt_D.zero_grad()
+        loss.backward()
+        self.opt_D.step()
 
-            run.log(
-                energy_real=real_energy, energy_fake=fake_energy.mean(), energy_generated=descent, pull=pull
-            )
+        # G (section 2.1): min D(G(z)), with the pulling-away term of its codes
+        self.encoder.requires_grad_(False)
+        self.decoder.requires_grad_(False)
+        codes = self.encoder(fake)
+        descent = self._error(fake, self.decoder(codes)).mean()
+        pull = pulling_away(codes.flatten(1))
+        self.opt_G.zero_grad()
+        (descent + c.pulling * pull).backward()
+        self.encoder.requires_grad_(True)
+        self.decoder.requires_grad_(True)
+        self.opt_G.step()
+        _track_batches(self.encoder, self.decoder, on=True)
+        return {
+            "energy_real": real_energy,
+            "energy_fake": fake_energy.mean(),
+            "energy_generated": descent,
+            "pull": pull,
+        }
 
     def _z(self, n: int) -> Tensor:
         return torch.rand(n, self.config.z_dim, device=self.device) * 2 - 1

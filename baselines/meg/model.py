@@ -218,52 +218,55 @@ class MEG(Model):
         self.opt_E = torch.optim.Adam(self.E.parameters(), c.lr, betas, fused=True)
         self.opt_GH = torch.optim.Adam([*self.G.parameters(), *self.H.parameters()], c.lr, betas, fused=True)
         length = {"epochs": c.epochs} if c.epochs else {"steps": c.steps}
+        step = run.captured(self._step)
         for batch in run.batches(data, size=c.batch_size * c.energy_steps, **length):
             cosine(c.lr, c.lr_end, run.progress, self.opt_E, self.opt_GH)
             weight = c.penalty ** (1 - run.progress) * (c.penalty_end or c.penalty) ** run.progress
-
-            # E: Algorithm 1, equation 4: min E[E(x)] - E[E(G(z))] + lambda E||grad E(x)||^2
-            for x in batch.split(c.batch_size):
-                z = self._z(len(x))
-                with torch.set_grad_enabled(not c.fresh_latents):
-                    fake = self.G(z)
-                if weight:
-                    energy_real, norms = squared_gradient_norm(self.energy_of, x, norm=c.penalty_norm)
-                    penalty = norms.mean()
-                else:
-                    energy_real, penalty = self.energy_of(x), torch.zeros((), device=x.device)
-                energy_fake = self.energy_of(fake.detach())
-                self.opt_E.zero_grad()
-                (energy_real.mean() - energy_fake.mean() + weight * penalty).backward()
-                self.opt_E.step()
-
-            # G and H: equation 5: min E[E(G(z))] - I(G(z), z), whose bound H maximises.
-            if c.fresh_latents:
-                z = self._z(c.batch_size)
-                fake = self.G(z)
-            self.E.requires_grad_(False)
-            loss = self.energy_of(fake).mean()
-            information = torch.zeros((), device=fake.device)
-            if c.information_weight:
-                information = self._information(fake, z)
-                loss = loss - c.information_weight * information
-            self.opt_GH.zero_grad()
-            loss.backward()
-            self.E.requires_grad_(True)
-            self.opt_GH.step()
-            update_average(self.G_average, self.G, c.average)
-
-            run.log(
-                energy_real=energy_real.mean(),
-                energy_fake=energy_fake.mean(),
-                penalty=penalty,
-                information=information,
-            )
-
+            run.log(**step(batch, weight))
         if c.average < 1:
             refresh_batch_norm(self.G_average, self._z)
         self.G_average.eval()
         self.calibration.fit(*values_to_fit(self.logit, self.sample, data, c.calibration_size))
+
+    def _step(self, batch: Tensor, weight: float | Tensor) -> dict[str, Tensor]:
+        """One step of G and H after those of E, with the penalty's `weight`; what is logged of it."""
+        c = self.config
+        # E: Algorithm 1, equation 4: min E[E(x)] - E[E(G(z))] + lambda E||grad E(x)||^2
+        for x in batch.split(c.batch_size):
+            z = self._z(len(x))
+            with torch.set_grad_enabled(not c.fresh_latents):
+                fake = self.G(z)
+            if c.penalty:
+                energy_real, norms = squared_gradient_norm(self.energy_of, x, norm=c.penalty_norm)
+                penalty = norms.mean()
+            else:
+                energy_real, penalty = self.energy_of(x), torch.zeros((), device=x.device)
+            energy_fake = self.energy_of(fake.detach())
+            self.opt_E.zero_grad()
+            (energy_real.mean() - energy_fake.mean() + weight * penalty).backward()
+            self.opt_E.step()
+
+        # G and H: equation 5: min E[E(G(z))] - I(G(z), z), whose bound H maximises.
+        if c.fresh_latents:
+            z = self._z(c.batch_size)
+            fake = self.G(z)
+        self.E.requires_grad_(False)
+        loss = self.energy_of(fake).mean()
+        information = torch.zeros((), device=fake.device)
+        if c.information_weight:
+            information = self._information(fake, z)
+            loss = loss - c.information_weight * information
+        self.opt_GH.zero_grad()
+        loss.backward()
+        self.E.requires_grad_(True)
+        self.opt_GH.step()
+        update_average(self.G_average, self.G, c.average)
+        return {
+            "energy_real": energy_real.mean(),
+            "energy_fake": energy_fake.mean(),
+            "penalty": penalty,
+            "information": information,
+        }
 
     def _information(self, x: Tensor, z: Tensor) -> Tensor:
         """The bound of the mutual information of x = G(z) and z, a scalar with its graph."""
@@ -328,8 +331,7 @@ class MEG(Model):
         )
         self.diagnostics = chains.diagnostics()
         with torch.no_grad():
-            images: Tensor = self.G_average(chains.state)
-        return images
+            return self.generate(chains.state)
 
     @sampler("isir")
     def isir(
@@ -364,8 +366,7 @@ class MEG(Model):
         )
         self.diagnostics = chains.diagnostics()
         with torch.no_grad():
-            images: Tensor = self.G_average(chains.state)
-        return images
+            return self.generate(chains.state)
 
     @sampler("visible")
     def visible(

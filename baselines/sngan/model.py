@@ -85,28 +85,32 @@ class SNGAN(Model):
         betas = (c.beta1, c.beta2)
         self.opt_D = torch.optim.Adam(self.D.parameters(), c.lr, betas, fused=True)
         self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas, fused=True)
+        step = run.captured(self._step)
         for batch in run.batches(data, size=c.batch_size * c.critic_steps, steps=c.steps):
             DECAYS[c.lr_decay](c.lr, c.lr_end, run.progress, self.opt_D, self.opt_G)
+            run.log(**step(batch))
 
-            # D (equation 16): min E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]
-            for x in batch.split(c.batch_size):
-                with torch.no_grad():
-                    fake = self.generate(self._z(len(x)))
-                real, fake_value = self.logit(torch.cat([x, fake])).split(len(x))
-                loss = relu(1 - real).mean() + relu(1 + fake_value).mean()
-                self.opt_D.zero_grad()
-                loss.backward()
-                self.opt_D.step()
+    def _step(self, batch: Tensor) -> dict[str, Tensor]:
+        """One step of G after those of D; what is logged of it."""
+        c = self.config
+        # D (equation 16): min E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]
+        for x in batch.split(c.batch_size):
+            with torch.no_grad():
+                fake = self.generate(self._z(len(x)))
+            real, fake_value = self.logit(torch.cat([x, fake])).split(len(x))
+            loss = relu(1 - real).mean() + relu(1 + fake_value).mean()
+            self.opt_D.zero_grad()
+            loss.backward()
+            self.opt_D.step()
 
-            # G (equation 17): max E[D(G(z))]
-            self.D.requires_grad_(False)
-            loss_G = -self.logit(self.generate(self._z(c.batch_size))).mean()
-            self.opt_G.zero_grad()
-            loss_G.backward()
-            self.D.requires_grad_(True)
-            self.opt_G.step()
-
-            run.log(loss_D=loss, loss_G=loss_G, D_real=real.mean(), D_fake=fake_value.mean())
+        # G (equation 17): max E[D(G(z))]
+        self.D.requires_grad_(False)
+        loss_G = -self.logit(self.generate(self._z(c.batch_size))).mean()
+        self.opt_G.zero_grad()
+        loss_G.backward()
+        self.D.requires_grad_(True)
+        self.opt_G.step()
+        return {"loss_D": loss, "loss_G": loss_G, "D_real": real.mean(), "D_fake": fake_value.mean()}
 
     def _z(self, n: int) -> Tensor:
         return torch.randn(n, self.z_dim, device=self.device)

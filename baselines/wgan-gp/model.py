@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ebbench import Data, DataSpec, Model, Run, sampler, score
+from ebbench import Data, DataSpec, Model, Run, UsageError, sampler, score
 from ebbench.nn.average import averaged, refresh_batch_norm, update_average
 from ebbench.nn.nets import generator, initialise, trunk
 from ebbench.nn.penalty import squared_gradient_norm, two_sided_penalty
@@ -71,6 +71,13 @@ class WGANGP(Model):
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
         c = config
+        if c.generator_batch and not c.fresh_latents:
+            raise UsageError(
+                f"generator_batch={c.generator_batch} with fresh_latents=false",
+                where="Config of model wgan-gp",
+                expected="generator_batch=0 where the generator takes the critic's last latents",
+                fix="leave out generator_batch, or set fresh_latents=true",
+            )
         self.z_dim = c.z_dim
         features: nn.Module
         made: nn.Module
@@ -97,36 +104,40 @@ class WGANGP(Model):
         self.opt_D = torch.optim.Adam(self.D.parameters(), c.lr, betas, fused=True)
         self.opt_G = torch.optim.Adam(self.G.parameters(), c.lr, betas, fused=True)
         length = {"epochs": c.epochs} if c.epochs else {"steps": c.steps}
+        step = run.captured(self._step)
         for batch in run.batches(data, size=c.batch_size * c.critic_steps, **length):
             DECAYS[c.lr_decay](c.lr, c.lr_end, run.progress, self.opt_D, self.opt_G)
-
-            # D: Algorithm 1, lines 3 to 9: min E[D(G(z))] - E[D(x)] + lambda E(||grad D|| - 1)^2
-            for x in batch.split(c.batch_size):
-                with torch.set_grad_enabled(not c.fresh_latents):
-                    fake = self.G(self._z(len(x)))
-                point = fake.detach()
-                value_real, value_fake = self.critic(torch.cat([x, point])).split(len(x))
-                penalty = two_sided_penalty(self.critic, x, point, norm=c.penalty_norm, epsilon=c.epsilon)
-                wasserstein = value_real.mean() - value_fake.mean()
-                self.opt_D.zero_grad()
-                (c.penalty * penalty - wasserstein).backward()
-                self.opt_D.step()
-
-            # G: lines 11 and 12: min -E[D(G(z))]
-            self.D.requires_grad_(False)
-            if c.fresh_latents:
-                fake = self.G(self._z(c.generator_batch or c.batch_size))
-            loss = -self.critic(fake).mean()
-            self.opt_G.zero_grad()
-            loss.backward()
-            self.D.requires_grad_(True)
-            self.opt_G.step()
-            update_average(self.G_average, self.G, c.average)
-
-            run.log(wasserstein=wasserstein, penalty=penalty, generator_loss=loss)
+            run.log(**step(batch))
 
         if c.average < 1:
             refresh_batch_norm(self.G_average, self._z)
+
+    def _step(self, batch: Tensor) -> dict[str, Tensor]:
+        """One step of G after those of D; what is logged of it."""
+        c = self.config
+        # D: Algorithm 1, lines 3 to 9: min E[D(G(z))] - E[D(x)] + lambda E(||grad D|| - 1)^2
+        for x in batch.split(c.batch_size):
+            with torch.set_grad_enabled(not c.fresh_latents):
+                fake = self.G(self._z(len(x)))
+            point = fake.detach()
+            value_real, value_fake = self.critic(torch.cat([x, point])).split(len(x))
+            penalty = two_sided_penalty(self.critic, x, point, norm=c.penalty_norm, epsilon=c.epsilon)
+            wasserstein = value_real.mean() - value_fake.mean()
+            self.opt_D.zero_grad()
+            (c.penalty * penalty - wasserstein).backward()
+            self.opt_D.step()
+
+        # G: lines 11 and 12: min -E[D(G(z))]
+        self.D.requires_grad_(False)
+        if c.fresh_latents:
+            fake = self.G(self._z(c.generator_batch or c.batch_size))
+        loss = -self.critic(fake).mean()
+        self.opt_G.zero_grad()
+        loss.backward()
+        self.D.requires_grad_(True)
+        self.opt_G.step()
+        update_average(self.G_average, self.G, c.average)
+        return {"wasserstein": wasserstein, "penalty": penalty, "generator_loss": loss}
 
     def _z(self, n: int) -> Tensor:
         return torch.randn(n, self.config.z_dim, device=self.device)

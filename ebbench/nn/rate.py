@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 
@@ -27,4 +28,8 @@ DECAYS = {"cosine": cosine, "linear": linear}
 def _set(rate: float, optimisers: Iterable[Optimizer]) -> None:
     for optimiser in optimisers:
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            # A captured step reads its rate from a tensor, which must stay the same one.
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate

@@ -28,6 +28,7 @@ from ebbench.storage import state
 
 if TYPE_CHECKING:
     from ebbench.contract import Data, Model
+    from ebbench.interfaces import Step
 
 # Seconds between two checkpoints: from the first of these, doubling, to the second.
 FIRST_PAUSE, CHECKPOINT_SECONDS = 1.0, 60.0
@@ -100,6 +101,10 @@ class TrainingRun:
     def epoch_ends(self) -> bool:
         """Whether the present step is the last of a pass over the data or of its loop."""
         return (self._position + 1) % self._per_epoch == 0 or self._position + 1 == self._total
+
+    def captured(self, step: Step) -> Step:
+        """The training `step` itself: no device has it as a graph yet."""
+        return step
 
     def batches(
         self, data: Data, *, size: int, steps: int | None = None, epochs: int | None = None

@@ -129,6 +129,9 @@ class Steps:
     def __init__(self, steps: int) -> None:
         self.steps, self.progress, self.logged = steps, 0.0, []
 
+    def captured(self, step: Any) -> Any:
+        return step
+
     def batches(self, data: Any, size: int, **_: Any) -> Any:
         for step in range(self.steps):
             self.progress = step / self.steps
