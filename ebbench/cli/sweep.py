@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ebbench.sweeps.plan import Job
 
 
 def sweep(
@@ -35,6 +38,9 @@ def sweep(
         bool,
         typer.Option("--watch", help="Show how far each run is: a live table on a terminal, else lines."),
     ] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Say how long what is left will take, and run nothing.")
+    ] = False,
 ) -> None:
     """Run a plan: what is done is skipped, what was cut goes on, and a failure does not end the rest.
 
@@ -54,6 +60,9 @@ def sweep(
     environment = dict(os.environ)
     seconds = parse_duration(time_limit) if time_limit else None
     jobs = read_plan(plan)
+    if estimate:
+        typer.echo(_estimated(jobs, results, data_dir, workers or 1))
+        return
     engine, most, resources = chosen(
         read_profile(profile or plan), kind=executor, workers=workers, threads=threads, device=device
     )
@@ -78,3 +87,18 @@ def sweep(
         )
     typer.echo(summary.text())
     raise typer.Exit(summary.exit_code)
+
+
+def _estimated(jobs: list[Job], results: Path, data_dir: Path | None, workers: int) -> str:
+    """The lines of `--estimate`."""
+    from ebbench.data.store import Store
+    from ebbench.storage.files import absolute
+    from ebbench.sweeps.estimate import estimate, table
+    from ebbench.sweeps.summary import Summary
+    from ebbench.sweeps.work import Tasks, runs_left
+
+    folder, summary = absolute(results, "--results"), Summary()
+    left = runs_left(jobs, folder, Tasks(Store(data_dir)), [], summary)
+    lines = [f"{len(summary.existed)} done before, {len(summary.failed)} cannot be run, {len(left)} left"]
+    lines += [f"cannot be run: {label} ({reason})" for label, reason in summary.failed]
+    return "\n".join([*lines, table(estimate(left, folder), workers)])

@@ -1,0 +1,153 @@
+"""How long the runs that are left of a plan will take, by results that are there and by the models' cards."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from ebbench.plugins.budgets import budget_minutes, budget_values
+from ebbench.plugins.configs import plain
+from ebbench.record.resultfiles import load_files
+from ebbench.record.schema import Result
+from ebbench.running.identity import Identity
+from ebbench.running.spec import Spec
+from ebbench.sweeps.plan import Job
+from ebbench.sweeps.work import Run
+
+# What an estimate rests on: results of the same settings, the minutes of the model's card, or nothing.
+Source = Literal["results", "card", "unknown"]
+# The fields of a configuration that say how long a training is.
+_LENGTH = ("steps", "epochs")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Runs of a plan that differ by their seed alone: how many are left, and the seconds of all together.
+
+    `seconds` is None where nothing is known. A training that several runs share counts for the first of them.
+    """
+
+    label: str
+    runs: int
+    seconds: float | None
+    source: Source
+
+
+def estimate(runs: Iterable[Run], results: Path) -> list[Estimate]:
+    """What the `runs` will take on a machine like that of the `results`, in the order of the plan."""
+    past = _Past(results)
+    begun: set[str] = set()
+    groups: dict[str, list[tuple[float | None, Source]]] = defaultdict(list)
+    for run in runs:
+        groups[_label(run.job)].append(past.run(run, begun))
+    return [_sum(label, costs) for label, costs in groups.items()]
+
+
+def table(estimates: Iterable[Estimate], workers: int) -> str:
+    """The estimates as lines, the dearest first, and their sum."""
+    known = sorted((e for e in estimates if e.seconds is not None), key=lambda e: -(e.seconds or 0))
+    unknown = [e for e in estimates if e.seconds is None]
+    width = max((len(e.label) for e in [*known, *unknown]), default=0)
+    lines = [
+        f"{e.label:<{width}}  {e.runs:>4} runs  "
+        + ("     unknown" if e.seconds is None else f"{e.seconds / 60:>8.1f} min")
+        + (f"  by {e.source}" if e.seconds is not None else "")
+        for e in [*known, *unknown]
+    ]
+    hours = sum(e.seconds or 0 for e in known) / 3600
+    shared = f", {hours / workers:.1f} with {workers} workers" if workers > 1 else ""
+    lines.append(f"{sum(e.runs for e in known)} runs: {hours:.1f} hours one after the other{shared}")
+    if unknown:
+        lines.append(f"{sum(e.runs for e in unknown)} runs more: nothing is known of them")
+    return "\n".join(lines)
+
+
+class _Past:
+    """The results that are there, and what they took."""
+
+    def __init__(self, results: Path) -> None:
+        self._by_name: dict[tuple[str, str, str, str], list[Result]] = defaultdict(list)
+        for one in load_files(results)[0].values() if results.is_dir() else []:
+            key = (one.task.name, one.model.name, one.model.variant, one.budget)
+            self._by_name[key].append(one)
+
+    def run(self, run: Run, begun: set[str]) -> tuple[float | None, Source]:
+        """The seconds of a run, less those of trainings that have `begun`, to which its own are added."""
+        total = 0.0
+        source: Source = "results"
+        levels: list[tuple[Spec, Identity]] = [(run.job.spec, run.identity)]
+        if run.job.spec.base is not None and run.identity.base is not None:
+            levels.insert(0, (run.job.spec.base, run.identity.base))
+        for spec, identity in levels:
+            if identity.training in begun and spec.model.cls.keeps_state:
+                continue
+            seconds, by = self._training(spec)
+            if seconds is None:
+                return None, "unknown"
+            begun.add(identity.training)
+            total += seconds
+            source = "card" if by == "card" else source
+        return total + self._scoring(run.job.spec), source
+
+    def _training(self, spec: Spec) -> tuple[float | None, Source]:
+        """By the median over results of the same settings, scaled to the steps or epochs, else the card."""
+        config = plain(spec.config)
+        found = []
+        for one in self._alike(spec):
+            if _agree(one.config, config):
+                before, now = _length(one.config), _length(config)
+                found.append(one.training.seconds * (now / before if before else 1.0))
+        if found:
+            return median(found), "results"
+        if config.keys() & set(_LENGTH) and not _length(config):
+            return 0.0, "card"
+        return self._by_card(spec, config)
+
+    def _by_card(self, spec: Spec, config: dict[str, Any]) -> tuple[float | None, Source]:
+        """By the minutes of the card, scaled where `--set` changed the length and nothing else."""
+        minutes = budget_minutes(spec.model, spec.budget, spec.task.name, spec.variant)
+        length = _length(budget_values(spec.model, spec.budget, spec.task.name, spec.variant))
+        if minutes is None or spec.overrides.keys() - set(_LENGTH) or (spec.overrides and not length):
+            return None, "unknown"
+        return 60 * minutes * (_length(config) / length if spec.overrides else 1.0), "card"
+
+    def _scoring(self, spec: Spec) -> float:
+        """0 where no result has it: then the training is what is known."""
+        asked = (spec.protocol, spec.sampler)
+        found = [
+            one.scoring.seconds
+            for one in self._alike(spec)
+            if (one.task.protocol, one.sampler.name if one.sampler else "") == asked
+        ]
+        return median(found) if found else 0.0
+
+    def _alike(self, spec: Spec) -> list[Result]:
+        # "auto" stands for what a machine has; a result holds what it stood for.
+        options = {key: value for key, value in plain(spec.options).items() if value != "auto"}
+        named = self._by_name.get((spec.task.name, spec.model.name, spec.variant, spec.budget), [])
+        return [one for one in named if _agree(one.task.options, options)]
+
+
+def _agree(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether the settings that both have are the same, but for the length of the training."""
+    return all(before[key] == now[key] for key in before.keys() & now.keys() if key not in _LENGTH)
+
+
+def _length(config: dict[str, Any]) -> float:
+    return float(config.get("epochs") or config.get("steps") or 0)
+
+
+def _label(job: Job) -> str:
+    return job.label().removesuffix(f" seed {job.seed}")
+
+
+def _sum(label: str, costs: list[tuple[float | None, Source]]) -> Estimate:
+    known = [seconds for seconds, _ in costs if seconds is not None]
+    if len(known) < len(costs):
+        return Estimate(label, len(costs), None, "unknown")
+    source: Source = "card" if any(by == "card" for _, by in costs) else "results"
+    return Estimate(label, len(costs), sum(known), source)
