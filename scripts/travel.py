@@ -114,8 +114,8 @@ def rest(out: Path) -> None:
     if moved < len(waiting):
         size = sum(path.stat().st_size for path in waiting[moved:])
         print(
-            f"store: {len(waiting) - moved} parts ({size / 2**20:.0f} MiB) did not fit and are lost with this "
-            "machine: `scripts/away rest` at once brings the next ones"
+            f"store: {len(waiting) - moved} parts ({size / 2**20:.0f} MiB) did not fit and are lost with "
+            "this machine: `scripts/away rest` at once brings the next ones"
         )
 
 
