@@ -102,7 +102,10 @@ class CudaGraph:
         self._graph.replay()
 
     def abandon(self) -> None:
-        """Drop the graph and free the generator, which a broken recording leaves as if it went on."""
+        """Drop the graph and free the generator, which a broken recording leaves as if it went on.
+
+        The memory that a broken recording had taken stays reserved until the process ends.
+        """
         self._graph = None
         index = torch.cuda.current_device() if self._device.index is None else self._device.index
         torch.cuda.default_generators[index].graphsafe_set_state(torch.Generator(self._device))
@@ -156,7 +159,7 @@ class CapturedStep:
             made = graph.record(lambda: _detached(self._step(*fixed, **fixed_named)))
             why = before.change()
         except RuntimeError as error:
-            why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            why = _first_cause(error)
         if why:
             self._abandon(graph, why)
             before.put_back()
@@ -225,8 +228,17 @@ def _fits(fixed: Any, value: Any) -> bool:
     if isinstance(fixed, Tensor) and isinstance(value, Tensor):
         return (fixed.shape, fixed.dtype) == (value.shape, value.dtype)
     if isinstance(fixed, Tensor):
-        return isinstance(value, float) and fixed.dim() == 0
+        return isinstance(value, int | float) and fixed.dim() == 0
     return type(fixed) is type(value) and bool(fixed == value)
+
+
+def _first_cause(error: BaseException) -> str:
+    """What went wrong first, in a line: a recording that broke cannot be ended either, which says nothing."""
+    while error.__context__ is not None:
+        error = error.__context__
+    if not isinstance(error, Exception):
+        raise error
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _detached(made: Logged) -> Logged:

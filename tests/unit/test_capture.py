@@ -58,7 +58,8 @@ class Small(Model):
         self.opt = self._optimiser(self.net.parameters())
         step = run.captured(self._step)
         for number, batch in enumerate(run.batches(data, size=8, steps=self.steps)):
-            made = step(self._between(self, number, batch), weight=1.0 + run.progress)
+            # At the first step a whole number.
+            made = step(self._between(self, number, batch), weight=1 + (run.progress or 0))
             self.made.append(made)
             run.log(**made)
 
@@ -171,6 +172,23 @@ def test_a_recording_that_fails_leaves_the_step_as_it_is(tmp_path: Path):
     assert only.endswith("CUDA graph: operation not permitted when stream is capturing")
     group = taped.opt.param_groups[0]
     assert group["lr"] == taping.RATE and not group["capturable"]
+
+
+@pytest.mark.parametrize("first", [RuntimeError("they wait"), KeyboardInterrupt()])
+def test_what_went_wrong_first_is_said_or_raised(tmp_path: Path, first):
+    class Twice(Broken):
+        def record(self, work):
+            try:
+                super().record(work)
+            finally:
+                raise RuntimeError("the recording cannot be ended")
+
+    if isinstance(first, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            train(Small(), tmp_path, lambda device: Twice(first))
+    else:
+        _, _, said = both(tmp_path, Twice(first))
+        assert said[0].endswith("they wait")
 
 
 def test_a_recording_cut_off_in_the_middle_leaves_no_trace(tmp_path: Path):
