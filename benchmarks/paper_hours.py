@@ -1,10 +1,13 @@
-"""What the trainings of a plan cost: floating-point operations, counted, and hours at a rate that is assumed.
+"""What the trainings of a plan cost: operations and launches, counted, and minutes at rates that are assumed.
 
-    python benchmarks/paper_hours.py [--plan results/plans/paper-suite.toml] [--tflops 20]
+    python benchmarks/paper_hours.py [--plan PLAN] [--tflops 20] [--call 10] [--graph 4]
 
-One step of each training is run on the CPU and its matrix products and convolutions are counted, with all
-backward passes. Hours are those of seed 0, without scoring, at so many TFLOP/s sustained; a step of small
-nets waits for its launches instead, and there they are a lower bound.
+One step of each training is run on the CPU. The floating-point operations of its matrix products and
+convolutions are counted, with all backward passes, and the calls of torch that compute something, of which
+each is a kernel or a few. Minutes are those of seed 0, without scoring. A step takes the longer of two
+times: its operations at so many TFLOP/s sustained, or its calls at so many microseconds each, for a step of
+small nets waits for its launches. The rates are assumed: 10 us a call is about what Python and torch need to
+launch one, 4 us what a short kernel takes in a CUDA graph, which some methods ask for (`run.captured`).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,7 @@ class Operations(TorchDispatchMode):
     """Adds up the operations of what torch has a formula for; its own counter refuses gradients of a leaf."""
 
     total = 0
+    calls = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func` and count it."""
@@ -41,6 +46,10 @@ class Operations(TorchDispatchMode):
         made = func(*args, **kwargs)
         if (formula := flop_registry.get(func._overloadpacket)) is not None:
             self.total += formula(*args, **kwargs, out_val=made)
+        arguments, returns = func._schema.arguments, func._schema.returns
+        writes = any(a.alias_info is not None and a.alias_info.is_write for a in arguments)
+        # A view computes nothing.
+        self.calls += writes or not any(r.alias_info is not None for r in returns)
         return made
 
 
@@ -48,17 +57,49 @@ class OneStep(TrainingRun):
     """A training that takes the first step of each loop, and knows how many were asked for."""
 
     planned = 0
+    asks_for_a_graph = False
+    counter: Operations
+    # Of the steps alone: a method may do more before its loop and after it.
+    operations = 0.0
+    calls = 0
+
+    def captured(self, step: Any) -> Any:
+        """The step as it is."""
+        self.asks_for_a_graph = True
+        return step
 
     def batches(
         self, data: Data, *, size: int, steps: int | None = None, epochs: int | None = None
     ) -> Iterator[Tensor]:
         """The first batch of the loop."""
         self.planned += steps if steps is not None else (epochs or 0) * (len(data) // size)
+        before = self.counter.total, self.counter.calls
         yield from super().batches(data, size=size, steps=steps, epochs=epochs)
+        self.operations += self.counter.total - before[0]
+        self.calls += self.counter.calls - before[1]
+
+    def _save(self, loop: int) -> None:
+        """No checkpoint: what it costs is none of a step's."""
 
 
-def cost(resolved: spec.Spec, task: Any) -> tuple[float, int, int]:
-    """Operations of one step, steps of one training, trainings of one result."""
+@dataclass(frozen=True)
+class Cost:
+    """Operations and calls of one step, steps of one training, trainings of one result."""
+
+    operations: float
+    calls: float
+    steps: int
+    trainings: int
+    graph: bool
+
+    def minutes(self, tflops: float, microseconds: float) -> float:
+        """What all trainings take."""
+        step = max(self.operations / (tflops * 1e12), self.calls * microseconds * 1e-6)
+        return self.steps * self.trainings * step / 60
+
+
+def cost(resolved: spec.Spec, task: Any) -> Cost:
+    """What a result costs, by one step of its first training."""
     cpu = torch.device("cpu")
     parts = list(task.parts(0).values())
     seeds.seed_everything(0)
@@ -68,9 +109,10 @@ def cost(resolved: spec.Spec, task: Any) -> tuple[float, int, int]:
         run = OneStep(
             model, Path(folder), seed=0, device=cpu, stop=StopRequest(), reporter=Reporter(), most_steps=1
         )
-        with Operations() as counted:
+        with Operations() as run.counter:
             model.train(parts[0].data(cpu), run)
-    return counted.total / max(1, run.steps), run.planned, len(parts)
+    steps = max(1, run.steps)
+    return Cost(run.operations / steps, run.calls / steps, run.planned, len(parts), run.asks_for_a_graph)
 
 
 def main() -> None:
@@ -78,6 +120,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--plan", type=Path, default=Path("results/plans/paper-suite.toml"))
     parser.add_argument("--tflops", type=float, default=20.0)
+    parser.add_argument("--call", type=float, default=10.0)
+    parser.add_argument("--graph", type=float, default=4.0)
     a = parser.parse_args()
     store, total = Store(None), 0.0
     seen: set[str] = set()
@@ -91,15 +135,17 @@ def main() -> None:
         seen.add(training)
         options = [f"{k}={v}" for k, v in resolved.changed_options().items()]
         name = " ".join([resolved.task.name, job.request.model, *options])
-        operations, steps, parts = cost(resolved, task)
-        hours = operations * steps * parts / (a.tflops * 1e12) / 3600
-        total += hours
+        found = cost(resolved, task)
+        minutes = found.minutes(a.tflops, a.graph if found.graph else a.call)
+        total += minutes
+        many = f", {found.trainings} trainings" if found.trainings > 1 else ""
         print(
-            f"{name}: {operations / 1e9:.4g} GFLOP a step, {steps:,} steps"
-            f"{f', {parts} trainings' if parts > 1 else ''}: {hours:.2f} h",
+            f"{name}: {found.operations / 1e9:.4g} GFLOP and {found.calls:,.0f} calls a step"
+            f"{' as a graph' if found.graph else ''}, {found.steps:,} steps{many}: {minutes:.1f} min",
             flush=True,
         )
-    print(f"in all {total:.1f} h a seed at {a.tflops:g} TFLOP/s")
+    rates = f"{a.tflops:g} TFLOP/s, {a.call:g} us a call, {a.graph:g} in a graph"
+    print(f"in all {total / 60:.1f} h a seed at {rates}")
 
 
 if __name__ == "__main__":

@@ -41,16 +41,25 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def pinned() -> Iterator[None]:
-    """Scoring in full float32, with fixed kernels that sum in one order: speed must not move a score."""
-    matmul: Any = torch.backends.cuda.matmul
-    cudnn: Any = torch.backends.cudnn
-    before = (matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark, cudnn.deterministic)
-    matmul.fp32_precision = cudnn.conv.fp32_precision = "ieee"
+    """Scoring in full float32, with fixed kernels that sum in one order: speed must not move a score.
+
+    No TF32, no bfloat16 and no autocast, whatever a model's training has left on, on the GPU and on the CPU.
+    """
+    backends: Any = torch.backends
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    parts = (backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
+    before = [part.fp32_precision for part in parts]
+    kernels = (cudnn.benchmark, cudnn.deterministic)
+    for part in parts:
+        part.fp32_precision = "ieee"
     cudnn.benchmark, cudnn.deterministic = False, True
     try:
-        yield
+        with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
+            yield
     finally:
-        matmul.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark, cudnn.deterministic = before
+        for part, precision in zip(parts, before, strict=True):
+            part.fp32_precision = precision
+        cudnn.benchmark, cudnn.deterministic = kernels
 
 
 # A short command that takes longer is given up.

@@ -160,6 +160,7 @@ class Child:
         told = {
             "steps": run.steps,
             "stopped_by": run.stopped_by,
+            "as_graph": run.as_graph,
             "curves": vars(run.curves),
             "parameters": parameters_of(model),
             "tree": tree,

@@ -42,6 +42,7 @@ class Trained:
     steps: int
     stopped_by: str
     shared: bool
+    as_graph: bool
     seconds: float
     curves: Curves
     evaluations: Curves
@@ -212,6 +213,7 @@ def trained(answer: Message, before: Before, context: Context) -> Trained:
         steps=answer.count("steps"),
         stopped_by=stopped_by,
         shared=shared_gpu(context.settings.device),
+        as_graph=answer.fields.get("as_graph") is True,
         seconds=before.seconds,
         curves=told.curves(answer.fields.get("curves")),
         evaluations=before.evaluations,

@@ -26,7 +26,7 @@ LAUNCH = Path(__file__).with_name("launch.py")
 # that last no longer.
 ROOT, TEMPORARY = ".root", "tmp"
 # What the stranger's process is told of ours.
-KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "EBBENCH_SHARED_GPU")
+KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "EBBENCH_SHARED_GPU", "EBBENCH_CAPTURE")
 # How libraries compute: it moves the last bits.
 COMPUTING = ("OMP_", "MKL_", "KMP_", "GOMP_", "OPENBLAS_", "CUDA_", "CUBLAS_", "PYTORCH_")
 SYSTEM = (

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -197,6 +198,10 @@ class Training(_Part):
         Literal["steps", "time", "none"],
         Field(description="'time' only before version 3"),
     ]
+    # Left out where it is false: such a result is the same file as before there were graphs.
+    as_graph: Annotated[
+        bool, Field(description="its steps ran as a CUDA graph each", exclude_if=operator.not_)
+    ] = False
     parameters: Annotated[Count, Field(description="the number of trainable parameters")]
     base: Annotated[
         BasePart | None, Field(description="what it built on; of several parts the first one's")

@@ -120,6 +120,8 @@ def _total_training(parts: Mapping[str, Part]) -> dict[str, Any]:
             round(steps / seconds, 4) if all(r["steps_per_second"] for r in records) else None
         ),
         "stopped_by": records[0]["stopped_by"],
+        # What an earlier version has stored says nothing of graphs: it made none.
+        "as_graph": any(r.get("as_graph") for r in records),
         "parameters": max(r["parameters"] for r in records),
         "base": records[0].get("base"),
         # One part beside others on the GPU makes the sum of the seconds no timing.

@@ -225,6 +225,11 @@ class Numbers(Protocol):
         ...
 
     @property
+    def as_graph(self) -> bool:
+        """Whether its steps ran as CUDA graphs."""
+        ...
+
+    @property
     def seconds(self) -> float:
         """Of wall clock."""
         ...
@@ -251,6 +256,7 @@ def record_of(context: Context, run: Numbers, parameters: int, base: Base | None
         "seconds": round(run.seconds, 3),
         "steps_per_second": round(run.steps / run.seconds, 4) if run.steps and not run.shared else None,
         "stopped_by": run.stopped_by,
+        "as_graph": run.as_graph,
         "parameters": parameters,
         "base": base[1] if base else None,
         "curves": dataclasses.asdict(run.curves),

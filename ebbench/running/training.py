@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ebbench.device import shared_gpu
 from ebbench.errors import ContractError, Diverged
-from ebbench.running import seeds
+from ebbench.running import capture, seeds
 from ebbench.running.curves import Curves
 from ebbench.running.loggers import Log
 from ebbench.running.progress import Reporter
@@ -43,6 +43,7 @@ class TrainingRun:
     `evaluate(step)` is called on the untrained model, after each epoch and at the end; it must leave
     no trace in the model, and its time and random numbers are none of the training's. Of a loop of more
     epochs than `most_evaluations` it is called after every second, third, ... one; 0 leaves none out.
+    `graph(device)` gives what a step is recorded with, or None for steps as they are (`capture.graph_for`).
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class TrainingRun:
         evaluate: Callable[[int], Mapping[str, float]] | None = None,
         most_evaluations: int = 0,
         logger: Log | None = None,
+        graph: Callable[[torch.device], capture.Graph | None] | None = None,
     ) -> None:
         self.device = device
         self.curves = Curves()
@@ -76,6 +78,9 @@ class TrainingRun:
         self._curve_points = curve_points
         self._evaluate, self._most_evaluations = evaluate, most_evaluations
         self._logger = logger
+        self._graph = graph or capture.graph_for
+        self._captured: list[capture.CapturedStep] = []
+        self._captured_before = False
         self._loop = 0
         self._position = 0
         self._total = 0
@@ -102,9 +107,19 @@ class TrainingRun:
         """Whether the present step is the last of a pass over the data or of its loop."""
         return (self._position + 1) % self._per_epoch == 0 or self._position + 1 == self._total
 
+    @property
+    def as_graph(self) -> bool:
+        """Whether a step of the training ran as one CUDA graph, in this process or in one before."""
+        return self._captured_before or any(step.replayed for step in self._captured)
+
     def captured(self, step: Step) -> Step:
-        """The training `step` itself: no device has it as a graph yet."""
-        return step
+        """The training `step` as one CUDA graph, where the device can; elsewhere `step` itself."""
+        graph = self._graph(self.device)
+        if graph is None:
+            return step
+        made = capture.CapturedStep(step, self._model, self.device, graph, self._reporter.note)
+        self._captured.append(made)
+        return made
 
     def batches(
         self, data: Data, *, size: int, steps: int | None = None, epochs: int | None = None
@@ -245,6 +260,7 @@ class TrainingRun:
                 "examples": self.examples,
                 "seconds": self.seconds,
                 "shared": self.shared,
+                "as_graph": self.as_graph,
                 "curves": vars(self.curves),
                 "evaluations": vars(self.evaluations),
                 "window": window,
@@ -265,6 +281,7 @@ class TrainingRun:
         self._position, self.steps, self.examples = saved["position"], saved["steps"], saved["examples"]
         self._seconds_before, self._began = saved["seconds"], time.perf_counter()
         self.shared = self.shared or saved.get("shared", False)
+        self._captured_before = saved.get("as_graph", False)
         self.curves = Curves(**saved["curves"])
         self.evaluations = Curves(**saved.get("evaluations", {}))
         self._window = {name: list(values) for name, values in saved["window"].items()}

@@ -46,5 +46,16 @@ def test_a_plan_s_operations_are_counted(tmp_path: Path):
     said = subprocess.run([*command, "--tflops", "1"], capture_output=True, text=True, check=True)
     # 2 -> 7 -> 2 * 3 and 3 -> 7 -> 2: three products a layer and example, but none for the data's gradient.
     operations = 2 * 32 * (3 * (2 * 7 + 7 * 6 + 3 * 7 + 7 * 2) - 2 * 7)
-    assert f"toy2d vae law=8gaussians: {operations / 1e9:.4g} GFLOP a step, 500 steps: 0.00 h" in said.stdout
-    assert said.stdout.count("h\n") == 1 and "in all 0.0 h a seed at 1 TFLOP/s" in said.stdout
+    found = re.search(
+        r"^toy2d vae law=8gaussians: (\S+) GFLOP and (\d+) calls a step, 500 steps: (\S+) min$",
+        said.stdout,
+        re.M,
+    )
+    assert found is not None and found[1] == f"{operations / 1e9:.4g}", said.stdout
+    # Six layers forward and back, and Adam at the least; small nets wait for their calls, 10 us each.
+    calls = int(found[2])
+    assert 30 < calls < 300 and float(found[3]) == pytest.approx(500 * calls * 1e-5 / 60, abs=0.06)
+    assert (
+        said.stdout.count("min\n") == 1
+        and "in all 0.0 h a seed at 1 TFLOP/s, 10 us a call, 4 in a graph" in said.stdout
+    )
