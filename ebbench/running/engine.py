@@ -107,10 +107,8 @@ def train(
                     parts=len(known),
                 )
                 if until == BASE:
-                    _base(context)
                     context = context.below()
-                else:
-                    _train_alone(context)
+                _train_alone(context)
                 yield f"{context.training.model} {name or 'whole'} seed {seed}: {context.place.name}"
 
 
