@@ -12,7 +12,8 @@ from typing import Literal
 
 from ebbench.data.store import Store
 from ebbench.plugins.guard import plugin_code
-from ebbench.running import attempts, engine
+from ebbench.running import attempts
+from ebbench.running.expected import Expected
 from ebbench.running.identity import identify
 from ebbench.running.signals import TIME_IS_UP
 from ebbench.storage.files import absolute, home
@@ -136,7 +137,7 @@ class Survey:
         """The state of a run whose result file is there."""
         try:
             identity = identify(job.spec, self._tasks.of(job.spec), job.seed)
-            done = engine.finished(path, identity, job.spec) is not None
+            done = Expected.of(path, identity, job.spec)() is not None
         except Exception as error:  # a result that is none, or a task's own mistake: of this run alone
             return RunState(job.label(), "failed", said=attempts.first_line(error))
         return RunState(job.label(), "done") if done else None
