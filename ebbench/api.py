@@ -68,26 +68,9 @@ def run(
 
     Raises Stopped after the time limit, Ctrl-C or SIGTERM: what is done is kept, and the same call goes on.
     """
-    outcomes = runs(
-        task,
-        model,
-        budget=budget,
-        protocol=protocol,
-        sampler=sampler,
-        seeds=seeds,
-        settings=settings,
-        device=device,
-        data_dir=data_dir,
-        results=results,
-        force=force,
-        threads=threads,
-        time_limit=time_limit,
-        quiet=quiet,
-        logger=logger,
-        isolated=isolated,
-        unboxed=unboxed,
-    )
-    return [outcome.result for outcome in outcomes]
+    # All that was asked for, by name.
+    asked = dict(locals())
+    return [outcome.result for outcome in runs(**asked)]
 
 
 def runs(task: AnyPath, model: AnyPath, **how: Any) -> Iterator[Outcome]:

@@ -12,18 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
+from ebbench.errors import UsageError
 
-from ebbench.errors import (
-    UsageError,
-)
-
+# Loaded where it is used: a sweep on a cluster's login node need not have it in memory.
 if TYPE_CHECKING:
     import torch
 
 
 def choose_device(name: str) -> torch.device:
     """ "auto" is the first GPU where there is one, else the CPU. Raises UsageError."""
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -45,6 +44,8 @@ def pinned() -> Iterator[None]:
 
     No TF32, no bfloat16 and no autocast, whatever a model's training has left on, on the GPU and on the CPU.
     """
+    import torch
+
     backends: Any = torch.backends
     cudnn, mkldnn = backends.cudnn, backends.mkldnn
     parts = (backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
@@ -106,7 +107,11 @@ def gpus_for(device: str, environment: Mapping[str, str]) -> list[str]:
 
     None for the CPU, and none for one card that is named: then every run takes that one.
     """
-    if device not in ("auto", "cuda") or not torch.cuda.is_available():
+    if device not in ("auto", "cuda"):
+        return []
+    import torch
+
+    if not torch.cuda.is_available():
         return []
     visible = environment.get("CUDA_VISIBLE_DEVICES", "")
     named = [name.strip() for name in visible.split(",") if name.strip()]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import settings
 
 import toys
 from bundling import RUN
+from processes import BEGINNING, Forked, popen, run
 
 if TYPE_CHECKING:
     import pandas
@@ -77,18 +79,33 @@ def maintainer(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def command(tmp_path: Path):
-    """`command("run", ...)` in a process of its own, in the test's folder; gives the Popen."""
+    """`command("run", ...)` in a process of its own, in the test's folder; gives what a Popen gives.
 
-    def start(*words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "ebbench.cli.main", *(str(word) for word in words)],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    It is forked from one that has loaded torch, unless it is to be `real`.
+    """
+
+    def start(*words: str, real: bool = False) -> subprocess.Popen[str] | Forked:
+        argv = [*BEGINNING, *(str(word) for word in words)]
+        if not real:
+            return Forked(argv, cwd=tmp_path)
+        return subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def quick_to_submit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that verifies what `ebbench submit` packs is forked from one that has loaded torch."""
+    monkeypatch.setattr("ebbench.cli.submit._apart", run)
+
+
+@pytest.fixture
+def quick_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs that a sweep or a rerun starts here are forked from a process that has loaded torch."""
+    from ebbench.sweeps import executors
+
+    names = {name: getattr(subprocess, name) for name in ("DEVNULL", "STDOUT", "TimeoutExpired")}
+    monkeypatch.setattr(executors, "subprocess", SimpleNamespace(Popen=popen, **names))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
@@ -140,7 +141,6 @@ def _verified(
     """
     import re
     import shutil
-    import subprocess
     import sys
 
     from ebbench.errors import BundleError
@@ -154,13 +154,20 @@ def _verified(
     command += ["--results", str(board), "--same-author"]
     command += ["--trust-task"] if own_task else []
     command += ["--data-dir", str(data_dir)] if data_dir is not None else []
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    done = _apart(command)
     found = re.search(r"^([0-9]+) checks, all good", done.stdout, re.MULTILINE)
     if done.returncode != 0 or found is None:
         # What stands before the error is progress.
         said = done.stderr.strip().rpartition("error: ")[2]
         raise BundleError(f"the bundle does not verify: {said}", where=bundle.name)
     return int(found[1])
+
+
+def _apart(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in a process of its own."""
+    import subprocess
+
+    return subprocess.run(command, capture_output=True, text=True, errors="replace")
 
 
 def _of_samples(

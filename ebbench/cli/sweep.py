@@ -31,6 +31,12 @@ def sweep(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
     results: Annotated[Path, typer.Option(help="Where results are written.")] = Path("results"),
+    plan_as_job: Annotated[
+        bool,
+        typer.Option(
+            "--plan-as-job", help="Read the plan in a job too: this machine then needs no data sets."
+        ),
+    ] = False,
     time_limit: Annotated[
         str, typer.Option(help="Stop at a checkpoint after this long, such as 9m; the next call goes on.")
     ] = "",
@@ -50,24 +56,36 @@ def sweep(
     import contextlib
     import os
 
+    from ebbench.errors import UsageError
     from ebbench.running.words import parse_duration
     from ebbench.sweeps.choose import chosen
-    from ebbench.sweeps.plan import read_plan
     from ebbench.sweeps.profile import read_profile
     from ebbench.sweeps.sweep import sweep as run_plan
 
     # As it is before any plug-in is loaded: the runs of one must not inherit what another sets.
     environment = dict(os.environ)
     seconds = parse_duration(time_limit) if time_limit else None
-    jobs = read_plan(plan)
-    if estimate:
-        typer.echo(_estimated(jobs, results, data_dir, workers or 1))
-        return
+    if plan_as_job and watch:
+        raise UsageError(
+            "--watch reads the plan on this machine, and --plan-as-job leaves that to another",
+            where="ebbench sweep",
+            expected="one of the two",
+            fix="leave out --watch; the sweep says each run that ends",
+        )
+    if plan_as_job and not estimate:
+        jobs: list[Job] | Path = plan
+    else:
+        from ebbench.sweeps.plan import read_plan
+
+        jobs = read_plan(plan)
+        if estimate:
+            typer.echo(_estimated(jobs, results, data_dir, workers or 1))
+            return
     engine, most, resources = chosen(
         read_profile(profile or plan), kind=executor, workers=workers, threads=threads, device=device
     )
     with contextlib.ExitStack() as shown:
-        if watch:
+        if watch and not isinstance(jobs, Path):
             from ebbench.cli.watching import watched
             from ebbench.storage.files import absolute
             from ebbench.sweeps.survey import Survey

@@ -6,7 +6,6 @@ import functools
 import itertools
 import math
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from ebbench.running.request import Request
 from ebbench.running.spec import Spec, resolve
 from ebbench.storage.hashing import content_hash, derive_seed
 from ebbench.sweeps.plan import Job
+from ebbench.sweeps.tables import read_toml
 
 # More is a slip: at a second a setting it takes a day.
 MOST_SETTINGS = 100_000
@@ -231,11 +231,7 @@ def samples_of(grid: Grid, said: Sequence[str]) -> dict[str, int | None]:
 
 
 def _validated(path: Path) -> _File:
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    # ValueError: no UTF-8, no TOML, a NUL in the path, or a whole number of thousands of digits.
-    except (OSError, ValueError, RecursionError) as error:
-        raise _wrong(f"the grid cannot be read: {error}", str(path), "a TOML file") from error
+    raw = read_toml(path, "grid", fix="see docs/grid.md")
     try:
         return _File.model_validate(raw)
     except ValidationError as error:

@@ -29,15 +29,16 @@ import torch
 
 from ebbench import contract
 from ebbench.device import pinned
-from ebbench.errors import ContractError, ResultError, UsageError, unknown
+from ebbench.errors import ContractError, UsageError, unknown
 from ebbench.pictures import png
 from ebbench.plugins import introspection, loader
 from ebbench.plugins.configs import plain
 from ebbench.plugins.guard import plugin_code
-from ebbench.record import provenance, resultfiles, schema
+from ebbench.record import provenance, resultfiles
 from ebbench.running.assembly import Part, assemble
 from ebbench.running.attempts import Attempting, attempt_file, training_file
 from ebbench.running.context import Context
+from ebbench.running.expected import Expected
 from ebbench.running.identity import Identity, identify
 from ebbench.running.loggers import Log, opened
 from ebbench.running.scorer import score_part
@@ -45,11 +46,9 @@ from ebbench.running.settings import Outcome, Settings
 from ebbench.running.signals import StopRequest, stop_on_signals
 from ebbench.running.spec import Spec
 from ebbench.running.trainer import train_part
+from ebbench.running.words import BASE
 from ebbench.storage import made as made_here
 from ebbench.storage.runstore import FORCED, check_writable, forget, locked, write
-
-# The words that end a run early: with the model's own training, or with that of its base.
-OWN, BASE = "training", "base"
 
 
 def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcome]:
@@ -107,10 +106,8 @@ def train(
                     parts=len(known),
                 )
                 if until == BASE:
-                    _base(context)
                     context = context.below()
-                else:
-                    _train_alone(context)
+                _train_alone(context)
                 yield f"{context.training.model} {name or 'whole'} seed {seed}: {context.place.name}"
 
 
@@ -230,43 +227,8 @@ def _run_seed(
 
 def _done(path: Path, identity: Identity, spec: Spec, settings: Settings) -> Outcome | None:
     """The result that is there already; None where there is none, or where it is to be made again."""
-    result = None if settings.force else finished(path, identity, spec)
+    result = None if settings.force else Expected.of(path, identity, spec)()
     return None if result is None else Outcome(result, path, existed=True)
-
-
-def finished(path: Path, identity: Identity, spec: Spec) -> schema.Result | None:
-    """The result of this run in the file `path`; None where there is no such file.
-
-    Raises UsageError where the file is no result of this run, or is of other code of the task, and
-    StorageError where it cannot be read.
-    """
-    if not path.exists():
-        return None
-    again = "give the command again with --force, which trains and scores anew"
-    try:
-        found = resultfiles.read(path)
-    except ResultError as error:
-        raise UsageError(
-            f"the file of this run is no result: {error.what}", where=str(path), fix=f"remove it, or {again}"
-        ) from error
-    # The id ends in the hash of the whole task's scoring; a task of one part has that part's in `scoring`.
-    if found.run_id != identity.run_id:
-        raise UsageError(
-            "the file of this run holds another run's result",
-            where=str(path),
-            expected=f"run {identity.run_id}",
-            fix=f"move it away, or {again}",
-        )
-    was = (found.task.code_hash, found.task.data_code_hash)
-    if was != (spec.task.code_hash, spec.task.data_code_hash):
-        raise UsageError(
-            f"task '{spec.task.name}' has changed since this result was made, and its version has not",
-            where=f"{spec.task.folder.name}/task.py, version {found.task.version}; the result is {path}",
-            expected="a new version for every change that can move a score",
-            fix="raise `version` in task.py, then the same command scores the stored training again; or, "
-            f"where the change cannot move a score, {again}",
-        )
-    return found
 
 
 def _check_asked_for(context: Context) -> None:

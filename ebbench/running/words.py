@@ -13,6 +13,8 @@ from ebbench.record.text import fault
 from ebbench.record.values import MOST_OF_A_SEED, TOO_LARGE
 from ebbench.running.request import Request
 
+# Where a run ends early: with the model's own training, or with that of its base.
+OWN, BASE = "training", "base"
 MOST_SEEDS = 10_000
 # Characters of all settings together: a result keeps the command that makes it again in one line.
 MOST_OF_SETTINGS = 2_000

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ebbench import contract
 from ebbench.contract import Store
 from ebbench.plugins.guard import plugin_code
-from ebbench.running.engine import BASE, OWN
 from ebbench.running.identity import Identity, identify
 from ebbench.running.spec import Spec
+from ebbench.running.words import BASE, OWN
 from ebbench.storage.files import home
 from ebbench.sweeps.plan import Job
 from ebbench.sweeps.summary import Summary
-from ebbench.sweeps.work import Run, Tasks, Work, runs_left
+from ebbench.sweeps.work import Run, States, Tasks, Work, runs_left
 
 
 def find_work(
@@ -39,13 +38,6 @@ def find_work(
     if workers == 1:
         return [run.work() for run in runs]
     return _Graph(runs, tasks, workers).works()
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """What a training leaves: a state in the store, and no metric."""
-
-    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class _Graph:
@@ -143,11 +135,8 @@ def _work(
     said = [run.job.request.task, name, run.job.request.budget, f"seed {run.job.seed}"]
     label = f"training of {' '.join(said)}" + (f" ({', '.join(chosen)})" if chosen else "")
     words = [word for part in chosen for word in ("--part", part)]
-    states = [path for part, path in parts.items() if not chosen or part in chosen]
+    states = tuple(path for part, path in parts.items() if not chosen or part in chosen)
     log = run.log.with_name(f"training-{identity.training[:10]}-{number}.log")
 
-    def finished() -> _Stored | None:
-        return _Stored() if all(path.exists() for path in states) else None
-
     argv = [*run.argv, "--until", until, *words]
-    return Work(label, argv, log, states[0], finished, tuple(needs), training=True)
+    return Work(label, argv, log, states[0], States(states), tuple(needs), training=True)

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from ebbench.storage.files import write_atomically
 
+# Bytes at the end of a log that may hold the error.
+_LOG_END = 16_384
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -57,3 +60,18 @@ def read_outcome(path: Path, submission: str = "") -> Outcome | None:
 def new_submission() -> str:
     """A name that no other submission has."""
     return os.urandom(8).hex()
+
+
+def last_words(log: Path) -> str:
+    """The error at the end of a log, in one line."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, log.stat().st_size - _LOG_END))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError as error:
+        return f"its log cannot be read: {error}"
+    errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    chosen = lines[errors[-1] :] if errors else lines[-5:]
+    text = "; ".join(line.strip() for line in chosen[:8] if line.strip())
+    # What a plug-in prints must not reach the terminal's controls.
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 import itertools
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ebbench.errors import UsageError
 from ebbench.plugins import loader
 from ebbench.running import words
 from ebbench.running.request import Request
 from ebbench.running.spec import Spec, resolve
+from ebbench.sweeps.tables import checked, read_toml
 
 
 class _Entry(BaseModel):
@@ -70,27 +70,11 @@ def read_plan(path: Path) -> list[Job]:
 
 def _entries(path: Path) -> Iterator[_Entry]:
     for number, table in enumerate(_tables(path), start=1):
-        try:
-            yield _Entry.model_validate(table)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise UsageError(
-                f"run {number} of the plan is wrong at '{'.'.join(map(str, first['loc']))}': {first['msg']}",
-                where=str(path),
-                expected="the keys " + ", ".join(_Entry.model_fields),
-                fix="see docs/plans.md",
-            ) from error
+        yield checked(_Entry, table, f"run {number} of the plan", where=str(path), fix="see docs/plans.md")
 
 
 def _tables(path: Path) -> list[Any]:
-    try:
-        # Some editors begin a file with a byte order mark, which TOML does not know.
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    # ValueError: no UTF-8, no TOML, a NUL in the path, or a whole number of thousands of digits.
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(
-            f"the plan cannot be read: {error}", where=str(path), expected="a TOML file"
-        ) from error
+    raw = read_toml(path, "plan", fix="see docs/plans.md")
     tables = raw.pop("runs", None)
     # Read by profile.py.
     raw.pop("executor", None)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ebbench.errors import UsageError
 from ebbench.running.words import parse_duration
+from ebbench.sweeps.tables import checked, read_toml
 
 KINDS = ("local", "slurm", "ray")
 
@@ -61,23 +61,8 @@ def read_profile(path: Path) -> Profile:
 
     Raises UsageError for a file that cannot be read and for a table that is wrong.
     """
-    try:
-        # Some editors begin a file with a byte order mark, which TOML does not know.
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(
-            f"the profile cannot be read: {error}", where=str(path), expected="a TOML file"
-        ) from error
-    try:
-        table = _Table.model_validate(raw.get("executor", {}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(
-            f"the [executor] table is wrong at '{'.'.join(map(str, first['loc']))}': {first['msg']}",
-            where=str(path),
-            expected="the keys " + ", ".join(_Table.model_fields),
-            fix="see docs/clusters.md",
-        ) from error
+    given = read_toml(path, "profile", fix="see docs/clusters.md").get("executor", {})
+    table = checked(_Table, given, "the [executor] table", where=str(path), fix="see docs/clusters.md")
     words = table.model_dump(exclude={"time"})
     seconds = parse_duration(table.time, "[executor] time")
     if table.kind == "slurm" and seconds < table.notice + 60:

@@ -12,7 +12,8 @@ from typing import Literal
 
 from ebbench.data.store import Store
 from ebbench.plugins.guard import plugin_code
-from ebbench.running import attempts, engine
+from ebbench.running import attempts
+from ebbench.running.expected import Expected
 from ebbench.running.identity import identify
 from ebbench.running.signals import TIME_IS_UP
 from ebbench.storage.files import absolute, home
@@ -78,6 +79,14 @@ def exit_code(states: Iterable[RunState]) -> int:
     return TIME_IS_UP if found["running"] or found["waiting"] else 0
 
 
+@dataclass(frozen=True)
+class _Training:
+    """A training that a run needs: its hash, and the model of which it is where that is the run's base."""
+
+    hash: str
+    base: str = ""
+
+
 @dataclass
 class _Run:
     """A job, where its files are, its trainings once somebody asks, and its state once that is final."""
@@ -87,7 +96,7 @@ class _Run:
     result: Path = field(default_factory=Path)
     attempt: Path = field(default_factory=Path)
     log: Path = field(default_factory=Path)
-    trainings: list[str] | None = None
+    trainings: list[_Training] | None = None
 
 
 class _Listing:
@@ -128,7 +137,7 @@ class Survey:
         """The state of a run whose result file is there."""
         try:
             identity = identify(job.spec, self._tasks.of(job.spec), job.seed)
-            done = engine.finished(path, identity, job.spec) is not None
+            done = Expected.of(path, identity, job.spec)() is not None
         except Exception as error:  # a result that is none, or a task's own mistake: of this run alone
             return RunState(job.label(), "failed", said=attempts.first_line(error))
         return RunState(job.label(), "done") if done else None
@@ -136,17 +145,18 @@ class Survey:
     def _unfinished(self, run: _Run, listing: _Listing) -> RunState:
         label = run.job.label()
         attempt = attempts.read(run.attempt) if listing.has(run.attempt) else None
+        words: list[str] = []
         if attempt is None:
-            attempt = self._training(run)
+            attempt, words = self._training(run)
         if attempt is None:
             said = _last_error(run.log) if listing.has(run.log) else ""
-            return RunState(label, "failed" if said else "waiting", said=said)
+            return RunState(label, "failed" if said else "waiting", said=said or ", ".join(words))
         begun = RunState(label, "waiting", stage=attempt.stage, step=attempt.done, steps=attempt.total)
         holder = self._watcher.holder(home() / "runs" / attempt.training)
         # Of a training that several runs share, another one may have the lock.
         theirs = holder is not None and holder.pid in (0, attempt.pid) and not attempt.ended
         if holder is not None and theirs and attempt.state == "running":
-            words = [f"part {attempt.part}"] if attempt.part else []
+            words += [f"part {attempt.part}"] if attempt.part else []
             if holder.silent is not None:
                 words.append(f"no heartbeat for {duration(holder.silent)}")
             return dataclasses.replace(
@@ -158,25 +168,55 @@ class Survey:
                 said=", ".join(words),
             )
         if attempt.state == "failed":
-            return RunState(label, "failed", said=attempt.said)
+            return RunState(label, "failed", said=": ".join([*words, attempt.said]))
         # What went wrong before the run itself began (a device that is not there) is in the log alone.
         if _newer(run.log, run.attempt) and (said := _last_error(run.log)):
             return RunState(label, "failed", said=said)
         cut = f"cut off on {attempt.host}, process {attempt.pid}"
-        return dataclasses.replace(begun, said=attempt.said or cut)
+        return dataclasses.replace(begun, said=": ".join([*words, attempt.said or cut]))
 
-    def _training(self, run: _Run) -> attempts.Attempt | None:
-        """The attempt at a training that a run waits for, where that is made by itself."""
+    def _training(self, run: _Run) -> tuple[attempts.Attempt | None, list[str]]:
+        """The attempt at a training that a run waits for, where that is made by itself, and whose it is.
+
+        Without an attempt: which of the run's trainings are in the store.
+        """
         if not attempts.training_file("").parent.is_dir():
-            return None
+            return None, []
         if run.trainings is None:
-            task, spec = self._tasks.of(run.job.spec), run.job.spec
-            with plugin_code(spec.task, None, "parts"):
-                known = list(task.parts(run.job.seed).values())
-            run.trainings = [identify(spec, part, run.job.seed).training for part in known]
-        found = [attempts.read(attempts.training_file(training)) for training in run.trainings]
-        there = sorted((one for one in found if one is not None), key=lambda one: one.state != "running")
-        return there[0] if there else None
+            run.trainings = self._trainings(run.job)
+        found = [(attempts.read(attempts.training_file(one.hash)), one) for one in run.trainings]
+        there = [(attempt, one) for attempt, one in found if attempt is not None]
+        if there:
+            attempt, one = min(there, key=lambda pair: pair[0].state != "running")
+            return attempt, [f"base {one.base}"] if one.base else []
+        return None, _stored(run.trainings)
+
+    def _trainings(self, job: Job) -> list[_Training]:
+        """The trainings of a run's parts, and those that they are built on."""
+        task, spec = self._tasks.of(job.spec), job.spec
+        with plugin_code(spec.task, None, "parts"):
+            parts = list(task.parts(job.seed).values())
+        found: dict[_Training, None] = {}
+        for part in parts:
+            identity, level = identify(spec, part, job.seed), spec
+            found[_Training(identity.training)] = None
+            while identity.base is not None and level.base is not None:
+                identity, level = identity.base, level.base
+                found[_Training(identity.training, level.model.name)] = None
+        return list(found)
+
+
+def _stored(trainings: Iterable[_Training]) -> list[str]:
+    """Which of a run's trainings are in the store, in words."""
+    whose: dict[str, list[bool]] = {}
+    for one in trainings:
+        state = home() / "runs" / one.hash / "state.json"
+        whose.setdefault(f"base {one.base}" if one.base else "", []).append(state.exists())
+    return [
+        f"{name} trained".strip() if all(there) else f"{name} trained: {sum(there)} of {len(there)}".strip()
+        for name, there in whose.items()
+        if any(there)
+    ]
 
 
 def duration(seconds: float) -> str:

@@ -12,19 +12,21 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ebbench.data.store import Store
 from ebbench.device import SHARED_GPU, gpus_for
 from ebbench.errors import shown
 from ebbench.running.signals import BUSY, TIME_IS_UP
 from ebbench.storage.files import absolute
 from ebbench.storage.runstore import check_writable
 from ebbench.sweeps.executors import KILLED, TERMINATED, Executor, Handle, LocalProcesses, Resources
-from ebbench.sweeps.graph import find_work
-from ebbench.sweeps.plan import Job
+from ebbench.sweeps.outcome import last_words
 from ebbench.sweeps.summary import Summary
 from ebbench.sweeps.work import Work, one_line
 from ebbench.threads import COUNT, usable_cores
+
+if TYPE_CHECKING:
+    from ebbench.sweeps.plan import Job
 
 # How a run ends that was stopped and goes on when it is called again.
 _STOPPED = {TIME_IS_UP, 128 + signal.SIGINT, TERMINATED}
@@ -38,12 +40,10 @@ _KILLS = 2
 _PREEMPTIONS = 1000
 # Seconds before a run is tried again that another process is at, and at most so many in the end.
 _BUSY_AT_FIRST, _BUSY_AT_MOST = 2.0, 120.0
-# Bytes at the end of a log that may hold the error.
-_LOG_END = 16_384
 
 
 def sweep(
-    jobs: Iterable[Job],
+    jobs: Iterable[Job] | Path,
     *,
     workers: int,
     threads: int,
@@ -57,17 +57,24 @@ def sweep(
 ) -> Summary:
     """Run the jobs, `workers` at a time; the workers share `threads` threads (0: every core).
 
+    `jobs` may be the file of a plan: then a job of the executor reads it, where the data sets are.
+
     After `seconds` the runs stop at their next checkpoint, and none begins. `environment` is that of the
     runs; it is this process's if not given. `executor` is this machine if not given; `resources` are what a
-    run takes of another's. Raises StorageError if `results` cannot be written.
+    run takes of another's. Raises StorageError if `results` cannot be written, and UsageError for a plan
+    that cannot be read.
     """
     results = absolute(results, "--results")
     check_writable(results)
     variables = dict(os.environ if environment is None else environment)
-    cards = gpus_for(device, variables)
-    shared = bool(resources.gpus % 1) if resources is not None else workers > max(1, len(cards))
     if resources is None:
+        cards = gpus_for(device, variables)
         resources = Resources(max(1, (threads or usable_cores()) // workers), 1.0 if cards else 0.0)
+        executor = executor or LocalProcesses(cards)
+        shared = workers > max(1, len(cards))
+    else:
+        executor = executor or LocalProcesses()
+        shared = bool(resources.gpus % 1)
     each = str(resources.cores)
     variables |= dict.fromkeys(COUNT, each)
     if shared:
@@ -76,15 +83,23 @@ def sweep(
     options = ["--threads", each, "--device", device, "--results", str(results), "--no-wait"]
     options += ["--data-dir", str(data_dir)] if data_dir else []
     summary = Summary()
-    works = find_work(jobs, results, Store(data_dir), options, summary, workers=workers)
+    try:
+        if isinstance(jobs, Path):
+            from ebbench.sweeps.planned import Asked, find_work_elsewhere
+
+            plan = absolute(jobs, "PLAN")
+            asked = Asked(str(plan), str(results), str(data_dir) if data_dir else None, options, workers)
+            works = find_work_elsewhere(asked, summary, executor, variables, resources)
+        else:
+            from ebbench.data.store import Store
+            from ebbench.sweeps.graph import find_work
+
+            works = find_work(jobs, results, Store(data_dir), options, summary, workers=workers)
+    except BaseException:
+        executor.close()
+        raise
     return Sweep(
-        works,
-        summary,
-        executor or LocalProcesses(cards),
-        workers,
-        environment=variables,
-        resources=resources,
-        seconds=seconds,
+        works, summary, executor, workers, environment=variables, resources=resources, seconds=seconds
     ).run()
 
 
@@ -232,7 +247,7 @@ class Sweep:
         elif code in _STOPPED:
             self._leave(work, seconds)
         elif code:
-            self._failed(work, f"exit code {code}: {_last_words(work.log)}", seconds)
+            self._failed(work, f"exit code {code}: {last_words(work.log)}", seconds)
         else:
             self._read(work, seconds)
 
@@ -322,18 +337,3 @@ def _say(word: str, work: Work, seconds: float, more: str) -> None:
 def _needs(work: Work, other: Work) -> bool:
     """Whether `work` needs `other`, directly or by what it needs."""
     return any(need is other or _needs(need, other) for need in work.needs)
-
-
-def _last_words(log: Path) -> str:
-    """The error at the end of a log, in one line."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, log.stat().st_size - _LOG_END))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except OSError as error:
-        return f"its log cannot be read: {error}"
-    errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-    chosen = lines[errors[-1] :] if errors else lines[-5:]
-    text = "; ".join(line.strip() for line in chosen[:8] if line.strip())
-    # What a plug-in prints must not reach the terminal's controls.
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +12,7 @@ from ebbench import contract
 from ebbench.contract import Store
 from ebbench.errors import EbbenchError
 from ebbench.plugins.guard import plugin_code
-from ebbench.running import engine
+from ebbench.running.expected import Expected
 from ebbench.running.identity import Identity, identify
 from ebbench.running.spec import Spec
 from ebbench.running.words import run_command
@@ -29,6 +28,24 @@ class Finished(Protocol):
     def metrics(self) -> Mapping[str, float]:
         """None for a training."""
         ...
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a training leaves: a state in the store, and no metric."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class States:
+    """The files of the states that a training leaves; called, whether they are all there."""
+
+    paths: tuple[Path, ...]
+
+    def __call__(self) -> Stored | None:
+        """None where one is not there."""
+        return Stored() if all(path.exists() for path in self.paths) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +67,18 @@ class Work:
 
 @dataclass(frozen=True)
 class Run:
-    """A job without a result: its identity, the command that makes it, and where its log and result lie."""
+    """A job without a result: its identity, the command that makes it, its log, and what it leaves."""
 
     job: Job
     identity: Identity
     argv: Sequence[str]
     log: Path
-    path: Path
+    expected: Expected
 
     def work(self, needs: Iterable[Work] = ()) -> Work:
         """The work of this run."""
-        finished = partial(engine.finished, self.path, self.identity, self.job.spec)
-        return Work(self.job.label(), self.argv, self.log, self.path, finished, tuple(needs))
+        expected = self.expected
+        return Work(self.job.label(), self.argv, self.log, expected.path, expected, tuple(needs))
 
 
 def runs_left(
@@ -77,7 +94,8 @@ def runs_left(
         try:
             identity = identify(job.spec, tasks.of(job.spec), job.seed)
             path = result_path(job, identity, results)
-            existed = engine.finished(path, identity, job.spec) is not None
+            expected = Expected.of(path, identity, job.spec)
+            existed = expected() is not None
         except Exception as error:  # a task's mistake of any kind fails its own jobs, not the sweep
             summary.failed.append((job.label(), one_line(error)))
             continue
@@ -86,7 +104,7 @@ def runs_left(
             continue
         log = home() / "logs" / path.relative_to(results).with_suffix(".log")
         argv = [*run_command(job.request, str(job.seed)), *options]
-        left.append(Run(job, identity, argv, log, path))
+        left.append(Run(job, identity, argv, log, expected))
     return left
 
 

@@ -35,7 +35,7 @@ def test_the_tables_say_what_the_page_says(tmp_path: Path):
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_the_commands_run_here(cli, plugins: Path, tmp_path: Path, line: str):
+def test_the_commands_run_here(cli, plugins: Path, tmp_path: Path, quick_runs: None, line: str):
     words = shlex.split(line)[1:]
     (tmp_path / "plan.toml").write_text(PLAN)
     (tmp_path / "slurm.toml").write_text(TABLES[0])

@@ -15,6 +15,7 @@ import torch
 from ebbench.record import resultfiles
 from ebbench.running.training import CHECKPOINT_SECONDS
 from ebbench.storage import state
+from processes import server
 
 # What a kill waits for: nothing, so that it falls anywhere from the very start on; or that the run trains or
 # samples.
@@ -66,8 +67,7 @@ def test_killed_at_random_moments_the_result_is_the_same(
     slow = f"open({str(signs[SAMPLING])!r}, 'w').close(); time.sleep(0.1); return (self.sample"
     model.write_text(code.replace("return (self.sample", slow))
     # A server that has imported torch forks each attempt: they start in milliseconds.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ebbench.running.engine", "ebbench.running.curves"])
+    context = server()
 
     def attempt(name: str) -> multiprocessing.process.BaseProcess:
         folder = tmp_path / name

@@ -18,6 +18,7 @@ import torch
 from ebbench.record import resultfiles
 from ebbench.running import attempts
 from ebbench.storage import alive, files, runstore
+from processes import server
 
 RUN = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--quiet")
 SEEDS = [0, 1, 2, 3]
@@ -52,8 +53,7 @@ def start(tmp_path: Path, plugins: Path) -> Iterator[Callable[..., multiprocessi
     code = model.read_text()
     end = f"        with {trained} as file:\n            file.write('once\\n')\n\n    def sample(self"
     model.write_text(code.replace("    def sample(self", end, 1))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ebbench.running.engine", "ebbench.running.curves"])
+    context = server()
     started = []
 
     def go(node: str, *, store: str = "shared", seeds: list[int] = SEEDS, pause: float = 0.0):

@@ -173,6 +173,78 @@ def test_a_holder_that_is_silent_is_said_and_one_that_is_gone_does_not_run(plann
         assert run.state == "waiting" and run.said.startswith("cut off on")
 
 
+OVER = """
+from dataclasses import dataclass
+
+from ebbench import Model
+
+
+class Over(Model):
+    builds_on = "base"
+
+    @dataclass(frozen=True)
+    class Config:
+        base: str = "blob"
+
+    def train(self, data, run):
+        for _ in run.batches(data, size=32, steps=5):
+            pass
+
+    def sample(self, n):
+        return 1 - self.base.sample(n)
+"""
+
+
+@pytest.fixture
+def built(plugins: Path, tmp_path: Path) -> list[plan.Job]:
+    """A plan of one run of a model that is built on "blob"."""
+    card = 'name = "over"\ntitle = "Over"\n\n[budgets.smoke.default]\n'
+    toys.write_model(plugins, OVER, "over", card)
+    (tmp_path / "plan.toml").write_text(
+        '[[runs]]\ntasks = ["dots"]\nmodels = ["over"]\nbudgets = ["smoke"]\nseeds = "0"\n'
+    )
+    return plan.read_plan(tmp_path / "plan.toml")
+
+
+def test_a_base_that_is_trained_by_itself_is_seen(cli, built: list[plan.Job], tmp_path: Path, monkeypatch):
+    looking, seen = Survey(built, tmp_path / "results", None), []
+    begin = Attempting.begin
+
+    def looked(self: Attempting, what: str, total: int, done: int = 0) -> None:
+        begin(self, what, total, done)
+        seen.extend(looking.look())
+
+    monkeypatch.setattr(Attempting, "begin", looked)
+    assert cli(*RUN, "over", "--until", "base").code == 0
+    (run,) = seen
+    assert (run.state, run.stage, run.steps, run.said) == ("running", "training", 60, "base blob")
+    assert (run.host, run.pid) == (platform.node(), os.getpid())
+    # It is over, and the run itself was not begun.
+    (run,) = looking.look()
+    assert (run.state, run.stage, run.said) == ("waiting", "", "base blob trained")
+    assert cli(*RUN, "over", "--until", "training").code == 0
+    assert seen[-1].said == "" and seen[-1].steps == 5
+    assert looking.look()[0].said == "trained, base blob trained"
+    assert cli(*RUN, "over").code == 0
+    assert looking.look()[0].state == "done"
+
+
+def test_a_base_that_was_stopped_or_raised_is_seen(cli, built, plugins: Path, tmp_path: Path):
+    model = plugins / "blob" / "model.py"
+    slow = model.read_text().replace("time.sleep(self.config.pause)", "time.sleep(0.05)")
+    model.write_text(slow)
+    looking = Survey(plan.read_plan(tmp_path / "plan.toml"), tmp_path / "results", None)
+    assert cli(*RUN, "over", "--until", "base", "--time-limit", "0.3s").code == 124
+    (run,) = looking.look()
+    assert run.state == "waiting" and run.steps == 60
+    assert run.said.startswith("base blob: stopped by the time limit: training saved at step")
+    model.write_text(slow.replace("loss.backward()", "raise ValueError('too steep')"))
+    looking = Survey(plan.read_plan(tmp_path / "plan.toml"), tmp_path / "results", None)
+    assert cli(*RUN, "over", "--until", "base").code == 2
+    (run,) = looking.look()
+    assert run.state == "failed" and run.said.startswith("base blob: ") and "too steep" in run.said
+
+
 def test_what_went_wrong_before_a_run_began_is_read_in_its_log(cli, planned: Path, monkeypatch):
     told, place = attempting(planned)
     (job, *_), results = plan.read_plan(planned), planned.parent / "results"

@@ -100,7 +100,7 @@ def results_of(folder: Path) -> list[schema.Result]:
     return [resultfiles.read(path) for path in sorted(folder.rglob("*.json"))]
 
 
-def test_a_real_sweep_is_stopped_and_goes_on(cli, command, plugins: Path, tmp_path: Path):
+def test_a_real_sweep_is_stopped_and_goes_on(cli, command, plugins: Path, tmp_path: Path, request):
     """Two side by side, of a model that prints, in a folder with a file that has the name of a module."""
     model = plugins / "blob" / "model.py"
     chatty = "print('epoch 1'); open(f'begun-{os.getpid()}', 'w').close(); run.log("
@@ -110,7 +110,7 @@ def test_a_real_sweep_is_stopped_and_goes_on(cli, command, plugins: Path, tmp_pa
     (tmp_path / "slow").touch()
     (tmp_path / "random.py").write_text("raise RuntimeError('the wrong module')\n")
     (tmp_path / "plan.toml").write_text(ONE.replace('"0"', '"0-1"'))
-    process = command("sweep", "plan.toml", "--workers", "2", "--threads", "2")
+    process = command("sweep", "plan.toml", "--workers", "2", "--threads", "2", real=True)
     end = time.monotonic() + 100
     while len(list(tmp_path.glob("begun-*"))) < 2 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
@@ -122,6 +122,7 @@ def test_a_real_sweep_is_stopped_and_goes_on(cli, command, plugins: Path, tmp_pa
     assert len(logs) == 2 and all("training saved at step" in log.read_text() for log in logs)
 
     (tmp_path / "slow").unlink()
+    request.getfixturevalue("quick_runs")
     ran = cli("sweep", "plan.toml", "--workers", "2", "--threads", "2")
     assert ran.code == 0 and "2 done, 0 done before, 0 failed, 0 left" in ran.out, ran
     assert "epoch 1" not in ran.out
