@@ -18,7 +18,8 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
     [
         (
             "step.py --width 4 --batch 8 --critic-steps 1 --steps 1 --repeats 1",
-            r"wgan-gp +plain [\d.]+, ours [\d.]+ steps a second: [\d.]+ times\nmeg +plain",
+            r"alone: \d+ GFLOP/s at most\nwgan-gp +plain [\d.]+, ours [\d.]+ steps a second: [\d.]+ times\n"
+            r" +ours has [\d.]+% of that .*\nmeg +plain",
         ),
         pytest.param(
             "fid.py --images 2 --features 300 --size 64 --repeats 1",
