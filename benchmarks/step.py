@@ -277,9 +277,8 @@ def main() -> None:
         first, *others = rates
         said = ", ".join(f"{which} {rate:.3f}" for which, rate in rates.items())
         times = ", ".join(f"{rates[which] / rates[first]:.2f}" for which in others)
-        print(
-            f"{name:<8} {said} steps a second: {times} times; {last} has {share:.0%} of the peak", flush=True
-        )
+        print(f"{name:<8} {said} steps a second: {times} times", flush=True)
+        print(f"{'':<8} {last} has {share:.1%} of that convolution's rate", flush=True)
 
 
 if __name__ == "__main__":
