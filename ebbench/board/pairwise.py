@@ -18,8 +18,8 @@ NOISE = 1e-14
 def p_values(rows: Sequence[Mapping[int, float]]) -> np.ndarray:
     """The two-sided p-value of every pair of rows, each a map from a seed to a finite value.
 
-    The array is (k, k), symmetric, and NaN where a pair has no test and on its diagonal. Each pair is tested as
-    by `stats.p_value`: the paired t-test over the common seeds, and with fewer than two of them Welch's.
+    The array is (k, k), symmetric, and NaN where a pair has no test and on its diagonal. Each pair is tested
+    as by `stats.p_value`: the paired t-test over the common seeds, and with fewer than two of them Welch's.
     """
     p = np.full((len(rows), len(rows)), np.nan)
     if len(rows) < 2:
@@ -98,9 +98,7 @@ def _welch(one: Mapping[str, Any], all_rows: Mapping[str, np.ndarray], others: n
     )
     errors_a, errors_b = spread_a**2 / one["n"], spread_b**2 / other["n"]
     with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = (errors_a + errors_b) ** 2 / (
-            errors_a**2 / (one["n"] - 1) + errors_b**2 / (other["n"] - 1)
-        )
+        freedom = (errors_a + errors_b) ** 2 / (errors_a**2 / (one["n"] - 1) + errors_b**2 / (other["n"] - 1))
         p = 2 * stdtr(freedom, -np.abs((mean_a - mean_b) / np.sqrt(errors_a + errors_b)))
     noise = NOISE * np.maximum(size_a, size_b)
     p = _without_spread(p, np.maximum(spread_a, spread_b), mean_a - mean_b, noise)
