@@ -297,6 +297,7 @@ class _Site:
             published={name for row in task.rows for name in row.published},
             sentences=list(task_table.sentences(task)),
             blocks=task_table.blocks(task),
+            shown=task_table.metrics(task),
             first=task_table.first(task),
             columns=task_table.columns(task),
             metrics=more_pages.meanings(self.pages, task),

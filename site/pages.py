@@ -55,6 +55,8 @@ class Pages:
         }
         self.jinja.globals |= {
             "nav": _nav(project),
+            # Pages of words that there are: of an installed package there is none.
+            "worded": {words.NAMED[path][0] for path in words.FIRST if (project / path).exists()},
             "wide": False,
             "kind_of": KIND_OF,
             "result_page": addresses.result_page,
