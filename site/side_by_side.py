@@ -61,7 +61,9 @@ def lines(tasks: Sequence[TaskView], methods: Sequence[MethodView]) -> list[Line
 def tests(found: Sequence[Line], methods: Sequence[MethodView]) -> list[dict[str, Any]]:
     """The tests between the methods on each task, for the script that puts them into words."""
     return [
-        verdicts.of_task(line.task.title, line.metric, [_best(line.task, line.metric, one) for one in methods])
+        verdicts.of_task(
+            line.task.title, line.metric, [_best(line.task, line.metric, one) for one in methods]
+        )
         for line in found
     ]
 

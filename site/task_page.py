@@ -99,8 +99,8 @@ def _along_parts(task: TaskView) -> Iterator[charts.Chart]:
             parts = task.card.parts if task.card and task.card.parts else "parts"
             yield charts.Chart(
                 f"{words} along training",
-                f"by the declared score, the mean over the {parts}, of which each trains from 0 to 1; a colour a "
-                "method, a line a seed; methods that take no steps have no line",
+                f"by the declared score, the mean over the {parts}, of which each trains from 0 to 1; "
+                "a colour a method, a line a seed; methods that take no steps have no line",
                 partial(set_charts.along, curves, f"{words} along training", words),
                 list(curves),
             )

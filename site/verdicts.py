@@ -1,4 +1,4 @@
-"""The tests between methods that the page of comparisons puts into words, by the script that knows who is shown.
+"""The tests between methods that the page of comparisons puts into words.
 
 Holm's correction is over the tests that a reader sees at once, so the script makes it; all else is here.
 """
@@ -22,10 +22,10 @@ from ebbench.contract import Metric
 def of_task(title: str, metric: Metric, rows: Sequence[Row | None]) -> dict[str, Any]:
     """One task for the script: `rows` are the best of each method, in the order of the page's columns.
 
-    `pairs` has an entry for each pair of methods that both have a row, by the places of the two: the gap of the
-    means as text, with half of its 95 % interval; the p-value before any correction, None where a method has a
-    single seed; the test in words; which of the two has the better mean, 0 or 1, None where neither does; which
-    has the higher one; and the seeds of each.
+    `pairs` has an entry for each pair of methods that both have a row, by the places of the two: the gap of
+    the means as text, with half of its 95 % interval; the p-value before any correction, None where a method
+    has a single seed; the test in words; which of the two has the better mean, 0 or 1, None where neither
+    does; which has the higher one; and the seeds of each.
     """
     found = {place: by_seed(row, metric.name) for place, row in enumerate(rows) if row is not None}
     p = pairwise.p_values(list(found.values()))
@@ -52,5 +52,7 @@ def _gap(a: dict[int, float], b: dict[int, float]) -> tuple[stats.Interval, str]
     """The difference a - b with its interval, and the test that goes with it."""
     common = sorted(a.keys() & b.keys())
     if len(common) > 1:
-        return stats.interval([a[seed] - b[seed] for seed in common]), f"paired t-test over {len(common)} seeds"
+        return stats.interval(
+            [a[seed] - b[seed] for seed in common]
+        ), f"paired t-test over {len(common)} seeds"
     return stats.welch_interval(list(a.values()), list(b.values())), "Welch's test over different seeds"

@@ -34,7 +34,8 @@ def p_values(rows: Sequence[Mapping[int, float]]) -> np.ndarray:
         untested = i + 1 + np.flatnonzero(np.isnan(p[i, i + 1 :]))
         if untested.size:
             p[i, untested] = _welch({key: found[i] for key, found in alone.items()}, alone, untested)
-    return np.fmax(p, p.T)
+    both: np.ndarray = np.fmax(p, p.T)
+    return both
 
 
 def holm(p: np.ndarray) -> np.ndarray:

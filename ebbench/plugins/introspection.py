@@ -119,7 +119,9 @@ def field_types(config: type[Any], where: str) -> dict[str, Any]:
 
     Raises ContractError, which names the field, for an annotation that stands for nothing.
     """
-    return dict(_field_types(config, where))
+    # mypy takes no class for hashable.
+    key: Any = config
+    return dict(_field_types(key, where))
 
 
 # A board asks for them once for each of its rows; a class that is changed is another class.
