@@ -37,7 +37,7 @@ from ebbench.site.addresses import result_page as result_address
 from ebbench.site.addresses import slug
 from ebbench.site.addresses import task_page as task_address
 from ebbench.site.known import Known, Plugins, of_submission
-from ebbench.site.pages import HERE, PROJECT, Pages, show_results
+from ebbench.site.pages import HERE, PROJECT, Pages, collector_at_rest, show_results
 from ebbench.site.place import Place
 from ebbench.site.prose import METHODS, TASKS, Prose
 from markupsafe import Markup
@@ -76,7 +76,7 @@ def build(results: Path, out: Path, project: Path = PROJECT) -> list[Problem]:
         )
     package = Path(ebbench.__file__).parent
     place = Place(out, [results, package, *(project / name for name in SOURCES if (project / name).exists())])
-    with place.building() as made:
+    with place.building() as made, collector_at_rest():
         plugins = Plugins()
         decided = names.read(results)
         found, problems = _results(results, made, project, plugins, decided)
@@ -162,7 +162,7 @@ class _Site:
         by_task: dict[str, dict[Path, Result]] = defaultdict(dict)
         # By name and code: the tasks that came with submissions, and are not here.
         brought: dict[tuple[str, str], dict[Path, Result]] = defaultdict(dict)
-        today = Today()
+        today = Today(plugins.loaded)
         for path, result in files.items():
             own = own_task(result)
             if own and own != today.task_code(result.task.name):
@@ -297,6 +297,7 @@ class _Site:
             published={name for row in task.rows for name in row.published},
             sentences=list(task_table.sentences(task)),
             blocks=task_table.blocks(task),
+            shown=task_table.metrics(task),
             first=task_table.first(task),
             columns=task_table.columns(task),
             metrics=more_pages.meanings(self.pages, task),

@@ -72,9 +72,7 @@ def decisions(project: Path) -> list[tuple[str, list[str]]]:
     for section in re.split(r"^(?=## )", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
         heading, _, text = section.partition("\n")
         entries = re.split(r"^- ", text, flags=re.M)[1:]
-        moving = [
-            one for one in entries if re.search(r"\*(?!Changes no)[^*]*(ranks|[Cc]hanges (the )?scores)", one)
-        ]
+        moving = [one for one in entries if MOVES.search(one)]
         if moving:
             made.append((heading.removeprefix("## ").strip(), [one.strip() for one in moving]))
     return made

@@ -67,9 +67,10 @@ def _text(path: Path) -> str:
 
 
 class Plugins:
-    """The plug-ins that are here, each looked at once. `problems` are those that do not load."""
+    """The plug-ins that are here, each loaded once, into `loaded`. `problems` are those that do not load."""
 
     def __init__(self) -> None:
+        self.loaded: dict[tuple[loader.Kind, str], loader.Plugin] = {}
         self.names: dict[loader.Kind, list[str]] = {kind: loader.names(kind) for kind in loader.MODULES}
         self._known: dict[tuple[loader.Kind, str], Known] = {}
 
@@ -84,8 +85,19 @@ class Plugins:
         if name not in self.names[kind]:
             return Known()
         if (kind, name) not in self._known:
-            self._known[kind, name] = _known(kind, name)
+            self._known[kind, name] = self._look_at(kind, name)
         return self._known[kind, name]
+
+    def _look_at(self, kind: loader.Kind, name: str) -> Known:
+        found = Known(here=True)
+        try:
+            plugin = self.loaded[kind, name] = loader.load(kind, name)
+            found = _of_folder(plugin)
+            found = replace(found, card=plugin.card)
+            return _of_code(plugin, found)
+        except EbbenchError as error:
+            where = f" ({error.where})" if error.where else ""
+            return replace(found, fault=scrub(f"{error.what}{where}"))
 
     @property
     def problems(self) -> list[Problem]:
@@ -95,18 +107,6 @@ class Plugins:
             for (_, name), known in sorted(self._known.items())
             if known.fault
         ]
-
-
-def _known(kind: loader.Kind, name: str) -> Known:
-    found = Known(here=True)
-    try:
-        plugin = loader.load(kind, name)
-        found = _of_folder(plugin)
-        found = replace(found, card=plugin.card)
-        return _of_code(plugin, found)
-    except EbbenchError as error:
-        where = f" ({error.where})" if error.where else ""
-        return replace(found, fault=scrub(f"{error.what}{where}"))
 
 
 def _of_folder(plugin: loader.Plugin) -> Known:

@@ -57,12 +57,14 @@ def compare(
 ) -> None:
     """The page that compares methods."""
     columns = side_by_side.columns(rows, methods)
+    lines = side_by_side.lines(tasks, columns)
     pages.page(
         "compare.html",
         "compare.html",
         title="Compare",
         methods=columns,
-        lines=side_by_side.lines(tasks, columns),
+        lines=lines,
+        tests=side_by_side.tests(lines, columns),
     )
 
 

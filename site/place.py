@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from ebbench.errors import EbbenchError, StorageError, UsageError, shown
@@ -131,29 +131,28 @@ class Place:
         old = self._made_before()
         self._check_ways(new, old)
         self._write_list({*old, *new}, made)
+        for parent in _parents(new):
+            (self.folder / parent).mkdir(exist_ok=True)
         # A page of the first level links to those of lower ones.
         for name in sorted(new, key=lambda name: (-name.count("/"), name == "index.html", name)):
-            target = self.folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(made / name, target)
+            os.replace(made / name, self.folder / name)
         for name in sorted(old.difference(new)):
             (self.folder / name).unlink(missing_ok=True)
-        folders = {parent for name in old for parent in list(PurePosixPath(name).parents)[:-1]}
-        for folder in sorted(folders, reverse=True):
+        for parent in reversed(_parents(old)):
             # One that holds something stays.
             with contextlib.suppress(OSError):
-                (self.folder / folder).rmdir()
+                (self.folder / parent).rmdir()
         self._write_list(new, made)
 
     def _check_ways(self, new: Sequence[str], old: frozenset[str]) -> None:
         """Raises UsageError where a file, folder or link that no build made is in the way of one."""
         in_the_way = set()
+        for parent in _parents({*new, *old}):
+            folder = self.folder / parent
+            if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+                in_the_way.add(str(parent))
         for name in {*new, *old}:
             path = self.folder / name
-            for parent in list(PurePosixPath(name).parents)[:-1]:
-                folder = self.folder / parent
-                if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-                    in_the_way.add(str(parent))
             if path.is_dir() and not path.is_symlink() or name not in old and os.path.lexists(path):
                 in_the_way.add(name)
         if in_the_way:
@@ -184,6 +183,11 @@ class Place:
             expected="a folder that can be written, with room in it",
             fix="choose another with --out; what was there is as it was",
         )
+
+
+def _parents(names: Iterable[str]) -> list[PurePosixPath]:
+    """The folders that hold the files of these names, each before those inside it."""
+    return sorted({parent for name in names for parent in list(PurePosixPath(name).parents)[:-1]})
 
 
 def _inside(name: str) -> bool:

@@ -2,18 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
+import numpy as np
 from ebbench.site import charts, svg
 from markupsafe import Markup
 
 from ebbench.board.across import Across
+from ebbench.record.schema import Result
 
 # Shades of the heat map; site.css has as many.
 SHADES = 8
 CELL, NAME = 30.0, 12.0
 # Panels side by side, and their size.
 ABREAST, PANEL = 4, 108.0
+# Above the first panel, and from a panel to the one below it; the letters of a panel's title.
+TITLES, BETWEEN, LONGEST = 28.0, 44.0, 25
+
+
+# Places along a training, from its start (0) to its end (1), that a curve is drawn at.
+SHARES = np.linspace(0, 1, 41)
+
+
+def named(found: Across, metric: str, titles: Mapping[str, str]) -> Across:
+    """The comparison in the words of a reader: the metric's name, and a title for each label of a method."""
+    pairs = [replace(pair, a=titles[pair.a], b=titles[pair.b]) for pair in found.pairs]
+    return replace(found, metric=metric, methods=[titles[one] for one in found.methods], pairs=pairs)
+
+
+def learned(result: Result, series: str) -> list[float] | None:
+    """The mean of a series over the parts of a result at each of `SHARES`; None where a part lacks it.
+
+    Trainings of parts differ in length, so each goes from 0 to 1; between two evaluations it is taken to be a
+    straight line.
+    """
+    curves = []
+    for part in result.parts:
+        seen = part.training.evaluations
+        values = seen.series.get(series, ())
+        known = [(step, value) for step, value in zip(seen.step, values, strict=False) if value is not None]
+        if len(known) < 2:
+            return None
+        steps, heights = np.array(known).T
+        curves.append(np.interp(SHARES, steps / steps[-1], heights))
+    return [float(one) for one in np.mean(curves, axis=0)] if curves else None
+
+
+def along(curves: Mapping[str, Sequence[Sequence[float]]], title: str, y_title: str) -> Markup:
+    """Curves over `SHARES`: a colour a name, a line a seed."""
+    y = svg.Axis.around([value for lines in curves.values() for line in lines for value in line], 204, 4)
+    x = svg.Axis(0, 1, charts.left_of(y), charts.WIDTH - 150)
+    parts = [charts.frame(x, y, "share of the training", y_title)]
+    for colour, lines in enumerate(curves.values()):
+        parts += [charts.line(colour, [float(at) for at in SHARES], heights, x, y) for heights in lines]
+    parts.append(charts.legend(list(curves), x.end + 10, y))
+    ends = "; ".join(f"{name} from {lines[0][0]:.3g} to {lines[0][-1]:.3g}" for name, lines in curves.items())
+    return svg.drawing(charts.WIDTH, 242, title, f"{title}: {ends}", *parts)
 
 
 def drawings(found: Across) -> Iterator[charts.Chart]:
@@ -42,7 +88,8 @@ def critical_difference(found: Across) -> Markup:
     top = 34 + 6.0 * len(found.alike)
     half = (k + 1) // 2
     bottom = top + 14.0 * (half + 1)
-    x = svg.Axis(1, max(k, 2), 130, charts.WIDTH - 130)
+    side = max(130.0, 22 + charts.LETTER * max(len(f"{name} 10.00") for name in found.methods))
+    x = svg.Axis(1, max(k, 2), side, charts.WIDTH - side)
     parts = [svg.line(x.start, 22, x.end, 22, "axis")]
     for value, words in x.ticks(min(k, 10)):
         parts += [
@@ -108,7 +155,7 @@ def against(found: Across) -> Markup:
     parts = []
     lines = -(-len(others) // ABREAST)
     for place, other in enumerate(others):
-        left, top = 22 + (PANEL + 20) * (place % ABREAST), 22 + (PANEL + 34) * (place // ABREAST)
+        left, top = 22 + (PANEL + 20) * (place % ABREAST), TITLES + (PANEL + BETWEEN) * (place // ABREAST)
         x, y = svg.Axis.around(flat, left, left + PANEL), svg.Axis.around(flat, top + PANEL, top)
         parts += [svg.line(x.start, y.start, x.end, y.end, "grid")]
         parts += [
@@ -121,13 +168,13 @@ def against(found: Across) -> Markup:
             for name, a, b in zip(found.sets, found.values[best], found.values[other], strict=True)
         ]
         parts.append(svg.element("g", *dots, class_="model"))
-        parts.append(
-            svg.text(left, top - 8, f"{found.methods[other]}: {_counted(found, best, other)}", "key")
-        )
+        name = textwrap.shorten(found.methods[other], LONGEST, placeholder=" ...")
+        parts.append(svg.text(left, top - 17, name, "key"))
+        parts.append(svg.text(left, top - 8, _counted(found, best, other), "key"))
     described = "; ".join(f"{found.methods[o]}: {_counted(found, best, o)}" for o in others)
     width = 22 + (PANEL + 20) * min(len(others), ABREAST)
     title = f"{found.methods[best]} against each other method by {found.metric}"
-    return svg.drawing(width, 22 + (PANEL + 34) * lines, title, described, *parts)
+    return svg.drawing(width, TITLES + (PANEL + BETWEEN) * lines, title, described, *parts)
 
 
 def _counted(found: Across, best: int, other: int) -> str:

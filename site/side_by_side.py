@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ebbench.site import matrix, strips, wording
+from ebbench.site import matrix, strips, verdicts, wording
 from ebbench.site.views import MethodView, TaskView, spelled
 from markupsafe import Markup
 
 from ebbench.board import labels
+from ebbench.board.row import Row
 from ebbench.contract import Metric
 
 
@@ -56,12 +58,25 @@ def lines(tasks: Sequence[TaskView], methods: Sequence[MethodView]) -> list[Line
     return made
 
 
-def _cell(task: TaskView, metric: Metric, method: MethodView, on: strips.Scale) -> Cell | None:
+def tests(found: Sequence[Line], methods: Sequence[MethodView]) -> list[dict[str, Any]]:
+    """The tests between the methods on each task, for the script that puts them into words."""
+    return [
+        verdicts.of_task(
+            line.task.title, line.metric, [_best(line.task, line.metric, one) for one in methods]
+        )
+        for line in found
+    ]
+
+
+def _best(task: TaskView, metric: Metric, method: MethodView) -> Row | None:
     own = [row for row in task.headline if row.model == method.name and row.kind == "model"]
-    able = [row for row in own if metric.name in row.metrics]
-    if not able:
+    return next((row for row in own if metric.name in row.metrics), None)
+
+
+def _cell(task: TaskView, metric: Metric, method: MethodView, on: strips.Scale) -> Cell | None:
+    row = _best(task, metric, method)
+    if row is None:
         return None
-    row = able[0]
     found = row.metrics[metric.name]
     return Cell(
         spelled(found),

@@ -24,6 +24,9 @@ def element(tag: str, *content: str | Markup, **attributes: str | float) -> Mark
     pairs = "".join(
         f' {name.removesuffix("_").replace("_", "-")}="{_value(value)}"' for name, value in attributes.items()
     )
+    if not content:
+        # A page has thousands of lines and dots.
+        return Markup(f"<{tag}{pairs}/>")
     return Markup(f"<{tag}{pairs}>{Markup().join(content)}</{tag}>")
 
 

@@ -38,11 +38,14 @@ def drawings(task: TaskView) -> Iterator[charts.Chart]:
                 partial(charts.intervals, group, metric, f"{words} by method"),
             )
     if task.card and task.card.parts == "data sets":
+        titles = {labels.label(row): wording.called(row, task.headline) for row in task.headline}
+        words_of = {metric.name: wording.metric(metric) for metric in task.primary}
         for _, whole in across.of_group("", task.headline, task.results.values(), task.primary):
-            yield from set_charts.drawings(whole)
+            yield from set_charts.drawings(set_charts.named(whole, words_of[whole.metric], titles))
     best = [row for row in task.headline if row.kind == "model"][:MOST_LINES]
     named = {wording.called(row, task.headline): task.results_of(row) for row in best}
     yield from _along_training(task, named)
+    yield from _along_parts(task)
     first = {name: results[0] for name, results in named.items()}
     if curves := {
         name: found for name, one in first.items() if (found := charts.declared_curve(one)) is not None
@@ -78,6 +81,28 @@ def _along_training(task: TaskView, named: Mapping[str, Sequence[Result]]) -> It
                 "a line a seed, a colour a method",
                 partial(charts.along, followed, series, title, metric.name),
                 list(followed),
+            )
+
+
+def _along_parts(task: TaskView) -> Iterator[charts.Chart]:
+    """The primary metrics along training where a result has many trainings: their mean, a line a seed."""
+    for metric in task.primary:
+        curves: dict[str, list[list[float]]] = {}
+        for row in task.headline:
+            results = task.results_of(row)
+            series = f"{results[0].score}.{metric.name}" if results[0].score else metric.name
+            lines = [line for one in results if (line := set_charts.learned(one, series)) is not None]
+            if row.kind == "model" and lines and len(curves) < MOST_LINES:
+                curves[wording.called(row, task.headline)] = lines
+        if curves:
+            words = wording.metric(metric)
+            parts = task.card.parts if task.card and task.card.parts else "parts"
+            yield charts.Chart(
+                f"{words} along training",
+                f"by the declared score, the mean over the {parts}, of which each trains from 0 to 1; "
+                "a colour a method, a line a seed; methods that take no steps have no line",
+                partial(set_charts.along, curves, f"{words} along training", words),
+                list(curves),
             )
 
 

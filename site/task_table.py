@@ -40,6 +40,12 @@ def blocks(task: TaskView) -> list[Block]:
     return made
 
 
+def metrics(task: TaskView) -> list[Metric]:
+    """The metrics of the columns: first the one of the strips, so that its numbers stand beside them."""
+    drawn = next((block.metric for block in blocks(task)), None)
+    return sorted(task.shown, key=lambda metric: metric != drawn)
+
+
 def first(task: TaskView) -> set[str]:
     """The metrics whose columns a reader needs: the primary ones of the block that stands for the task."""
     group = task.groups[0][1] if task.rows else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from ebbench import contract
@@ -19,9 +19,10 @@ State = Literal["current", "older code", "not here"]
 
 
 class Today:
-    """The plug-ins of the checkout, each loaded once."""
+    """The plug-ins of the checkout, each loaded once; `loaded` are those that somebody has loaded already."""
 
-    def __init__(self) -> None:
+    def __init__(self, loaded: Mapping[tuple[loader.Kind, str], loader.Plugin] | None = None) -> None:
+        self._loaded = loaded or {}
         self._plugins: dict[tuple[loader.Kind, str], loader.Plugin | None] = {}
         self._given: dict[tuple[str, ...], tuple[dict[str, Any], dict[str, Any]] | str] = {}
 
@@ -45,7 +46,9 @@ class Today:
         if (kind, name) not in self._plugins:
             try:
                 # By name alone: a path in a result would be a stranger's code.
-                found = loader.load(kind, name) if name in loader.names(kind) else None
+                found = self._loaded.get((kind, name)) or (
+                    loader.load(kind, name) if name in loader.names(kind) else None
+                )
                 if found is not None:
                     _ = found.cls, found.code_hash
                     # A task that does not say its version is none that a run of today could be of.

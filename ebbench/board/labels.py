@@ -22,9 +22,8 @@ def full_name(name: str, variant: str) -> str:
 
 
 def label(row: Row) -> str:
-    """A row in one word and its settings: "model:variant@sampler knob=value"."""
-    changed_values = "".join(f" {key}={value}" for key, value in sorted(row.overrides.items()))
-    return full_name(row.model, row.variant) + (f"@{row.sampler}" if row.sampler else "") + changed_values
+    """A row in one word and its settings: `Row.label`."""
+    return row.label
 
 
 def groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from ebbench.board.currency import State
@@ -71,6 +72,13 @@ class Row:
     invalid: bool = False
     code: State = "current"
     notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def label(self) -> str:
+        """The row in one word and its settings: "model:variant@sampler knob=value"."""
+        changed = "".join(f" {key}={value}" for key, value in sorted(self.overrides.items()))
+        variant = f":{self.variant}" if self.variant else ""
+        return f"{self.model}{variant}{f'@{self.sampler}' if self.sampler else ''}{changed}"
 
     @property
     def block(self) -> str:

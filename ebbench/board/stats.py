@@ -5,12 +5,11 @@ scipy is imported inside the functions: only those who ask for an interval or a 
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ebbench.errors import UsageError
 
@@ -215,12 +214,12 @@ def rank(rows: Sequence[Mapping[int, float]], better: Better, alpha: float = ALP
     for row in rows:
         _check(list(row.values()), 0.95)
     means = [_mean(list(row.values())) for row in rows]
-    apart = _told_apart(rows, alpha)
+    apart, tested = _told_apart(rows, alpha)
     order = sorted(range(len(rows)), key=lambda i: -means[i] if better == "higher" else means[i])
     ranks = [0] * len(rows)
     first = -1
     for position, i in enumerate(order):
-        if first < 0 or apart.get(frozenset((first, i)), means[first] != means[i]):
+        if first < 0 or (apart[first, i] if tested[first, i] else means[first] != means[i]):
             first = i
             ranks[i] = position + 1
         else:
@@ -228,14 +227,18 @@ def rank(rows: Sequence[Mapping[int, float]], better: Better, alpha: float = ALP
     return ranks
 
 
-def _told_apart(rows: Sequence[Mapping[int, float]], alpha: float) -> dict[frozenset[int], bool]:
-    """Whether the two rows of each pair differ, for every pair that has a test."""
-    found = {
-        frozenset(pair): p
-        for pair in itertools.combinations(range(len(rows)), 2)
-        if (p := p_value(rows[pair[0]], rows[pair[1]])) is not None
-    }
-    return {pair: p < alpha for pair, p in zip(found, holm(list(found.values())), strict=True)}
+def _told_apart(rows: Sequence[Mapping[int, float]], alpha: float) -> tuple[Any, Any]:
+    """Of each pair of the rows whether the two differ, and whether there is a test: two (k, k) arrays."""
+    import numpy as np
+
+    from ebbench.board import pairwise
+
+    p = pairwise.p_values(rows)
+    tested = np.isfinite(p)
+    family = np.triu(tested)
+    apart = np.zeros_like(tested)
+    apart[family] = pairwise.holm(p[family]) < alpha
+    return apart | apart.T, tested
 
 
 def _mean(values: Sequence[float]) -> float:

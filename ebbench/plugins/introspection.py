@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import dataclasses
+import functools
 import inspect
 import sys
 import textwrap
@@ -118,6 +119,14 @@ def field_types(config: type[Any], where: str) -> dict[str, Any]:
 
     Raises ContractError, which names the field, for an annotation that stands for nothing.
     """
+    # mypy takes no class for hashable.
+    key: Any = config
+    return dict(_field_types(key, where))
+
+
+# A board asks for them once for each of its rows; a class that is changed is another class.
+@functools.lru_cache(maxsize=256)
+def _field_types(config: type[Any], where: str) -> dict[str, Any]:
     written: dict[str, tuple[Any, type[Any]]] = {}
     for cls in reversed(config.__mro__[:-1]):
         written |= {name: (annotation, cls) for name, annotation in _annotations(cls, where).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from ebbench.site.build import build
+
+from ebbench.board.stats import holm
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -135,6 +138,62 @@ def test_without_script_the_tables_are_whole(opened):
     assert at.page.get_by_role("link", name="CSV").is_visible()
 
 
+def test_a_comparison_says_each_test_in_words(opened):
+    at = opened("compare.html#meg,wgan-gp")
+    said = at.page.locator("#verdicts li", has_text="KDD99").inner_text()
+    assert "MEG is better than WGAN-GP, higher by" in said and "paired t-test over 5 seeds" in said
+    at.page.locator("#choose select").nth(2).select_option("vae")
+    assert at.page.url.endswith("#meg,wgan-gp,vae")
+    assert at.page.locator("#verdicts li", has_text="KDD99").locator("p").count() == 3
+
+
+def test_the_script_adjusts_as_the_board_does(opened):
+    at = opened("compare.html#meg,wgan-gp,vae")
+    tests = json.loads(at.page.locator("#tests").text_content())
+    names = (
+        at.page.locator("#choose select").first.locator("option").evaluate_all("all => all.map(o => o.value)")
+    )
+    places = sorted(names.index(name) for name in ("meg", "wgan-gp", "vae"))
+    shown = [one["pairs"].get(f"{a},{b}") for one in tests for a, b in itertools.combinations(places, 2)]
+    adjusted = holm([pair["p"] for pair in shown if pair and pair["p"] is not None])
+    verdicts = " ".join(at.page.locator("#verdicts li p").all_inner_texts())
+    assert verdicts.count(" is better than ") == sum(p < 0.05 for p in adjusted)
+    assert verdicts.count("a tie.") == sum(p >= 0.05 for p in adjusted)
+
+
+def test_landscapes_are_stepped_through_with_buttons_and_keys(opened):
+    at = opened("tasks/toy2d.html")
+    stepper = at.page.locator(".stepper")
+    image = stepper.locator("img")
+    first = image.get_attribute("src")
+    assert "(control)" in stepper.locator("p").inner_text(), "what is true comes first"
+    stepper.get_by_role("button", name="Next").click()
+    second = image.get_attribute("src")
+    assert second != first
+    before = image.bounding_box()
+    at.page.keyboard.press("ArrowRight")
+    assert image.get_attribute("src") not in (first, second)
+    assert image.bounding_box()["y"] == pytest.approx(before["y"], abs=1), "in one place"
+    assert image.bounding_box()["height"] == pytest.approx(before["height"], abs=1), "at one size"
+    at.page.keyboard.press("ArrowLeft")
+    assert image.get_attribute("src") == second
+    kinds = stepper.locator("select").first
+    kinds.select_option(index=1)
+    assert "8gaussians" in image.get_attribute("src"), "another law, the same method"
+    whole = opened("tasks/toy2d.html", java_script_enabled=False)
+    assert whole.page.locator(".stepper").count() == 0
+    assert whole.page.locator(".gallery figure").count() > 30
+
+
+def test_on_a_phone_the_number_is_whole_beside_its_strip(opened):
+    for task in ("kdd99", "stackedmnist"):
+        page = opened(f"tasks/{task}.html", viewport={"width": 375, "height": 700}).page
+        cells = page.locator("table.board tbody tr[data-budget]").first.locator("td")
+        strip, number = cells.nth(1).bounding_box(), cells.nth(2).bounding_box()
+        assert strip["x"] + strip["width"] <= number["x"] + 1
+        assert number["x"] + number["width"] <= 375, task
+
+
 HOSTILE = '"><script>alert(1)</script><img src=x onerror="alert(2)"><svg onload=alert(3)>'
 
 
@@ -169,6 +228,8 @@ def test_what_a_stranger_wrote_runs_in_no_browser(browser, tmp_path: Path):
         "index.html",
         "tasks/stackedmnist.html",
         "tasks/stackedmnist-task.py.html",
+        "tasks/adbench.html",
+        "tasks/toy2d.html",
         "methods/meg.html",
         "findings.html",
         "compare.html",

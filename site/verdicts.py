@@ -1,0 +1,58 @@
+"""The tests between methods that the page of comparisons puts into words.
+
+Holm's correction is over the tests that a reader sees at once, so the script makes it; all else is here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ebbench.site import wording
+
+from ebbench.board import pairwise, stats
+from ebbench.board.labels import spelled
+from ebbench.board.ranking import by_seed
+from ebbench.board.row import Row
+from ebbench.contract import Metric
+
+
+def of_task(title: str, metric: Metric, rows: Sequence[Row | None]) -> dict[str, Any]:
+    """One task for the script: `rows` are the best of each method, in the order of the page's columns.
+
+    `pairs` has an entry for each pair of methods that both have a row, by the places of the two: the gap of
+    the means as text, with half of its 95 % interval; the p-value before any correction, None where a method
+    has a single seed; the test in words; which of the two has the better mean, 0 or 1, None where neither
+    does; which has the higher one; and the seeds of each.
+    """
+    found = {place: by_seed(row, metric.name) for place, row in enumerate(rows) if row is not None}
+    p = pairwise.p_values(list(found.values()))
+    pairs = {}
+    for (i, a), (j, b) in itertools.combinations(enumerate(found), 2):
+        difference, test = _gap(found[a], found[b])
+        better = None
+        if metric.better != "neither" and difference.mean:
+            better = int((difference.mean < 0) == (metric.better == "higher"))
+        sides = spelled(abs(difference.mean), difference.half_width)
+        tested = not math.isnan(p[i, j])
+        pairs[f"{a},{b}"] = {
+            "gap": sides,
+            "p": float(p[i, j]) if tested else None,
+            "test": test if tested else "",
+            "better": better,
+            "higher": int(difference.mean < 0),
+            "seeds": [len(found[a]), len(found[b])],
+        }
+    return {"task": title, "metric": wording.metric(metric), "unit": wording.unit(metric), "pairs": pairs}
+
+
+def _gap(a: dict[int, float], b: dict[int, float]) -> tuple[stats.Interval, str]:
+    """The difference a - b with its interval, and the test that goes with it."""
+    common = sorted(a.keys() & b.keys())
+    if len(common) > 1:
+        return stats.interval(
+            [a[seed] - b[seed] for seed in common]
+        ), f"paired t-test over {len(common)} seeds"
+    return stats.welch_interval(list(a.values()), list(b.values())), "Welch's test over different seeds"
