@@ -149,9 +149,12 @@ def settings(values: dict[str, Any]) -> str:
 
 
 def spelled(mean: float, half_width: float | None) -> str:
-    """The mean, to the second significant digit of the half-width; to four of its own without one."""
+    """The mean, to the second significant digit of the half-width; without one to four of its own.
+
+    A whole number, such as a count of modes, has no decimals then.
+    """
     if not half_width:
-        plain = _fixed(mean, 4, mean)
+        plain = f"{mean:.0f}" if mean == round(mean) and abs(mean) < 1e9 else _fixed(mean, 4, mean)
         return plain if half_width is None else f"{plain} ± 0"
     return f"{_fixed(mean, 2, half_width)} ± {_fixed(half_width, 2, half_width)}"
 

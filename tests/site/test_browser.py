@@ -139,11 +139,11 @@ def test_without_script_the_tables_are_whole(opened):
 
 
 def test_a_comparison_says_each_test_in_words(opened):
-    at = opened("compare.html#meg,wgan-gp")
+    at = opened("compare.html#isolation-forest,pca")
     said = at.page.locator("#verdicts li", has_text="KDD99").inner_text()
-    assert "MEG is better than WGAN-GP, higher by" in said and "paired t-test over 5 seeds" in said
+    assert "Isolation forest is better than PCA" in said and "paired t-test over 5 seeds" in said
     at.page.locator("#choose select").nth(2).select_option("vae")
-    assert at.page.url.endswith("#meg,wgan-gp,vae")
+    assert at.page.url.endswith("#isolation-forest,pca,vae")
     assert at.page.locator("#verdicts li", has_text="KDD99").locator("p").count() == 3
 
 
