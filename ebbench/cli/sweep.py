@@ -65,14 +65,15 @@ def sweep(
     # As it is before any plug-in is loaded: the runs of one must not inherit what another sets.
     environment = dict(os.environ)
     seconds = parse_duration(time_limit) if time_limit else None
-    if plan_as_job and watch:
+    if plan_as_job and (watch or estimate):
+        option = "--watch" if watch else "--estimate"
         raise UsageError(
-            "--watch reads the plan on this machine, and --plan-as-job leaves that to another",
+            f"{option} reads the plan on this machine, and --plan-as-job leaves that to another",
             where="ebbench sweep",
             expected="one of the two",
-            fix="leave out --watch; the sweep says each run that ends",
+            fix=f"leave out one; without {option} the sweep says each run that ends",
         )
-    if plan_as_job and not estimate:
+    if plan_as_job:
         jobs: list[Job] | Path = plan
     else:
         from ebbench.sweeps.plan import read_plan
@@ -81,9 +82,8 @@ def sweep(
         if estimate:
             typer.echo(_estimated(jobs, results, data_dir, workers or 1))
             return
-    engine, most, resources = chosen(
-        read_profile(profile or plan), kind=executor, workers=workers, threads=threads, device=device
-    )
+    given = read_profile(profile) if profile else read_profile(plan, "plan")
+    engine, most, resources = chosen(given, kind=executor, workers=workers, threads=threads, device=device)
     with contextlib.ExitStack() as shown:
         if watch and not isinstance(jobs, Path):
             from ebbench.cli.watching import watched
@@ -110,13 +110,20 @@ def sweep(
 def _estimated(jobs: list[Job], results: Path, data_dir: Path | None, workers: int) -> str:
     """The lines of `--estimate`."""
     from ebbench.data.store import Store
+    from ebbench.errors import UsageError
     from ebbench.storage.files import absolute
     from ebbench.sweeps.estimate import estimate, table
     from ebbench.sweeps.summary import Summary
     from ebbench.sweeps.work import Tasks, runs_left
 
     folder, summary = absolute(results, "--results"), Summary()
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(
+            f"{results} is a file", where="--results", expected="a folder of results", fix="name another"
+        )
     left = runs_left(jobs, folder, Tasks(Store(data_dir)), [], summary)
     lines = [f"{len(summary.existed)} done before, {len(summary.failed)} cannot be run, {len(left)} left"]
+    if not folder.exists():
+        lines.append(f"there is no folder {results}: the times are those of the models' cards alone")
     lines += [f"cannot be run: {label} ({reason})" for label, reason in summary.failed]
     return "\n".join([*lines, table(estimate(left, folder), workers)])

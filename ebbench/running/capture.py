@@ -60,9 +60,15 @@ class Graph(Protocol):
 
 def graph_for(device: torch.device) -> Graph | None:
     """A graph of work on `device`; None where the device has none, or the user wants none."""
-    if device.type != "cuda" or os.environ.get(SWITCH, "") == "0":
-        return None
-    return CudaGraph(device)
+    wanted = os.environ.get(SWITCH, "1")
+    if wanted not in ("", "0", "1"):
+        raise UsageError(
+            f"{SWITCH} is '{wanted}'",
+            where="the environment",
+            expected="1 (a step is captured where the device can) or 0",
+            fix=f"set {SWITCH}=0, or unset it",
+        )
+    return CudaGraph(device) if device.type == "cuda" and wanted != "0" else None
 
 
 class CudaGraph:

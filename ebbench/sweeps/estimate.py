@@ -29,12 +29,14 @@ class Estimate:
     """Runs of a plan that differ by their seed alone: how many are left, and the seconds of all together.
 
     `seconds` is None where nothing is known. A training that several runs share counts for the first of them.
+    `longest` are the seconds of the longest single run.
     """
 
     label: str
     runs: int
     seconds: float | None
     source: Source
+    longest: float = 0.0
 
 
 def estimate(runs: Iterable[Run], results: Path) -> list[Estimate]:
@@ -53,16 +55,20 @@ def table(estimates: Iterable[Estimate], workers: int) -> str:
     unknown = [e for e in estimates if e.seconds is None]
     width = max((len(e.label) for e in [*known, *unknown]), default=0)
     lines = [
-        f"{e.label:<{width}}  {e.runs:>4} runs  "
+        f"{e.label:<{width}}  {e.runs:>4} run{'s' if e.runs != 1 else ' '}  "
         + ("     unknown" if e.seconds is None else f"{e.seconds / 60:>8.1f} min")
         + (f"  by {e.source}" if e.seconds is not None else "")
         for e in [*known, *unknown]
     ]
-    hours = sum(e.seconds or 0 for e in known) / 3600
-    shared = f", {hours / workers:.1f} with {workers} workers" if workers > 1 else ""
-    lines.append(f"{sum(e.runs for e in known)} runs: {hours:.1f} hours one after the other{shared}")
+    runs = sum(e.runs for e in known)
+    if runs:
+        total = sum(e.seconds or 0 for e in known)
+        # No number of workers makes a single run shorter.
+        least = max(total / min(workers, runs), *(e.longest for e in known))
+        shared = f", at least {least / 3600:.1f} with {workers} workers" if workers > 1 else ""
+        lines.append(f"{_runs(runs)}: {total / 3600:.1f} hours one after the other{shared}")
     if unknown:
-        lines.append(f"{sum(e.runs for e in unknown)} runs more: nothing is known of them")
+        lines.append(f"{_runs(sum(e.runs for e in unknown))} of which nothing is known")
     return "\n".join(lines)
 
 
@@ -99,30 +105,32 @@ class _Past:
         found = []
         for one in self._alike(spec):
             if _agree(one.config, config):
-                before, now = _length(one.config), _length(config)
-                found.append(one.training.seconds * (now / before if before else 1.0))
+                (unit, before), (asked, now) = _length(one.config), _length(config)
+                if unit == asked:
+                    found.append(one.training.seconds * (now / before if before else 1.0))
         if found:
             return median(found), "results"
-        if config.keys() & set(_LENGTH) and not _length(config):
+        if config.keys() & set(_LENGTH) and not _length(config)[1]:
             return 0.0, "card"
         return self._by_card(spec, config)
 
     def _by_card(self, spec: Spec, config: dict[str, Any]) -> tuple[float | None, Source]:
         """By the minutes of the card, scaled where `--set` changed the length and nothing else."""
         minutes = budget_minutes(spec.model, spec.budget, spec.task.name, spec.variant)
-        length = _length(budget_values(spec.model, spec.budget, spec.task.name, spec.variant))
-        if minutes is None or spec.overrides.keys() - set(_LENGTH) or (spec.overrides and not length):
+        if minutes is None or spec.overrides.keys() - set(_LENGTH):
             return None, "unknown"
-        return 60 * minutes * (_length(config) / length if spec.overrides else 1.0), "card"
+        values = budget_values(spec.model, spec.budget, spec.task.name, spec.variant)
+        (unit, before), (asked, now) = _length(values), _length(config)
+        if spec.overrides and (unit != asked or not before):
+            return None, "unknown"
+        return 60 * minutes * (now / before if spec.overrides else 1.0), "card"
 
     def _scoring(self, spec: Spec) -> float:
-        """0 where no result has it: then the training is what is known."""
-        asked = (spec.protocol, spec.sampler)
-        found = [
-            one.scoring.seconds
-            for one in self._alike(spec)
-            if (one.task.protocol, one.sampler.name if one.sampler else "") == asked
-        ]
+        """By the same protocol, else by any; 0 where no result has the sampler."""
+        named = [(one.sampler.name if one.sampler else "", one) for one in self._alike(spec)]
+        alike = [one for sampler, one in named if sampler == spec.sampler]
+        same = [one for one in alike if one.task.protocol == spec.protocol]
+        found = [one.scoring.seconds for one in same or alike]
         return median(found) if found else 0.0
 
     def _alike(self, spec: Spec) -> list[Result]:
@@ -137,8 +145,14 @@ def _agree(before: dict[str, Any], now: dict[str, Any]) -> bool:
     return all(before[key] == now[key] for key in before.keys() & now.keys() if key not in _LENGTH)
 
 
-def _length(config: dict[str, Any]) -> float:
-    return float(config.get("epochs") or config.get("steps") or 0)
+def _length(config: dict[str, Any]) -> tuple[str, float]:
+    """How long the training of a configuration is, and in what: epochs where it counts them, else steps."""
+    unit = "epochs" if config.get("epochs") else "steps"
+    return unit, float(config.get(unit) or 0)
+
+
+def _runs(number: int) -> str:
+    return f"{number} run" + ("s" if number != 1 else "")
 
 
 def _label(job: Job) -> str:
@@ -150,4 +164,4 @@ def _sum(label: str, costs: list[tuple[float | None, Source]]) -> Estimate:
     if len(known) < len(costs):
         return Estimate(label, len(costs), None, "unknown")
     source: Source = "card" if any(by == "card" for _, by in costs) else "results"
-    return Estimate(label, len(costs), sum(known), source)
+    return Estimate(label, len(costs), sum(known), source, max(known))

@@ -19,7 +19,7 @@ from ebbench.storage.files import home, write_atomically
 from ebbench.sweeps.executors import Executor, Resources
 from ebbench.sweeps.outcome import last_words, new_submission
 from ebbench.sweeps.summary import Summary
-from ebbench.sweeps.work import States, Work
+from ebbench.sweeps.work import States, Work, one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +49,15 @@ def find_work_elsewhere(
     log = place.with_suffix(".log")
     write_atomically(_request(place), json.dumps(dataclasses.asdict(asked)).encode())
     argv = [sys.executable, "-P", "-m", __name__, str(place)]
-    with executor.together():
-        handle = executor.submit(argv, environment, resources, log)
+    try:
+        with executor.together():
+            handle = executor.submit(argv, environment, resources, log)
+    except Exception as error:  # an executor of any kind
+        raise UsageError(
+            f"the job that reads the plan cannot be started: {one_line(error)}",
+            where="the executor",
+            fix="mend what it says, or leave out --plan-as-job",
+        ) from error
     try:
         while (code := handle.poll()) is None:
             executor.wait([handle])

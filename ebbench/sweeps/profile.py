@@ -56,12 +56,12 @@ class Profile:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def read_profile(path: Path) -> Profile:
+def read_profile(path: Path, what: str = "profile") -> Profile:
     """The `[executor]` table of a TOML file; what it does not say is as if there were none.
 
-    Raises UsageError for a file that cannot be read and for a table that is wrong.
+    Raises UsageError for a file that cannot be read, which `what` names, and for a table that is wrong.
     """
-    given = read_toml(path, "profile", fix="see docs/clusters.md").get("executor", {})
+    given = read_toml(path, what, fix="see docs/clusters.md").get("executor", {})
     table = checked(_Table, given, "the [executor] table", where=str(path), fix="see docs/clusters.md")
     words = table.model_dump(exclude={"time"})
     seconds = parse_duration(table.time, "[executor] time")
