@@ -90,7 +90,7 @@ def test_intervals_are_where_their_values_are():
     rows = [row("a", 1.0, 2.0, 3.0, published=2.5), row("b", 4.0), row("c", 5.0, 5.0, kind="control")]
     drawn = parsed(charts.intervals(rows, KL, "kl by method"))
     assert drawn.get("role") == "img" and drawn.find(f"{NAME}title").text == "kl by method"
-    assert drawn.find(f"{NAME}desc").text == "a 2.0 ± 2.5; b 4.000; c 5.000 ± 0"
+    assert drawn.find(f"{NAME}desc").text == "a 2.0 ± 2.5; b 4; c 5 ± 0"
     dots = [float(e.get("cx")) for e in of_class(drawn, "seed")]
     assert len(dots) == 6 and dots[:4] == sorted(dots[:4])
     # Seeds at 1, 2, 3 and 4 are as far apart as each other, and a mean stands at its seed.
