@@ -46,7 +46,7 @@ def estimated(cli, *words: str) -> tuple[dict[str, float | None], str]:
     """Minutes by label, None where nothing is known, and the whole text."""
     said = cli("sweep", "plan.toml", "--estimate", *words)
     assert said.code == 0, said.err
-    found = re.findall(r"^(dots .*?) +\d+ runs +(?:([\d.]+) min|unknown)", said.out, re.MULTILINE)
+    found = re.findall(r"^(dots .*?) +\d+ runs? +(?:([\d.]+) min|unknown)", said.out, re.MULTILINE)
     return {label: float(minutes) if minutes else None for label, minutes in found}, said.out
 
 
@@ -59,7 +59,7 @@ def test_nothing_is_known_before_the_first_result_but_that_no_step_takes_no_time
         "dots blob:still smoke": 0.0,
     }
     assert "0 done before, 0 cannot be run, 8 left" in text
-    assert "7 runs more: nothing is known of them" in text
+    assert "7 runs of which nothing is known" in text
     assert not (tmp_path / "results").exists()
 
 
@@ -78,7 +78,7 @@ def test_the_seconds_of_a_result_are_those_of_the_other_seeds_and_grow_with_the_
         "dots blob smoke steps=600": 21.0,
         "dots blob:still smoke": 0.0,
     }
-    assert "7 runs: 0.5 hours one after the other, 0.2 with 2 workers" in text
+    assert "7 runs: 0.5 hours one after the other, at least 0.3 with 2 workers" in text
 
 
 def test_a_card_says_it_where_no_result_does(cli, plan, plugins):
@@ -89,6 +89,23 @@ def test_a_card_says_it_where_no_result_does(cli, plan, plugins):
     assert minutes["dots blob smoke shifted"] == 0.0
     assert minutes["dots blob smoke steps=600"] == 30.0
     assert "by card" in text
+
+
+def test_steps_are_not_compared_with_epochs(cli, plan, plugins, tmp_path):
+    code = toys.MODEL.replace(
+        'lr: float = 1e-2\n        """Learning rate."""',
+        'lr: float = 1e-2\n        """Learning rate."""\n        epochs: int = 0\n        """Epochs."""',
+    )
+    (plugins / "blob" / "model.py").write_text(code)
+    assert cli(*RUN).code == 0
+    plan.write_text(PLAN.replace("steps = 600", "epochs = 2"))
+    minutes, _ = estimated(cli)
+    assert minutes["dots blob smoke epochs=2"] is None and minutes["dots blob smoke"] is not None
+
+
+def test_what_leaves_the_plan_to_another_machine_has_no_estimate(cli, plan):
+    said = cli("sweep", "plan.toml", "--estimate", "--plan-as-job")
+    assert said.code == 2 and "--plan-as-job" in said.err
 
 
 def test_a_run_that_cannot_be_made_is_named(cli, plan, plugins):
