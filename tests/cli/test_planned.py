@@ -83,7 +83,7 @@ def test_a_store_that_the_machines_do_not_share_is_said(tmp_path: Path):
     ("text", "more", "said"),
     [
         ("[[runs]]\ntasks = ['dotz']\nmodels = ['blob']\n", (), "unknown task 'dotz'"),
-        (PLAN, ("--watch",), "leave out --watch"),
+        (PLAN, ("--watch",), "--watch reads the plan on this machine"),
     ],
 )
 def test_a_mistake_is_said(cli, plugins: Path, tmp_path: Path, text: str, more: tuple[str, ...], said: str):
