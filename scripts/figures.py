@@ -1,4 +1,4 @@
-"""Draw the figures of docs/findings.md from the committed results.
+"""Draw those figures of docs/findings/ from the committed results that `scripts/findings` does not draw.
 
     python scripts/figures.py [--results results] [--out docs/figures]
 
@@ -45,7 +45,6 @@ def main() -> None:
     results = [result for result in found if result.run_id in current]
     arguments.out.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Callable[[list[Result]], plt.Figure | None]] = {
-        "kdd99-methods": lambda all_: methods([r for r in all_ if r.task.name == "kdd99"], "f1"),
         "kdd99-epochs": lambda all_: epochs([r for r in all_ if r.task.name == "kdd99"], "f1"),
         "mnist-anomaly-digits": lambda all_: digits([r for r in all_ if r.task.name == "mnist-anomaly"]),
         "toy2d-25gaussians": lambda all_: toys([r for r in all_ if r.task.name == "toy2d"], "25gaussians"),
@@ -75,27 +74,6 @@ def called_with_sampler(result: Result) -> str:
     return " ".join(part for part in parts if part)
 
 
-def methods(results: list[Result], metric: str) -> plt.Figure | None:
-    """One line a method: each seed's value, their mean, and the published value where there is one."""
-    if not results:
-        return None
-    protocols = sorted({r.task.protocol for r in results})
-    figure, panels = plt.subplots(
-        1, len(protocols), figsize=(5 * len(protocols), 6), squeeze=False, layout="constrained"
-    )
-    # MEG's number is a mean over the last ten epochs; the papers worked as "published" does.
-    published = {
-        row.model: value[0]
-        for row in loader.load("task", results[0].task.name).cls.published
-        if row.model and (value := row.metrics.get(metric) or row.metrics.get(f"{metric}_last10"))
-    }
-    for panel, protocol in zip(panels[0], protocols, strict=True):
-        shown = published if protocol == "published" else {}
-        _methods(panel, [r for r in results if r.task.protocol == protocol], metric, shown, called)
-        panel.set_title(f"protocol {protocol}")
-    return figure
-
-
 def toys(results: list[Result], law: str) -> plt.Figure | None:
     """One line a method and sampler: where its samples lie, and where the mass of its energy does."""
     if not results:
@@ -107,7 +85,7 @@ def toys(results: list[Result], law: str) -> plt.Figure | None:
         with_it = [r for r in results if metric in r.metrics]
         if energies:
             with_it = [r for r in with_it if r.sampler is None or r.sampler.name == "generator"]
-        _methods(panel, with_it, metric, {}, called if energies else called_with_sampler)
+        _methods(panel, with_it, metric, called if energies else called_with_sampler)
         panel.set_xlabel(f"{metric}: seeds, mean (bar)")
     return figure
 
@@ -116,7 +94,6 @@ def _methods(
     panel: Axes,
     results: list[Result],
     metric: str,
-    published: dict[str, float],
     label: Callable[[Result], str],
 ) -> None:
     values: dict[str, list[float]] = defaultdict(list)
@@ -128,11 +105,8 @@ def _methods(
         colour = "0.6" if name in controls else "C0"
         panel.plot(values[name], [height] * len(values[name]), "o", color=colour, markersize=4, alpha=0.6)
         panel.plot(sum(values[name]) / len(values[name]), height, "|", color=colour, markersize=14)
-        if name in published:
-            panel.plot(published[name], height, "x", color="C3", markersize=6)
     panel.set_yticks(range(len(order)), order)
     panel.set_xlim(0, 1)
-    panel.set_xlabel(f"{metric}: seeds, their mean (bar), published (cross); controls grey")
     panel.grid(axis="x", alpha=0.3)
 
 

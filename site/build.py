@@ -36,6 +36,7 @@ from ebbench.site.addresses import method_page as method_address
 from ebbench.site.addresses import result_page as result_address
 from ebbench.site.addresses import slug
 from ebbench.site.addresses import task_page as task_address
+from ebbench.site.filled import Board
 from ebbench.site.known import Known, Plugins, of_submission
 from ebbench.site.pages import HERE, PROJECT, Pages, collector_at_rest, show_results
 from ebbench.site.place import Place
@@ -190,7 +191,7 @@ class _Site:
         self.problems += plugins.problems
         self.claims = list(self._judged())
         self.counted = judging.counted(one for _, found in self.claims for one in found)
-        self.documents = words.documents(project)
+        self.documents = words.documents(project, Board.of(self.tasks))
         self.prose = Prose(
             words={one.source: one.page for one in self.documents},
             tasks=frozenset(known_tasks),

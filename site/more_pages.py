@@ -19,21 +19,15 @@ Meaning = tuple[Metric, list[tuple[str, str, str]]]
 
 
 def prose(pages: Pages, prose: Prose, documents: Sequence[words.Document]) -> None:
-    """The pages of words, one a file, and one a finding."""
+    """The pages of words, one a file."""
     found = words.findings(documents)
-    for one in [*documents, *found]:
-        if one.source == words.FINDINGS and one not in found:
-            pages.page(
-                one.page,
-                "findings.html",
-                title=one.title,
-                findings=[(finding, words.figure(finding)) for finding in found],
-            )
+    for one in documents:
+        if one.source == words.FINDINGS:
+            listed = [(finding, words.figure(finding)) for finding in found]
+            pages.page(one.page, "findings.html", title=one.title, findings=listed, lead=one.summary)
             continue
         text = prose.html(one.text, source=one.source, page=one.page, anchors=True)
-        # A section of the page of findings has lost its title.
-        heading = one.title if one.page.startswith("findings/") and one.source == words.FINDINGS else ""
-        pages.page(one.page, "words.html", title=one.title, text=text, heading=heading)
+        pages.page(one.page, "words.html", title=one.title, text=text, finding=one if one in found else None)
     figures = pages.project / "docs" / "figures"
     if figures.is_dir():
         shutil.copytree(figures, pages.out / "figures")
@@ -46,8 +40,7 @@ def docs(
     methods: Sequence[MethodView],
 ) -> None:
     """The page that leads to all words, and what its search reads."""
-    whole = [one for one in documents if one.source != words.FINDINGS]
-    searched = [*whole, *(one for one in words.findings(documents) if one not in whole)]
+    searched = [one for one in documents if one.source != words.FINDINGS]
     pages.write("search-index.js", words.index(searched, tasks, methods))
     pages.page("docs.html", "docs.html", title="Docs", documents=documents, tasks=tasks, methods=methods)
 

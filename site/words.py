@@ -1,16 +1,20 @@
-"""The project's Markdown as pages: which file is which page, one page a finding, and an index to search."""
+"""The project's Markdown as pages: which file is which page, and an index to search."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ebbench.site.addresses import method_page, slug, task_page
+from ebbench.site.addresses import method_page, task_page
+from ebbench.site.filled import Board, filled, without_comments
 from ebbench.site.prose import anchor
 from ebbench.site.views import MethodView, TaskView
+
+from ebbench.errors import UsageError
 
 # The pages that have a name of their own: file, page, title.
 NAMED = {
@@ -37,20 +41,25 @@ class Document:
     page: str
     title: str
     text: str
+    # Of a finding: how many rows its numbers come from, and how many of these are of older code.
+    rows: int = 0
+    older: int = 0
 
     @property
     def summary(self) -> str:
         """The first sentence below the title."""
-        if self.source == FINDINGS and self.page == NAMED[FINDINGS][0]:
-            return "What the runs say beyond the tables: a page each."
         for part in re.split(r"\n\s*\n", self.text):
             if part.strip() and not re.match(r"\s*(#|\||```|!\[|- )", part):
                 return re.split(r"(?<=[.?!:])\s", plain(part))[0]
         return ""
 
 
-def documents(project: Path) -> list[Document]:
-    """The files of a checkout that are pages; none of an installed package."""
+def documents(project: Path, board: Board | None = None) -> list[Document]:
+    """The files of a checkout that are pages; none of an installed package.
+
+    The numbers of findings are filled from the rows of `board`. Where these do not answer for all of a file,
+    it keeps the numbers that it has.
+    """
     files = [path for path in sorted((project / "docs").rglob("*.md")) if path.is_file()]
     if (project / "CHANGELOG.md").is_file() and files:
         files.append(project / "CHANGELOG.md")
@@ -58,28 +67,30 @@ def documents(project: Path) -> list[Document]:
     for path in files:
         source = path.relative_to(project).as_posix()
         text = path.read_text(encoding="utf-8")
+        rows = older = 0
+        if source.startswith("docs/findings/") and board is not None:
+            with contextlib.suppress(UsageError):
+                found = filled(text, board, source)
+                text = found.text
+                behind = {id(row): row for row in found.rows}.values()
+                rows, older = len(behind), sum(row.code == "older code" for row in behind)
+        if source.startswith("docs/findings"):
+            text = without_comments(text)
         heading = re.match(r"\s*#\s+(.+)", text)
         title = heading[1].strip() if heading else path.stem.replace("-", " ").capitalize()
         page = source.removeprefix("docs/").removesuffix(".md") + ".html"
         page = page if page.startswith("findings/") else f"docs/{page}"
         page, title = NAMED.get(source, (page, plain(title)))
-        made.append(Document(source, page, title, text))
+        made.append(Document(source, page, title, text, rows, older))
     return made
 
 
 def findings(found: Sequence[Document]) -> list[Document]:
-    """One document a finding: the sections of the page of findings, then the files of that folder."""
-    made = []
-    for one in found:
-        if one.source == FINDINGS:
-            for section in re.split(r"^(?=## )", one.text, flags=re.M)[1:]:
-                heading, _, text = section.partition("\n")
-                title = plain(heading.removeprefix("## "))
-                page = f"findings/{slug(anchor(title)[:60])}.html"
-                made.append(Document(one.source, page, title, text))
-        elif one.page.startswith("findings/"):
-            made.append(one)
-    return made
+    """The documents that are findings, in the order of the list in docs/findings.md; others after them."""
+    overview = next((one.text for one in found if one.source == FINDINGS), "")
+    order = [f"docs/{path}" for path in re.findall(r"\]\((findings/[\w.-]+)\)", overview)]
+    pages = [one for one in found if one.page.startswith("findings/")]
+    return sorted(pages, key=lambda one: order.index(one.source) if one.source in order else len(order))
 
 
 def figure(one: Document) -> tuple[str, str] | None:

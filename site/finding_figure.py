@@ -1,0 +1,63 @@
+"""The figure of a finding: a line a method, a dot a seed, a bar for the 95 % interval.
+
+It is a file that a code host shows too, so it brings its colours and its light ground with it.
+"""
+
+from __future__ import annotations
+
+from ebbench.site import svg, wording
+from ebbench.site.filled import Figure
+from markupsafe import Markup
+
+_LINE, _TOP, _LEFT, _WIDTH = 20, 42, 185, 560
+_STYLE = (
+    "text{font:13px system-ui,sans-serif;fill:#222}.l{text-anchor:end}.m{text-anchor:middle;fill:#555}"
+    ".g{stroke:#ddd}.i{stroke:#0b5cad;stroke-width:2}.c{stroke:#777;stroke-width:2}"
+    ".d{fill:#0b5cad;fill-opacity:.55}.k{fill:#777;fill-opacity:.55}.b{font-weight:600}"
+)
+
+
+def drawn(figure: Figure) -> str:
+    """The figure as the text of an SVG file; the same rows give the same bytes."""
+    name = figure.metric.name
+    log = figure.log
+    cells = [(label, row, row.metrics[name]) for label, row in figure.lines]
+    values = [v for _, _, cell in cells for v in cell.values if v is not None and (v > 0 or not log)]
+    # The interval of two seeds may be many times as wide as all that is shown: it is cut off at the margins.
+    axis = svg.Axis.around(values, _LEFT, _WIDTH - 20, log=log)
+    height = _TOP + _LINE * len(cells) + 10
+    parts = [svg.element("style", Markup(_STYLE))]
+    parts.append(svg.element("rect", x=0, y=0, width=_WIDTH, height=height, fill="#fff"))
+    unit = wording.unit(figure.metric)
+    parts.append(svg.text(8, 12, wording.metric(figure.metric) + (f" ({unit})" if unit else ""), "b"))
+    for value, words in axis.ticks():
+        parts.append(svg.line(axis.at(value), _TOP - 4, axis.at(value), height - 8, "g"))
+        parts.append(svg.text(axis.at(value), _TOP - 12, words, "m"))
+    for place, (label, row, cell) in enumerate(cells):
+        y = _TOP + _LINE * place + _LINE / 2
+        control = row.kind == "control"
+        parts.append(svg.text(_LEFT - 10, y, label.replace(" (control)", ""), "l"))
+        found = cell.interval
+        if found.low is not None and found.high is not None:
+            low, high = (min(max(v, axis.low), axis.high) for v in (found.low, found.high))
+            parts.append(svg.line(axis.at(low), y, axis.at(high), y, "c" if control else "i"))
+        for value in cell.values:
+            if value is not None:
+                place_of = axis.at(min(max(value, axis.low), axis.high))
+                parts.append(svg.element("circle", cx=place_of, cy=y, r=4, class_="k" if control else "d"))
+    described = "; ".join(f"{label} {cell.interval.mean:.3g}" for label, _, cell in cells)
+    return (
+        str(
+            svg.element(
+                "svg",
+                svg.element("title", wording.metric(figure.metric)),
+                svg.element("desc", described),
+                *parts,
+                xmlns="http://www.w3.org/2000/svg",
+                viewBox=f"0 0 {_WIDTH} {height}",
+                width=_WIDTH,
+                height=height,
+            )
+        )
+        + "\n"
+    )
