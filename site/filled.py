@@ -12,8 +12,8 @@ A code host shows the numbers and not the comments. `scripts/findings` writes th
 when they are stale, and the site fills them from the rows that it was built of.
 
 Keys that choose the row: `task`, `model`, `budget` (cpu), `protocol` (the task's first), `source`, `score`,
-and any option of the task or changed setting by its name. A row must have exactly the settings that are named. A
-model is "NAME" or "NAME:VARIANT", with "@SAMPLER" and "+SETTING=VALUE" behind it. Then `metric`, and how to
+and any option of the task or changed setting by its name. A row must have just the settings that are named.
+A model is "NAME" or "NAME:VARIANT", with "@SAMPLER" and "+SETTING=VALUE" behind it. Then `metric`, and how to
 `show` it:
 
 - interval (the default): mean ± half of the 95 % interval; mean; range; n

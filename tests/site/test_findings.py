@@ -53,7 +53,7 @@ ROWS = [
     row("a", 0.99, task_version=0),
     row("a", 0.5, protocol="published"),
     row("a", 0.95, tier="claimed"),
-    row("b", 0.4, 0.45, seeds=[1, 2]),
+    row("b", 0.4, 0.46, seeds=[1, 2]),
     row("b", 0.61, sampler="mala", kind="control"),
 ]
 BOARD = Board({"t": ROWS}, {"t": [AREA]}, {"t": ["clean", "published"]})
@@ -78,8 +78,8 @@ def value(words: str) -> str:
         ("model=a+steps=5+lr=0.01", "0.700"),
         ("model=a protocol=published", "0.500"),
         ("model=b@mala", "0.610"),
-        # Seeds 1 and 2 of both: 0.4 - 0.2 and 0.45 - 0.3; t(1) = 12.706, deviation 0.0354 / sqrt(2) = 0.025.
-        ("model=b against=a show=difference", "+0.18 ± 0.32"),
+        # Seeds 1 and 2 of both: 0.4 - 0.2 and 0.46 - 0.3; t(1) = 12.706, deviation 0.0283 / sqrt(2) = 0.02.
+        ("model=b against=a show=difference", "+0.18 ± 0.25"),
     ],
 )
 def test_a_number_is_that_of_its_row(words: str, shown: str):
@@ -124,7 +124,7 @@ def test_a_table_is_ordered_by_its_first_metric_and_drawn():
     made = filled(text, BOARD, "here")
     assert without_comments(made.text) == (
         "| method | seeds | The area | published |\n|---|---:|---:|---:|\n"
-        "| B, mala (control) | 1 | 0.610 |  |\n| second one | 2 | 0.42 ± 0.32 |  |\n"
+        "| B, mala (control) | 1 | 0.610 |  |\n| second one | 2 | 0.43 ± 0.38 |  |\n"
         "| a | 3 | 0.20 ± 0.25 | 0.25 ± 0.02 |\n"
     )
     # What is filled once stays as it is.
@@ -134,8 +134,8 @@ def test_a_table_is_ordered_by_its_first_metric_and_drawn():
     circles = [e for e in picture.iter() if e.tag.endswith("circle")]
     xs = [float(e.get("cx")) for e in circles]
     assert len(xs) == 6 and xs[0] == max(xs)
-    # The dots lie as the values do: 0.4 is as far from 0.45 as 0.1 from 0.15, half of 0.1 from 0.2.
-    assert abs(xs[2] - xs[1]) == pytest.approx(abs(xs[4] - xs[3]) / 2, abs=0.02)
+    # The dots lie as the values do: 0.46 is as far from 0.4 as 0.6 of the way from 0.1 to 0.2.
+    assert xs[2] - xs[1] == pytest.approx(0.6 * (xs[4] - xs[3]), abs=0.02)
 
 
 def test_the_findings_are_those_of_the_results():
