@@ -125,7 +125,7 @@ def test_a_table_is_ordered_by_its_first_metric_and_drawn():
     assert without_comments(made.text) == (
         "| method | seeds | The area | published |\n|---|---:|---:|---:|\n"
         "| B, mala (control) | 1 | 0.610 |  |\n| second one | 2 | 0.43 ± 0.38 |  |\n"
-        "| a | 3 | 0.20 ± 0.25 | 0.25 ± 0.02 |\n"
+        "| A | 3 | 0.20 ± 0.25 | 0.25 ± 0.02 |\n"
     )
     # What is filled once stays as it is.
     assert filled(made.text, BOARD, "here").text == made.text
