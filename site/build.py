@@ -218,7 +218,7 @@ class _Site:
         shown = [task for task in self.tasks if task.headline]
         rows = matrix.rows(shown, self.methods)
         more_pages.prose(self.pages, self.prose, self.documents)
-        more_pages.docs(self.pages, self.documents, self.tasks, self.methods)
+        more_pages.docs(self.pages, self.prose, self.documents, self.tasks, self.methods)
         more_pages.compare(self.pages, shown, rows, self.methods)
         more_pages.changed(self.pages, self.prose, self.tasks)
         self._claims()

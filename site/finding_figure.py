@@ -9,7 +9,7 @@ from ebbench.site import svg, wording
 from ebbench.site.filled import Figure
 from markupsafe import Markup
 
-_LINE, _TOP, _LEFT, _WIDTH = 20, 42, 185, 560
+_LINE, _TOP, _WIDTH = 20, 42, 560
 _STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#222}.l{text-anchor:end}.m{text-anchor:middle;fill:#555}"
     ".g{stroke:#ddd}.i{stroke:#0b5cad;stroke-width:2}.c{stroke:#777;stroke-width:2}"
@@ -23,8 +23,10 @@ def drawn(figure: Figure) -> str:
     log = figure.log
     cells = [(label, row, row.metrics[name]) for label, row in figure.lines]
     values = [v for _, _, cell in cells for v in cell.values if v is not None and (v > 0 or not log)]
+    # A letter of this size is about 6.6 wide.
+    left = 24 + 6.6 * max(len(label.replace(" (control)", "")) for label, _, _ in cells)
     # The interval of two seeds may be many times as wide as all that is shown: it is cut off at the margins.
-    axis = svg.Axis.around(values, _LEFT, _WIDTH - 20, log=log)
+    axis = svg.Axis.around(values, left + 8, _WIDTH - 20, log=log)
     height = _TOP + _LINE * len(cells) + 10
     parts = [svg.element("style", Markup(_STYLE))]
     parts.append(svg.element("rect", x=0, y=0, width=_WIDTH, height=height, fill="#fff"))
@@ -36,7 +38,7 @@ def drawn(figure: Figure) -> str:
     for place, (label, row, cell) in enumerate(cells):
         y = _TOP + _LINE * place + _LINE / 2
         control = row.kind == "control"
-        parts.append(svg.text(_LEFT - 10, y, label.replace(" (control)", ""), "l"))
+        parts.append(svg.text(left - 10, y, label.replace(" (control)", ""), "l"))
         found = cell.interval
         if found.low is not None and found.high is not None:
             low, high = (min(max(v, axis.low), axis.high) for v in (found.low, found.high))

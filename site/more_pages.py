@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ebbench.site import changes, matrix, side_by_side, sources, words
+from ebbench.site import changes, matrix, reference, side_by_side, sources, words
 from ebbench.site.addresses import slug, task_page
 from ebbench.site.pages import Pages
 from ebbench.site.prose import TASKS, Prose
 from ebbench.site.views import MethodView, TaskView
+from markupsafe import Markup
 
 from ebbench.contract import Metric
 
@@ -26,6 +27,8 @@ def prose(pages: Pages, prose: Prose, documents: Sequence[words.Document]) -> No
             listed = [(finding, words.figure(finding)) for finding in found]
             pages.page(one.page, "findings.html", title=one.title, findings=listed, lead=one.summary)
             continue
+        if one.source == words.DOCS:
+            continue
         text = prose.html(one.text, source=one.source, page=one.page, anchors=True)
         pages.page(one.page, "words.html", title=one.title, text=text, finding=one if one in found else None)
     figures = pages.project / "docs" / "figures"
@@ -35,14 +38,52 @@ def prose(pages: Pages, prose: Prose, documents: Sequence[words.Document]) -> No
 
 def docs(
     pages: Pages,
+    prose: Prose,
     documents: Sequence[words.Document],
     tasks: Sequence[TaskView],
     methods: Sequence[MethodView],
 ) -> None:
-    """The page that leads to all words, and what its search reads."""
-    searched = [one for one in documents if one.source != words.FINDINGS]
-    pages.write("search-index.js", words.index(searched, tasks, methods))
-    pages.page("docs.html", "docs.html", title="Docs", documents=documents, tasks=tasks, methods=methods)
+    """The page that leads to all words, the references made of the code, and what the search reads."""
+    searched = [one for one in documents if one.source not in (words.FINDINGS, words.DOCS)]
+    made = _references(pages, prose)
+    pages.write("search-index.js", words.index(searched, tasks, methods, made))
+    pages.page("docs/metrics.html", "metrics.html", title="Metrics", tasks=[t for t in tasks if t.metrics])
+    guide = next((one for one in documents if one.source == words.DOCS), None)
+    pages.page(
+        "docs.html",
+        "docs.html",
+        title="Docs",
+        guide=prose.html(guide.text.partition("\n")[2], source=guide.source, page="docs.html")
+        if guide
+        else "",
+        tasks=tasks,
+        methods=methods,
+    )
+
+
+def _references(pages: Pages, prose: Prose) -> list[tuple[str, str, str, str]]:
+    """Write the pages of the Python API and of the commands; their sections for the search."""
+    searched = []
+    for page, title, found in (
+        ("docs/api.html", "Python API", reference.api()),
+        ("docs/commands.html", "Commands", reference.commands()),
+    ):
+
+        def words_of(text: str, page: str = page) -> Markup:
+            return prose.html(text, source="docs/api.md", page=page)
+
+        brief = title == "Commands"
+        pages.page(page, "reference.html", title=title, sections=found, words=words_of, brief=brief)
+        for section in found:
+            if brief:
+                text = " ".join([section.doc, *(f"{one.signature} {one.doc}" for one in section.entries)])
+                searched.append((title, section.title, f"{page}#{reference.place(section.title)}", text))
+                continue
+            for one in section.entries:
+                text = " ".join([one.signature, one.doc, *(f"{m.signature} {m.doc}" for m in one.members)])
+                where = f"{page}#{reference.place(section.title, one.name)}"
+                searched.append((title, f"{section.title}.{one.name}", where, text))
+    return searched
 
 
 def compare(

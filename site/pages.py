@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from ebbench.site import addresses, result_page, views, wording, words
+from ebbench.site import addresses, reference, result_page, views, wording, words
 
 from ebbench.board import labels
 from ebbench.board.names import Names
@@ -69,6 +69,7 @@ class Pages:
             "difference": views.difference,
             "called": wording.called,
             "configuration": wording.configuration,
+            "place_of": reference.place,
             "method_title": wording.title,
             "metric_title": wording.metric,
             "metric_unit": wording.unit,

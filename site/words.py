@@ -22,11 +22,13 @@ NAMED = {
     "docs/protocols.md": ("protocols.html", "Protocols"),
     "docs/submitting.md": ("submit.html", "Submit"),
     "docs/trust.md": ("trust.html", "Trust"),
-    "docs/table.md": ("statistics.html", "About the statistics"),
+    "docs/table.md": ("statistics.html", "Tables and their statistics"),
+    "docs/README.md": ("docs.html", "Docs"),
     "docs/glossary.md": ("glossary.html", "Glossary"),
     "CHANGELOG.md": ("changelog.html", "Changelog"),
 }
 FINDINGS = "docs/findings.md"
+DOCS = "docs/README.md"
 # Those that stand in the navigation of every page, in its order.
 FIRST = ("docs/findings.md", "docs/protocols.md", "docs/submitting.md", "docs/trust.md")
 # Characters of a section that are searched.
@@ -117,8 +119,16 @@ def sections(one: Document) -> Iterator[tuple[str, str]]:
         yield ("" if heading.startswith("# ") else plain(heading)), text
 
 
-def index(found: Sequence[Document], tasks: Sequence[TaskView], all_methods: Sequence[MethodView]) -> str:
-    """A script that holds what can be searched: title, heading, address and text of each section."""
+def index(
+    found: Sequence[Document],
+    tasks: Sequence[TaskView],
+    all_methods: Sequence[MethodView],
+    others: Sequence[tuple[str, str, str, str]] = (),
+) -> str:
+    """A script that holds what can be searched: title, heading, address and text of each section.
+
+    `others` are sections of pages that are made of no file, as these four.
+    """
     entries: list[dict[str, str]] = []
 
     def add(title: str, heading: str, address: str, text: str) -> None:
@@ -127,6 +137,8 @@ def index(found: Sequence[Document], tasks: Sequence[TaskView], all_methods: Seq
     for one in found:
         for heading, text in sections(one):
             add(one.title, heading, one.page + (f"#{anchor(heading)}" if heading else ""), text)
+    for other in others:
+        add(*other)
     for task in tasks:
         summary = task.card.summary if task.card else ""
         meanings = " ".join(f"{metric.name}: {metric.doc}." for metric in task.metrics)

@@ -159,7 +159,7 @@ def read_card(kind: Literal["model", "task"], content: bytes, *, of: str, where:
             f"the card of {kind} '{of}' cannot be read: {error}",
             where=where,
             expected="a TOML file with at least name and title",
-            fix="see docs/architecture.md, 'A plug-in'",
+            fix="see docs/files.md",
         ) from error
     try:
         return schema.model_validate(table)

@@ -41,7 +41,7 @@ class Plugin:
                 f"the card of {self.kind} '{self.folder.name}' cannot be read: {error.strerror or error}",
                 where=shown(path),
                 expected="a TOML file with at least name and title",
-                fix="see docs/architecture.md, 'A plug-in'",
+                fix="see docs/files.md",
             ) from error
         return cards.read_card(self.kind, content, of=self.folder.name, where=shown(path))
 
