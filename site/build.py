@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from ebbench.site import (
     charts,
@@ -61,8 +62,10 @@ MOST_PROCESSES = 8
 SOURCES = ("site", "tasks", "baselines", "docs", "tests", "scripts", "benchmarks", ".git")
 
 
-def build(results: Path, out: Path, project: Path = PROJECT) -> list[Problem]:
+def build(results: Path, out: Path, project: Path = PROJECT, commands: Any = None) -> list[Problem]:
     """Render the results in the folder `results` into `out`, and say what was left out.
+
+    `commands` is the command line (click), which gets a page; without it there is none.
 
     Raises UsageError where there is no folder of results, and where `out` holds something else than an
     earlier build or lies among results or sources; StorageError where it cannot be written.
@@ -82,7 +85,7 @@ def build(results: Path, out: Path, project: Path = PROJECT) -> list[Problem]:
         decided = names.read(results)
         found, problems = _results(results, made, project, plugins, decided)
         site = _Site(results, found, plugins, Pages(made, project), project, decided)
-        problems += site.render(problems)
+        problems += site.render(problems, commands)
     return problems
 
 
@@ -208,7 +211,7 @@ class _Site:
                 found[result.model.name] = of_submission(results / "submissions" / bundle[:16])
         return found
 
-    def render(self, problems: Sequence[Problem]) -> list[Problem]:
+    def render(self, problems: Sequence[Problem], commands: Any) -> list[Problem]:
         """Write the pages. The board's own names `problems` and those that are met here, which come back."""
         shutil.copytree(HERE / "static", self.pages.out / "static")
         for task in self.tasks:
@@ -218,7 +221,7 @@ class _Site:
         shown = [task for task in self.tasks if task.headline]
         rows = matrix.rows(shown, self.methods)
         more_pages.prose(self.pages, self.prose, self.documents)
-        more_pages.docs(self.pages, self.prose, self.documents, self.tasks, self.methods)
+        more_pages.docs(self.pages, self.prose, self.documents, self.tasks, self.methods, commands)
         more_pages.compare(self.pages, shown, rows, self.methods)
         more_pages.changed(self.pages, self.prose, self.tasks)
         self._claims()

@@ -41,12 +41,11 @@ def drawn(figure: Figure) -> str:
         parts.append(svg.text(left - 10, y, label.replace(" (control)", ""), "l"))
         found = cell.interval
         if found.low is not None and found.high is not None:
-            low, high = (min(max(v, axis.low), axis.high) for v in (found.low, found.high))
-            parts.append(svg.line(axis.at(low), y, axis.at(high), y, "c" if control else "i"))
-        for value in cell.values:
-            if value is not None:
-                place_of = axis.at(min(max(value, axis.low), axis.high))
-                parts.append(svg.element("circle", cx=place_of, cy=y, r=4, class_="k" if control else "d"))
+            ends = [axis.at(min(max(v, axis.low), axis.high)) for v in (found.low, found.high)]
+            parts.append(svg.line(ends[0], y, ends[1], y, "c" if control else "i"))
+        for seed in (v for v in cell.values if v is not None):
+            x = axis.at(min(max(seed, axis.low), axis.high))
+            parts.append(svg.element("circle", cx=x, cy=y, r=4, class_="k" if control else "d"))
     described = "; ".join(f"{label} {cell.interval.mean:.3g}" for label, _, cell in cells)
     return (
         str(

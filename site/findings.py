@@ -8,9 +8,11 @@ from pathlib import Path
 from ebbench.site.filled import Board, filled
 from ebbench.site.finding_figure import drawn
 
-from ebbench.api import read_folders, select
-from ebbench.board import names
+from ebbench.board import names, table
+from ebbench.board.currency import Today
+from ebbench.board.row import Row
 from ebbench.plugins import loader
+from ebbench.record.resultfiles import load_all
 
 FOLDER = "docs/findings"
 OVERVIEW = "docs/findings.md"
@@ -37,11 +39,16 @@ def fresh(project: Path, results: Path) -> dict[Path, str]:
 
 def board_of(results: Path) -> Board:
     """The rows of every built-in task among the results of a folder."""
-    found, _ = read_folders(results)
-    decided = names.read(results)
+    found, _ = load_all(results)
+    decided, today = names.read(results), Today()
     plugins = [loader.load("task", name) for name in loader.built_in("task")]
+
+    def rows(one: loader.Plugin) -> list[Row]:
+        declared = {"metrics": one.cls.metrics, "published": one.cls.published, "limits": one.cls.limits}
+        return table.rows(found, one.name, names=decided, today=today, **declared)
+
     return Board(
-        {one.name: select(one, found, names=decided) for one in plugins},
+        {one.name: rows(one) for one in plugins},
         {one.name: list(one.cls.metrics) for one in plugins},
         {one.name: list(one.cls.protocols) for one in plugins},
     )

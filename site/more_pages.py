@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ebbench.site import changes, matrix, reference, side_by_side, sources, words
 from ebbench.site.addresses import slug, task_page
@@ -42,32 +43,36 @@ def docs(
     documents: Sequence[words.Document],
     tasks: Sequence[TaskView],
     methods: Sequence[MethodView],
+    commands: Any,
 ) -> None:
     """The page that leads to all words, the references made of the code, and what the search reads."""
     searched = [one for one in documents if one.source not in (words.FINDINGS, words.DOCS)]
-    made = _references(pages, prose)
+    made = _references(pages, prose, commands)
     pages.write("search-index.js", words.index(searched, tasks, methods, made))
     pages.page("docs/metrics.html", "metrics.html", title="Metrics", tasks=[t for t in tasks if t.metrics])
     guide = next((one for one in documents if one.source == words.DOCS), None)
+    # The page has the title itself.
+    text = guide.text.partition("\n")[2] if guide else ""
     pages.page(
         "docs.html",
         "docs.html",
         title="Docs",
-        guide=prose.html(guide.text.partition("\n")[2], source=guide.source, page="docs.html")
-        if guide
-        else "",
+        has_commands=commands is not None,
+        guide=prose.html(text, source=words.DOCS, page="docs.html"),
         tasks=tasks,
         methods=methods,
     )
 
 
-def _references(pages: Pages, prose: Prose) -> list[tuple[str, str, str, str]]:
+def _references(pages: Pages, prose: Prose, commands: Any) -> list[tuple[str, str, str, str]]:
     """Write the pages of the Python API and of the commands; their sections for the search."""
     searched = []
     for page, title, found in (
         ("docs/api.html", "Python API", reference.api()),
-        ("docs/commands.html", "Commands", reference.commands()),
+        ("docs/commands.html", "Commands", reference.commands(commands) if commands else []),
     ):
+        if not found:
+            continue
 
         def words_of(text: str, page: str = page) -> Markup:
             return prose.html(text, source="docs/api.md", page=page)

@@ -138,18 +138,14 @@ def _fields(cls: type) -> Iterator[Entry]:
         return
     body = tree.body if isinstance(tree, ast.ClassDef) else []
     for field, below in zip(body, body[1:], strict=False):
-        told = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and told:
+        if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+            continue
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
             yield Entry(field.target.id, ast.unparse(field), inspect.cleandoc(str(below.value.value)))
 
 
-def commands() -> list[Section]:
-    """Each command of `ebbench` with what it is given, as its --help says it."""
-    import typer
-
-    from ebbench.cli.main import app
-
-    root: Any = typer.main.get_command(app)
+def commands(root: Any) -> list[Section]:
+    """Each command below `root` (click) with what it is given, as its --help says it."""
     return [
         Section(f"ebbench {' '.join(path)}", _plain(command.help), [_option(one) for one in command.params])
         for path, command in _leaves(root, ())

@@ -14,6 +14,7 @@ Results = Annotated[Path, typer.Option(help="The folder with the results.")]
 
 @app.command()
 def build(
+    context: typer.Context,
     out: Annotated[
         Path,
         typer.Option(
@@ -30,7 +31,7 @@ def build(
     from ebbench.record.text import one_line
     from ebbench.site.build import build as render
 
-    problems = render(results, out)
+    problems = render(results, out, commands=context.find_root().command)
     typer.echo(f"the site is in {out}: open {out / 'index.html'}")
     for problem in problems:
         typer.echo(one_line(f"left out: {problem.path}: {problem.reason}"), err=True)

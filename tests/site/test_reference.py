@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from ebbench.site import reference
 from ebbench.site.build import build
+from typer.main import get_command
 
 import ebbench
+from ebbench.cli.main import app
 from ebbench.record.schema import Result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +25,7 @@ DOCS = ROOT / "docs"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reference")
     (folder / "results").mkdir()
-    assert build(folder / "results", folder / "site") == []
+    assert build(folder / "results", folder / "site", commands=get_command(app)) == []
     return folder / "site"
 
 
@@ -90,7 +92,7 @@ def test_every_command_is_there_with_its_options(site: Path):
     text = (site / "docs" / "commands.html").read_text("utf-8")
     for name in ("run", "verify", "site build", "data fetch", "keys new"):
         assert f'id="ebbench-{name.replace(" ", "-")}"' in text
-    run = next(one for one in reference.commands() if one.title == "ebbench run")
+    run = next(one for one in reference.commands(get_command(app)) if one.title == "ebbench run")
     options = {entry.name for entry in run.entries}
     assert {"--task", "--model", "--seeds", "--time-limit", "--set"} <= options
     assert all(entry.doc for entry in run.entries)
@@ -174,11 +176,13 @@ def test_the_tutorial_runs_as_it_stands(cli, tmp_path: Path):
         said = cli(*asked)
         assert said.code == 0, f"{line}\n{said.out}\n{said.err}"
     assert (tmp_path / "my-site" / "methods" / "mine.html").is_file()
+    # The command line gives itself to the site.
+    assert "ebbench site build" in (tmp_path / "my-site" / "docs" / "commands.html").read_text("utf-8")
     assert "my-site/index.html" in text
 
 
 def test_commands_that_the_docs_name_are_commands():
-    known = {one.title.removeprefix("ebbench ") for one in reference.commands()}
+    known = {one.title.removeprefix("ebbench ") for one in reference.commands(get_command(app))}
     groups = {name.split()[0] for name in known}
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]:
         text = path.read_text("utf-8")
