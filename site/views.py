@@ -65,7 +65,10 @@ class TaskView:
         return sorted(labels.groups(self.rows), key=lambda titled: self._standing(titled[1]))
 
     def _standing(self, group: Sequence[Row]) -> tuple[int, ...]:
-        """What may be ranked, default protocol, the card's budget, the task's first metric, most models."""
+        """What may be ranked, default protocol, the card's budget, the task's first metric, most models.
+
+        A row with settings of its own, such as fewer steps, counts for less than a declared one.
+        """
         first = group[0]
         # What is only claimed stands below, whatever it claims.
         block = TIERS[::-1].index(first.tier) if first.block else -1
@@ -75,8 +78,9 @@ class TaskView:
         protocol = protocols.index(first.protocol) if first.protocol in protocols else 9
         budget = budgets.index(first.budget) if first.budget in budgets else len(budgets)
         metric = min((names.index(name) for name in first.metrics if name in names), default=len(names))
-        models = sum(row.kind == "model" for row in group)
-        return (block, protocol, budget, metric, -models, len(first.options))
+        models = [row for row in group if row.kind == "model"]
+        declared = sum(not row.overrides for row in models)
+        return (block, protocol, budget, metric, -declared, -len(models), len(first.options))
 
     @cached_property
     def shown(self) -> list[Metric]:
