@@ -197,7 +197,7 @@ def _value(asked: Mapping[str, str], board: Board, where: str, made: Filled) -> 
         if not common:
             raise _wrong(f"{row.label} and {other.label} of {row.task} have no seed in common", where)
         found = interval([one[seed] - two[seed] for seed in common])
-        return ("+" if found.mean > 0 else "") + labels.spelled(found.mean, found.half_width)
+        return ("+" if found.mean > 0 else "") + _number(found.mean, found.half_width)
     return _shown(row, name, asked.get("show", "interval"), where)
 
 
