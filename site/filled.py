@@ -218,11 +218,15 @@ def _shown(row: Row, name: str, show: str, where: str) -> str:
 
 
 def _number(mean: float, half_width: float | None = None) -> str:
-    """As tables have it; what has no interval to three digits, of which at most four are decimals."""
-    if half_width is not None:
-        return labels.spelled(mean, half_width)
-    decimals = 2 - math.floor(math.log10(abs(mean))) if mean else 0
-    return f"{mean:.{min(4, max(0, decimals))}f}" if mean != round(mean) else f"{mean:.0f}"
+    """As tables have it, with a comma at thousands.
+
+    What has no interval is given to three digits, of which at most four are decimals.
+    """
+    decimals = min(4, max(0, 2 - math.floor(math.log10(abs(mean))))) if mean != round(mean) else 0
+    text = f"{mean:.{decimals}f}" if half_width is None else labels.spelled(mean, half_width)
+    text = re.sub(r"(?<![\d.])\d{4,}", lambda whole: f"{int(whole[0]):,}", text)
+    # A zero has no sign.
+    return re.sub(r"^-(?=0(?:\.0+)?(?: |$))", "", text)
 
 
 def _published(row: Row, name: str, where: str) -> str:

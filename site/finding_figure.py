@@ -23,8 +23,8 @@ def drawn(figure: Figure) -> str:
     log = figure.log
     cells = [(label, row, row.metrics[name]) for label, row in figure.lines]
     values = [v for _, _, cell in cells for v in cell.values if v is not None and (v > 0 or not log)]
-    # A letter of this size is about 6.6 wide.
-    left = 24 + 6.6 * max(len(label.replace(" (control)", "")) for label, _, _ in cells)
+    # A letter of this size is about 7 wide.
+    left = 24 + 7 * max(len(label.replace(" (control)", "")) for label, _, _ in cells)
     # The interval of two seeds may be many times as wide as all that is shown: it is cut off at the margins.
     axis = svg.Axis.around(values, left + 8, _WIDTH - 20, log=log)
     height = _TOP + _LINE * len(cells) + 10

@@ -77,7 +77,8 @@ def documents(project: Path, board: Board | None = None) -> list[Document]:
                 behind = {id(row): row for row in found.rows}.values()
                 rows, older = len(behind), sum(row.code == "older code" for row in behind)
         if source.startswith("docs/findings"):
-            text = without_comments(text)
+            # A line ends in no number.
+            text = without_comments(text).replace(" ± ", "\u00a0±\u00a0")
         heading = re.match(r"\s*#\s+(.+)", text)
         title = heading[1].strip() if heading else path.stem.replace("-", " ").capitalize()
         page = source.removeprefix("docs/").removesuffix(".md") + ".html"

@@ -55,6 +55,9 @@ ROWS = [
     row("a", 0.95, tier="claimed"),
     row("b", 0.4, 0.46, seeds=[1, 2]),
     row("b", 0.61, sampler="mala", kind="control"),
+    row("c", 12345.0),
+    # The deviation is sqrt(0.005), the half-width 12.706 * 0.05 = 0.6353; the board has two digits of it.
+    row("c", 1234.45, 1234.55, sampler="mala"),
 ]
 BOARD = Board({"t": ROWS}, {"t": [AREA]}, {"t": ["clean", "published"]})
 
@@ -78,6 +81,8 @@ def value(words: str) -> str:
         ("model=a+steps=5+lr=0.01", "0.700"),
         ("model=a protocol=published", "0.500"),
         ("model=b@mala", "0.610"),
+        ("model=c", "12,345"),
+        ("model=c@mala", "1,234.50 ± 0.64"),
         # Seeds 1 and 2 of both: 0.4 - 0.2 and 0.46 - 0.3; t(1) = 12.706, deviation 0.0283 / sqrt(2) = 0.02.
         ("model=b against=a show=difference", "+0.18 ± 0.25"),
     ],
@@ -89,7 +94,7 @@ def test_a_number_is_that_of_its_row(words: str, shown: str):
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        ("task=t model=c metric=area", "no row answers"),
+        ("task=t model=d metric=area", "no row answers"),
         ("task=t model=a steps=6 metric=area", "no row answers"),
         ("task=t model=a metric=volume", "no metric 'volume'"),
         ("task=u model=a metric=area", "no row of a task 'u'"),
