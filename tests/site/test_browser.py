@@ -126,7 +126,7 @@ def test_on_a_phone_the_names_stay_and_nothing_else_is_wide(opened):
     box = at.page.locator(".scroll").first
     box.evaluate("box => { box.scrollLeft = 400; }")
     assert first.bounding_box()["x"] == pytest.approx(box.bounding_box()["x"], abs=2)
-    for path in ("index.html", "methods/meg.html", "findings.html"):
+    for path in ("index.html", "methods/meg.html", "findings.html", "findings/kdd99.html", "docs/api.html"):
         page = opened(path, viewport={"width": 375, "height": 700}).page
         assert page.evaluate("document.documentElement.scrollWidth") <= 375, path
 
@@ -221,6 +221,15 @@ def test_what_a_stranger_wrote_runs_in_no_browser(browser, tmp_path: Path):
         at.context.close()
 
 
+def test_the_search_finds_a_name_of_the_api(opened):
+    page = opened("docs.html").page
+    page.fill("#q", "frechet_distance")
+    found = page.locator("#found a")
+    assert "docs/api.html#ebbench.metrics.image.frechet_distance" in [
+        found.nth(i).get_attribute("href") for i in range(found.count())
+    ]
+
+
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize(
     "path",
@@ -232,6 +241,9 @@ def test_what_a_stranger_wrote_runs_in_no_browser(browser, tmp_path: Path):
         "tasks/toy2d.html",
         "methods/meg.html",
         "findings.html",
+        "findings/kdd99.html",
+        "docs/api.html",
+        "docs/metrics.html",
         "compare.html",
         "docs.html",
         "changes.html",
