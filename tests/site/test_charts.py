@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from ebbench.site import charts, svg
 
-from ebbench.board.row import Cell, Reference, Row
-from ebbench.board.stats import interval
+import boards
+from ebbench.board.row import Reference, Row
 from ebbench.contract import Metric
 from ebbench.record import resultfiles
 
@@ -21,27 +21,7 @@ HOSTILE = '"><script>alert(1)</script>&'
 
 def row(model: str, *values: float, kind: str = "model", published: float | None = None) -> Row:
     reference = {} if published is None else {"kl": Reference(published, None, "a paper", "verbatim")}
-    return Row(
-        task="t",
-        task_version=1,
-        protocol="clean",
-        source="s",
-        options={},
-        model=model,
-        variant="",
-        overrides={},
-        kind=kind,
-        title=model,
-        sampler=None,
-        score="",
-        budget="cpu",
-        seeds=list(range(len(values))),
-        runs=[f"{model}{i}" for i in range(len(values))],
-        metrics={"kl": Cell(interval(values), list(values))},
-        published=reference,
-        tier="claimed",
-        level=0.95,
-    )
+    return boards.row("kl", model, *values, kind=kind, published=reference, tier="claimed")
 
 
 def parsed(drawing: str) -> ET.Element:

@@ -13,8 +13,8 @@ from ebbench.site.build import build
 from ebbench.site.known import Known
 from ebbench.site.views import TaskView
 
-from ebbench.board.row import Cell, Row
-from ebbench.board.stats import interval
+import boards
+from ebbench.board.row import Row
 from ebbench.contract import Metric, Published
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,29 +28,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def row(model: str, *values: float, kind: str = "model", **more: object) -> Row:
-    held = {
-        "task": "t",
-        "task_version": 1,
-        "protocol": "clean",
-        "source": "s",
-        "options": {},
-        "model": model,
-        "variant": "",
-        "overrides": {},
-        "kind": kind,
-        "title": model.upper(),
-        "sampler": None,
-        "score": "",
-        "budget": "cpu",
-        "seeds": list(range(len(values))),
-        "runs": [f"{model}{i}" for i in range(len(values))],
-        "metrics": {"fid": Cell(interval(values), list(values))},
-        "published": {},
-        "tier": "made here",
-        "level": 0.95,
-    }
-    return Row(**held | more)
+def row(model: str, *values: float, **more: object) -> Row:
+    return boards.row("fid", model, *values, **{"title": model.upper()} | more)
 
 
 def test_a_strip_is_on_the_axis_of_all_rows():

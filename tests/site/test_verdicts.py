@@ -10,8 +10,9 @@ import pytest
 from ebbench.site import set_charts, verdicts
 from ebbench.site.build import build
 
-from ebbench.board import compare, stats
-from ebbench.board.row import Cell, Row
+import boards
+from ebbench.board import compare
+from ebbench.board.row import Row
 from ebbench.contract import Metric
 from ebbench.record.resultfiles import read
 
@@ -20,27 +21,7 @@ LOW = Metric(name="fid", unit="nats", better="lower", doc="", primary=True)
 
 
 def row(model: str, values: dict[int, float]) -> Row:
-    return Row(
-        task="t",
-        task_version=1,
-        protocol="clean",
-        source="s",
-        options={},
-        model=model,
-        variant="",
-        overrides={},
-        kind="model",
-        title=model,
-        sampler=None,
-        score="",
-        budget="cpu",
-        seeds=list(values),
-        runs=[f"{model}{seed}" for seed in values],
-        metrics={"fid": Cell(stats.interval(list(values.values())), list(values.values()))},
-        published={},
-        tier="made here",
-        level=0.95,
-    )
+    return boards.row("fid", model, *values.values(), seeds=list(values))
 
 
 def test_a_pair_has_the_test_and_the_direction_of_the_command():
