@@ -94,9 +94,13 @@ def command(tmp_path: Path):
 
 
 @pytest.fixture(autouse=True)
-def quick_to_submit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that verifies what `ebbench submit` packs is forked from one that has loaded torch."""
-    monkeypatch.setattr("ebbench.cli.submit._apart", run)
+def quick_to_submit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that verifies what `ebbench submit` packs is forked from one that has loaded torch.
+
+    A test marked `real_process` has a new interpreter, as a user has.
+    """
+    if request.node.get_closest_marker("real_process") is None:
+        monkeypatch.setattr("ebbench.cli.submit._apart", run)
 
 
 @pytest.fixture

@@ -118,8 +118,9 @@ def test_the_board_shows_what_the_rerun_gave(cli, bundle: Path, tmp_path: Path, 
             np.savez(buffer, **{"samples.samples": x})
             entries[name.replace("results", "artefacts").replace("json", "npz")] = buffer.getvalue()
 
-    # What honest arrays give: a rerun repeats that, as test_a_rerun_trains_and_scores_here holds.
-    made = {r.run_id: r.metrics for r in resultfiles.load_all(tmp_path / "made")[0]}
+    honest = cli("verify", bundle, "--results", "honest", "--rerun", *UNBOXED)
+    assert honest.code == 0
+    made = {r.run_id: r.metrics for r in resultfiles.load_all(tmp_path / "honest")[0]}
     end = cli("verify", rewritten(bundle, better), "--results", "board", "--rerun", *UNBOXED)
     if end.code == 0:
         shown = {r.run_id: r.metrics for r in resultfiles.load_all(tmp_path / "board")[0]}

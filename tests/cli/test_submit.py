@@ -333,6 +333,7 @@ def test_a_bomb_of_arrays_is_refused_before_it_is_unpacked(
     assert peak < 100e6 and seconds < 3, (peak, seconds)
 
 
+@pytest.mark.real_process
 def test_a_plug_in_that_patched_a_metric_deceives_nobody_but_itself(
     cli, plugins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
