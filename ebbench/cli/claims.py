@@ -63,6 +63,9 @@ def _print(verdicts: Sequence[Verdict]) -> None:
             task = one.task
             typer.echo(task)
         outcome = one.outcome + (f" ({one.there})" if one.there else "")
+        sides = [side for side in (one.claim.of, one.claim.than) if side]
+        if protocols := list(dict.fromkeys(side.protocol for side in sides if side.protocol)):
+            outcome += f", protocol {' against '.join(protocols)}"
         typer.echo(f"  {outcome}: {one_line(one.claim.says)}")
         typer.echo(f"      {one_line(one.said)}")
     shown = ", ".join(f"{number} {outcome}" for outcome, number in counted(verdicts).items() if number)

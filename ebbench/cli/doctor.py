@@ -203,11 +203,13 @@ def _results(folder: Path, each: bool) -> Iterator[Finding]:
         text = ", ".join(
             f"{states[state]} {state}" for state in ("current", "older code", "not here") if states[state]
         )
-        yield _finding("results", task, OK, f"{len(rows)} rows: {text}")
+        stale = len(rows) - states["current"]
+        yield _finding("results", task, WARN if stale else OK, f"{len(rows)} rows: {text}")
         for row in rows if each else ():
             name = f"{labels.label(row)}, {row.budget}, {row.protocol}"
             reason = next((note for note in row.notes if note.startswith(f"{row.code}: ")), row.code)
-            yield _finding("results", f"  {name}", OK, reason)
+            state = OK if row.code == "current" else WARN
+            yield _finding("results", f"  {name}", state, reason)
 
 
 def _line(error: Exception) -> str:

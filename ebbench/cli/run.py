@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +42,10 @@ def run(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int, typer.Option(help="Threads on the CPU; 0 takes every core.")] = 0,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Seeds, and parts of a seed, at a time; they share the threads."),
+    ] = 1,
     time_limit: Annotated[
         str, typer.Option(help="Stop at a checkpoint after this long, such as 9m; the same command goes on.")
     ] = "",
@@ -70,7 +78,8 @@ def run(
 
     Interrupted at any moment, the same command goes on where it was. A finished run is only pointed at. The
     exit code is 0 where every seed has its result, 2 after a mistake, 124 after the time limit, 130 or 143
-    after Ctrl-C or SIGTERM, and 75 where --no-wait found another process at the same training.
+    after Ctrl-C or SIGTERM, and 75 where --no-wait found another process at the same training. With
+    --workers, it is 1 where a seed failed.
     """
     from ebbench import api
     from ebbench.plugins import loader
@@ -83,6 +92,16 @@ def run(
             expected="--until training --part NAME, without --json and --force",
             fix="leave the others out",
         )
+    alone = {"--force": force, "--log": log, "--isolated": isolated, "--until": until, "--no-wait": no_wait}
+    if workers > 1 and any(alone.values()):
+        raise UsageError(
+            f"{next(option for option, given in alone.items() if given)} is for one run at a time",
+            where="--workers",
+            expected="either of the two",
+            fix="leave out --workers",
+        )
+    # As it is before any plug-in is loaded: the runs of one must not inherit what another sets.
+    environment = dict(os.environ)
     document = []
     with stdout_kept_clean(as_json):
         how: dict[str, Any] = dict(
@@ -108,7 +127,12 @@ def run(
                 typer.echo(f"trained: {line}")
             return
         outcomes = api.runs(task, model, **how)
+        made: set[int] = set()
+        if workers > 1:
+            made = _side_by_side(task, model, how, workers, environment)
         for outcome in outcomes:
+            if outcome.result.seed in made:
+                outcome = replace(outcome, existed=False)
             if as_json:
                 result = outcome.result.model_dump(mode="json")
                 document.append({"path": str(outcome.path), "existed": outcome.existed, "result": result})
@@ -116,3 +140,43 @@ def run(
                 print_outcome(outcome, loader.load("task", task).cls.metrics)
     if as_json:
         typer.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+def _side_by_side(
+    task: str, model: str, how: dict[str, Any], workers: int, environment: dict[str, str]
+) -> set[int]:
+    """Make the runs in processes of their own: the seeds that were made. Exit where one is not done."""
+    from ebbench.running import words
+    from ebbench.running.request import Request
+    from ebbench.running.spec import resolve
+    from ebbench.sweeps.plan import Job
+    from ebbench.sweeps.sweep import sweep
+
+    request = Request(
+        task=task,
+        model=model,
+        budget=how["budget"],
+        protocol=how["protocol"],
+        sampler=how["sampler"],
+        set=how["settings"],
+    )
+    spec = resolve(request)
+    jobs = [Job(request, spec, seed) for seed in words.parse_seeds(how["seeds"])]
+    with open(os.devnull, "w") as nowhere:
+        # The lines of a sweep are progress here.
+        lines = nowhere if how["quiet"] else sys.stderr
+        with contextlib.redirect_stdout(lines):
+            summary = sweep(
+                jobs,
+                workers=workers,
+                threads=how["threads"],
+                device=how["device"],
+                data_dir=how["data_dir"],
+                results=how["results"],
+                seconds=words.parse_duration(how["time_limit"]) if how["time_limit"] else None,
+                environment=environment,
+            )
+    if summary.exit_code:
+        typer.echo(summary.text())
+        raise typer.Exit(summary.exit_code)
+    return {job.seed for job in jobs if job.label() in summary.done}

@@ -232,6 +232,13 @@ def samples_of(grid: Grid, said: Sequence[str]) -> dict[str, int | None]:
 
 def _validated(path: Path) -> _File:
     raw = read_toml(path, "grid", fix="see docs/grid.md")
+    if "runs" in raw:
+        raise UsageError(
+            "this is a plan, and no grid",
+            where=str(path),
+            expected="a name, a task, and [[methods]] with axes",
+            fix=f"`ebbench sweep {path}` runs it",
+        )
     try:
         return _File.model_validate(raw)
     except ValidationError as error:

@@ -78,6 +78,13 @@ def _tables(path: Path) -> list[Any]:
     tables = raw.pop("runs", None)
     # Read by profile.py.
     raw.pop("executor", None)
+    if tables is None and "methods" in raw:
+        raise UsageError(
+            "this is a grid, and no plan",
+            where=str(path),
+            expected="one or more [[runs]] tables",
+            fix=f"`ebbench grid {path}` runs it; it has no status and no estimate",
+        )
     if raw or not isinstance(tables, list) or not tables:
         raise UsageError(
             "the plan holds " + (f"an unknown key '{next(iter(raw))}'" if raw else "no runs"),

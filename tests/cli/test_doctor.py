@@ -42,6 +42,7 @@ def test_rows_that_the_checkout_would_not_make_again_are_named(cli, plugins, tmp
     (tmp_path / "results" / "broken.json").write_text("{")
     found = findings(cli("doctor", "--json", "--rows"))
     assert found["results", "dots"]["text"] == "1 rows: 1 older code"
+    assert found["results", "dots"]["state"] == "warn"
     assert found["results", "broken.json"]["state"] == "warn"
     ((_, row),) = [(part, name) for part, name in found if "blob@generator" in name]
     assert found["results", row]["text"] == "older code: the model's code has changed"

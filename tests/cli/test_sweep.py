@@ -239,6 +239,7 @@ def test_what_a_plug_in_sets_when_it_is_loaded_is_not_inherited(
         ("x = " + "9" * 10_000, "cannot be read"),
         ("", "holds no runs"),
         ("x = 1", "unknown key 'x'"),
+        ('task = "dots"\n[[methods]]\nmodel = "blob"', "`ebbench grid plan.toml` runs it"),
         ('[[runs]]\ntasks = ["dots"]', "'models'"),
         ('[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nworkers = 2', "'workers'"),
         ('[[runs]]\ntasks = ["dots"]\nmodels = ["blop"]', "did you mean 'blob'?"),
@@ -365,3 +366,32 @@ def test_the_committed_plans_can_be_read(mnist):
     assert plans
     for path in plans:
         assert plan.read_plan(path)
+
+
+def test_run_makes_seeds_side_by_side(cli, here: Here, plugins: Path, tmp_path: Path):
+    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--seeds", "0-1")
+    serial = cli(*words, "--results", "serial")
+    assert serial.code == 0 and not here.commands
+    ran = cli(*words, "--seeds", "2", "--workers", "2", "--threads", "2")
+    assert ran.code == 0, ran.err
+    assert [line for line in ran.out.splitlines() if line.startswith("seed")] == [
+        f"seed {seed}: done  [source=dots]" for seed in range(3)
+    ]
+    assert "done: dots blob smoke seed 2" in ran.err
+    runs = [one for one in here.commands if "--seeds" in one]
+    assert len(runs) == 3 and all("--threads 1" in one for one in runs)
+    sides = [results_of(tmp_path / name)[:2] for name in ("serial", "results")]
+    assert [one.metrics for one in sides[0]] == [one.metrics for one in sides[1]]
+    again = cli(*words, "--workers", "2", "--quiet")
+    assert again.code == 0 and again.out.count("done before") == 2 and not again.err
+    refused = cli(*words, "--workers", "2", "--force")
+    assert refused.code == 2 and "--force is for one run at a time" in refused.err
+
+
+def test_run_with_workers_says_which_seed_failed(cli, here: Here, plugins: Path):
+    model = plugins / "blob" / "model.py"
+    unlucky = "assert sys.argv[sys.argv.index('--seeds') + 1] != '1', 'no luck'; run.log("
+    model.write_text(f"import sys\n{model.read_text()}".replace("run.log(", unlucky))
+    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke")
+    ran = cli(*words, "--seeds", "0-2", "--workers", "2")
+    assert ran.code == 1 and "2 done, 0 done before, 1 failed" in ran.out and "no luck" in ran.out

@@ -119,6 +119,7 @@ def test_a_setting_is_what_it_says(published: Grid):
         (("threshold = 0.1", 'labels = { rate = "lr" }'), "unknown axis 'rate'"),
         (("threshold = 0.1", "set = { lr = 0.1 }"), "is an axis of 'Blob' and set beside it"),
         (("threshold = 0.1", "threshold ="), "the grid cannot be read"),
+        ((DOTS, '[[runs]]\ntasks = ["dots"]\n'), "`ebbench sweep dots.toml` runs it"),
     ],
 )
 def test_a_wrong_file_is_said_to_be_wrong(cli, plugins: Path, tmp_path: Path, change, said: str):
