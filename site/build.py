@@ -46,7 +46,7 @@ from markupsafe import Markup
 
 import ebbench
 from ebbench.board import claims as judging
-from ebbench.board import export, names
+from ebbench.board import names
 from ebbench.board.currency import Today
 from ebbench.board.names import Names
 from ebbench.board.tiers import RANKED, own_task, tier_of
@@ -282,13 +282,7 @@ class _Site:
 
     def _task(self, task: views.TaskView) -> None:
         page = task_address(task.name)
-        downloads = {}
-        if task.rows:
-            downloads = {
-                "csv": export.as_csv(task.rows, task.metrics),
-                "json": export.as_json(task.rows, task.metrics),
-                "tex": export.as_latex(task.rows, task.shown),
-            }
+        downloads = dict(task.downloads)
         if cited := citing.bibtex(task, self.methods):
             downloads["bib"] = cited
         for ending, text in downloads.items():

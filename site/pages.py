@@ -146,6 +146,7 @@ def _show(pages: Pages, file: Path, names: Names) -> Result | Problem:
         reason=reason,
         command=labels.command(result),
         sections=sections,
+        part_metrics=result_page.metrics_of_parts(result),
         pictures=[(name, picture) for name, picture, _ in pictures],
     )
     pages.write(f"{addresses.result_folder(result)}/{result.run_id}.json", content)

@@ -1,4 +1,4 @@
-"""A result's own page: all that stands in its file."""
+"""A result's own page: what stands in its file, but for the details of parts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def sections(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Everything in a result, section after section: its title, and its facts as names and values."""
-    whole = result.model_dump(mode="json")
+    """What a result holds, section after section: its title, and its facts as names and values.
+
+    Its parts are left out: they have a table, and forty of them have thousands of facts.
+    """
+    whole = result.model_dump(mode="json", exclude={"parts"})
     top = [(key, _text(value)) for key, value in whole.items() if not isinstance(value, dict | list)]
     made = [("identity", top)]
     for key, value in whole.items():
@@ -29,6 +32,12 @@ def sections(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
             _flatten(value, "", pairs)
             made.append((key, pairs))
     return made
+
+
+def metrics_of_parts(result: Result) -> list[str]:
+    """The metrics that all parts of a result have."""
+    first = result.parts[0].metrics if result.parts else {}
+    return [name for name in first if all(name in part.metrics for part in result.parts)]
 
 
 def listed(facts: Sequence[tuple[str, str]]) -> Markup:

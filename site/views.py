@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class TaskView:
     known: Known
     rows: Sequence[Row]
     results: Mapping[str, Result]
+    # The table as files: their text by ending.
+    downloads: Mapping[str, str] = field(default_factory=dict)
     # Whether it came with a submission: it has no page of its own.
     own: bool = False
 
@@ -129,18 +131,19 @@ def task(
 ) -> tuple[TaskView, list[Problem]]:
     """The view of a task, and the results that no table can hold; `own` is the hash of a submitted task."""
     try:
-        rows = _rows(list(files.values()), name, known, today, names, own)
+        rows, downloads = _rows(list(files.values()), name, known, today, names, own)
         problems: list[Problem] = []
     except Exception:
         files, problems = _sound(files, name, known, today, names, own)
-        rows = _rows(list(files.values()), name, known, today, names, own)
-    return TaskView(name, known, rows, {one.run_id: one for one in files.values()}, bool(own)), problems
+        rows, downloads = _rows(list(files.values()), name, known, today, names, own)
+    results = {one.run_id: one for one in files.values()}
+    return TaskView(name, known, rows, results, downloads, bool(own)), problems
 
 
 def _rows(
     results: Sequence[Result], name: str, known: Known, today: Today, names: Names, own: str
-) -> list[Row]:
-    """The rows of a task, each of which can be shown."""
+) -> tuple[list[Row], dict[str, str]]:
+    """The rows of a task, each of which can be shown, and the files that hold them."""
     rows = tables.rows(
         results,
         name,
@@ -151,10 +154,13 @@ def _rows(
         today=today,
         own=own,
     )
-    metrics = _shown(rows, known.metrics)
-    for written in (export.as_csv, export.as_json, export.as_latex):
-        written(rows, metrics)
-    return rows
+    if not rows:
+        return rows, {}
+    return rows, {
+        "csv": export.as_csv(rows, known.metrics),
+        "json": export.as_json(rows, known.metrics),
+        "tex": export.as_latex(rows, _shown(rows, known.metrics)),
+    }
 
 
 def _sound(

@@ -208,3 +208,16 @@ def test_methods_can_be_compared_without_script(site: Path):
     assert {"meg", "wgan-gp", "vae"} <= set(names) and "real-data" not in names
     rows = text.split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
     assert len(rows) > 5 and all(row.count("data-method=") == len(names) for row in rows)
+
+
+def test_a_results_parts_are_a_table(site: Path):
+    path = sorted((ROOT / "results" / "gaussian" / "vae").glob("cpu-*.json"))[0]
+    result = json.loads(path.read_text(encoding="utf-8"))
+    page = (site / "results" / "gaussian" / "vae" / f"{path.stem}.html").read_text(encoding="utf-8")
+    table = ET.fromstring(re.search(r"<table>.*?</table>", page, re.DOTALL)[0])
+    head, *lines = [[cell.text for cell in row] for row in table.iter("tr")]
+    assert [line[0] for line in lines] == [part["name"] for part in result["parts"]]
+    shown = [float(line[head.index("relative_gap")]) for line in lines]
+    assert shown == pytest.approx([part["metrics"]["relative_gap"] for part in result["parts"]], rel=1e-5)
+    # A metric of one part alone has no column, and the facts of the parts stand nowhere else.
+    assert "relative_gap_5" not in head and "[0]." not in page
