@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from ebbench.site import svg
+from ebbench.site import svg, wording
 from markupsafe import Markup
 
 from ebbench.board import labels
@@ -69,21 +69,20 @@ def drawn(charts: Charts, page: str) -> tuple[list[tuple[Chart, Markup]], list[P
 def intervals(rows: Sequence[Row], metric: Metric, title: str) -> Markup:
     """A line a row: each seed, the mean and its interval; what was published; controls muted."""
     shown = [row for row in rows if metric.name in row.metrics]
-    names = [textwrap.wrap(called(row, rows), LONGEST_NAME) or [""] for row in shown]
+    names = [textwrap.wrap(wording.called(row, rows), LONGEST_NAME) or [""] for row in shown]
     heights = [ROW + NAME_LINE * (len(name) - 1) for name in names]
     left = 14 + LETTER * max(len(line) for name in names for line in name)
     bottom = sum(heights) + 4
     x = svg.Axis.around(seen(shown, metric), left, WIDTH - 14, log=by_logarithm(shown, metric))
-    arrow = {"lower": " (lower is better)", "higher": " (higher is better)"}.get(metric.better, "")
-    unit = f", {metric.unit}" if metric.unit and metric.unit != metric.name else ""
-    parts = [frame(x, svg.Axis(0, 1, bottom, 2), f"{metric.name}{unit}{arrow}", y_shows="nothing")]
+    unit = f" ({words})" if (words := wording.unit(metric)) else ""
+    parts = [frame(x, svg.Axis(0, 1, bottom, 2), f"{wording.metric(metric)}{unit}", y_shows="nothing")]
     for end, height, name, row in zip(accumulate(heights), heights, names, shown, strict=True):
         middle = end - height / 2 + 2
         for i, words in enumerate(name):
             parts.append(svg.text(left - 6, middle + NAME_LINE * (i - (len(name) - 1) / 2), words, "at-end"))
         parts.append(marks(row, metric, x, middle))
     described = "; ".join(
-        f"{called(row, rows)} {labels.spelled(cell.interval.mean, cell.interval.half_width)}"
+        f"{wording.called(row, rows)} {labels.spelled(cell.interval.mean, cell.interval.half_width)}"
         for row in shown
         for cell in [row.metrics[metric.name]]
     )
@@ -207,25 +206,6 @@ def declared_curve(result: Result) -> Mapping[str, Any] | None:
     return chosen if isinstance(chosen, dict) and {"recall", "precision"} <= set(chosen) else None
 
 
-def called(row: Row, among: Sequence[Row]) -> str:
-    """A row's model, variant, sampler and changed settings, and its score where another row shares those."""
-    config, knobs = labels.changed(row)
-    sampler = row.sampler if row.sampler and row.sampler != "generator" else ""
-    parts = (
-        labels.full_name(row.model, row.variant),
-        f"{sampler} {knobs}".strip(),
-        config,
-        by_score(row, among),
-    )
-    return ", ".join(part for part in parts if part)
-
-
-def by_score(row: Row, among: Sequence[Row]) -> str:
-    """What parts rows that are called the same: the score that the card declared."""
-    twins = {other.score for other in among if labels.label(other) == labels.label(row)}
-    return f"by {row.score}" if twins - {row.score} else ""
-
-
 def spans_decades(metric: Metric, values: Sequence[float]) -> bool:
     """Whether values are better shown by their logarithms; a share of the whole never is."""
     positive = [value for value in values if value > 0]
@@ -267,7 +247,17 @@ def with_room(axis: svg.Axis, most: int) -> list[tuple[float, str]]:
             for (left, words), (right, others) in pairwise(ticks)
         ):
             return ticks
-    return axis.ticks(1)
+    return _thinned(axis, axis.ticks(most))
+
+
+def _thinned(axis: svg.Axis, ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """The first tick, and each that has room beside the one before."""
+    kept = list(ticks[:1])
+    for value, words in ticks[1:]:
+        before, others = kept[-1]
+        if axis.at(value) - axis.at(before) > (len(words) + len(others)) / 2 * LETTER + 4:
+            kept.append((value, words))
+    return kept
 
 
 def left_of(y: svg.Axis) -> float:

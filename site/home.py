@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from ebbench.board import labels
 from ebbench.board.row import Row
+from ebbench.contract import Metric
 
 # Methods of a card.
 BEST = 5
@@ -73,8 +74,14 @@ def leaders(tasks: Sequence[TaskView]) -> list[Leader]:
         if by_value:
             top, *others = by_value
             cell = spelled(top.metrics[metric.name])
-            found.append(Leader(task, wording.metric(metric), cell, top, others))
+            found.append(Leader(task, _by(metric), cell, top, others))
     return found
+
+
+def _by(metric: Metric) -> str:
+    """What decides, in a word: the metric, per cent where it is, and an arrow to what is better."""
+    arrow = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓"}.get(metric.better, "")
+    return wording.metric(metric) + (", %" if metric.unit == "%" else "") + arrow
 
 
 def card(task: TaskView, files: Mapping[int, Path], out: Path) -> Card:
@@ -125,7 +132,11 @@ def _image(task: TaskView, best: Sequence[Row], files: Mapping[int, Path], out: 
             name = min(names, key=lambda one: (one != "samples", one))
             words = name.replace("-", ", ")
             return thumbs.write(
-                found[name], out, f"thumbs/{slug(task.name)}.webp", f"{words} of {wording.title(row)}"
+                found[name],
+                out,
+                f"thumbs/{slug(task.name)}.webp",
+                f"{words} of {wording.title(row)}",
+                whole=name.endswith("landscape"),
             )
     return None
 
@@ -145,8 +156,7 @@ def _drawings(task: TaskView, best: Sequence[Row]) -> Iterator[tuple[str, Callab
             if all(f"{family}_{n}" in row.metrics for n in numbers)
         }
         if means:
-            words = family.replace("_", " ")
-            yield f"{words} at {_listed(numbers)}", partial(_lines, means, "", words)
+            yield _said(task, family, numbers), partial(_lines, means, "", wording.words(family))
 
 
 def _families(rows: Sequence[Row]) -> dict[str, list[int]]:
@@ -159,7 +169,20 @@ def _families(rows: Sequence[Row]) -> dict[str, list[int]]:
     return {family: sorted(numbers) for family, numbers in found.items() if len(numbers) > 2}
 
 
+def _said(task: TaskView, family: str, numbers: Sequence[int]) -> str:
+    """What metrics that differ by a number are of, in the words of the first one's description."""
+    words, first = wording.words(family), numbers[0]
+    described = next((one.doc for one in task.metrics if one.name == f"{family}_{first}"), "")
+    told = re.sub(rf"\b{first}\b", _listed(numbers), described, count=1)
+    for name in (family, "the same"):
+        if told.startswith(f"{name} ") or told.startswith(f"{name},"):
+            return words + told.removeprefix(name)
+    return f"{words} at {_listed(numbers)}"
+
+
 def _listed(numbers: Sequence[int]) -> str:
+    if len(numbers) > 3 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]} to {numbers[-1]}"
     return ", ".join(map(str, numbers))
 
 

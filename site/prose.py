@@ -49,7 +49,9 @@ class Prose:
         for token in tokens:
             if token.children:
                 token.children = self._linked(token.children, source, "../" * page.count("/"))
-        return Markup(markdown.renderer.render(tokens, markdown.options, {}))
+        rendered = markdown.renderer.render(tokens, markdown.options, {})
+        # A long line scrolls, also for those who have no mouse.
+        return Markup(rendered.replace("<pre>", '<pre tabindex="0">'))
 
     def _linked(self, tokens: list[Token], source: str, root: str) -> list[Token]:
         """The tokens of a line with links of the site; a link that leads nowhere leaves its words."""

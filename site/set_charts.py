@@ -143,9 +143,8 @@ def heat_map(found: Across) -> Markup:
             parts.append(svg.text(x + CELL / 2, middle, words, "at-middle key"))
     width = left + CELL * len(found.methods) + 6
     described = f"{found.metric} of {len(found.methods)} methods on {len(found.sets)} data sets"
-    return svg.drawing(
-        width, top + NAME * len(found.sets) + 6, f"{found.metric} by data set", described, *parts
-    )
+    height = top + NAME * len(found.sets) + 6
+    return svg.drawing(width, height, f"{found.metric} by data set", described, *parts, widest=1.4 * width)
 
 
 def against(found: Across) -> Markup:

@@ -41,8 +41,13 @@ def place(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def drawing(width: float, height: float, title: str, description: str, *content: Markup) -> Markup:
-    """A whole drawing, with the words that stand for it where it is not seen."""
+def drawing(
+    width: float, height: float, title: str, description: str, *content: Markup, widest: float = 0.0
+) -> Markup:
+    """A whole drawing, with the words that stand for it where it is not seen.
+
+    `widest` is how many pixels a page may stretch it to, where that is not the width of its text.
+    """
     return element(
         "svg",
         element("title", title),
@@ -51,6 +56,7 @@ def drawing(width: float, height: float, title: str, description: str, *content:
         class_="chart",
         role="img",
         viewBox=f"0 0 {place(width)} {place(height)}",
+        **({"style": f"max-width: {place(widest)}px"} if widest else {}),
     )
 
 

@@ -75,11 +75,12 @@ def _along_training(task: TaskView, named: Mapping[str, Sequence[Result]]) -> It
             if series in results[0].training.evaluations.series:
                 by_series[series][name] = results
         for series, followed in by_series.items():
-            title = f"{metric.name} along training"
+            words, score = wording.metric(metric), series.rpartition(".")[0]
+            title = f"{words} along training"
             yield charts.Chart(
-                f"{title} ({series})",
+                title + (f", by the score {score}" if score else ""),
                 "a line a seed, a colour a method",
-                partial(charts.along, followed, series, title, metric.name),
+                partial(charts.along, followed, series, title, words),
                 list(followed),
             )
 

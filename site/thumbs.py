@@ -37,8 +37,8 @@ def size_of(source: Path) -> tuple[int, int] | None:
     return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
 
 
-def write(source: Path, out: Path, address: str, alt: str) -> Thumb | None:
-    """Write a copy of `source` as WebP, of a high one the top; None where it is no picture."""
+def write(source: Path, out: Path, address: str, alt: str, *, whole: bool = False) -> Thumb | None:
+    """Write a copy of `source` as WebP, of a high one the top if not `whole`; None where it is no picture."""
     try:
         with Image.open(source) as opened:
             if opened.width * opened.height > MOST_PIXELS:
@@ -47,7 +47,7 @@ def write(source: Path, out: Path, address: str, alt: str) -> Thumb | None:
         if picture.width > WIDTH:
             picture = picture.resize((WIDTH, max(1, round(picture.height * WIDTH / picture.width))))
         # The upper rows of a sheet are as good as all.
-        cut = picture.height > picture.width * 0.6
+        cut = not whole and picture.height > picture.width * 0.6
         if cut:
             picture = picture.crop((0, 0, picture.width, round(picture.width * 0.4)))
         (out / address).parent.mkdir(parents=True, exist_ok=True)

@@ -32,8 +32,12 @@ PLAIN = "generator"
 
 def metric(one: Metric) -> str:
     """The name of a metric in words: "average_precision" is "Average precision"."""
-    words = [_WORDS.get(word, word) for word in one.name.split("_") if word]
-    text = " ".join(words) or one.name
+    return words(one.name)
+
+
+def words(name: str) -> str:
+    """A name of parts joined by underscores, in words."""
+    text = " ".join(_WORDS.get(word, word) for word in name.split("_") if word) or name
     return text[:1].upper() + text[1:]
 
 

@@ -181,6 +181,6 @@
       box.addEventListener("change", () => chart.classList.toggle("hide-" + (i % 8), !box.checked));
       picker.append(label);
     });
-    chart.before(picker);
+    chart.closest(".drawn").before(picker);
   }
 })();

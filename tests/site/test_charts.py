@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,12 @@ def test_a_chart_that_cannot_be_drawn_is_named_and_the_others_are_there():
     assert [(chart.title, chart.said) for chart, _ in drawn] == [("good", "a line")]
     assert [problem.path for problem in problems] == [Path("tasks/t.html")]
     assert "'odd'" in problems[0].reason and "ValueError" in problems[0].reason
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.02, 6.0), (0.015, 0.9), (0.06, 2e4)])
+def test_the_texts_of_a_short_axis_keep_apart(low: float, high: float):
+    axis = svg.Axis(low, high, 8, 128, log=True)
+    ticks = charts.with_room(axis, 3)
+    assert len(ticks) > 1
+    for (left, words), (right, others) in pairwise(ticks):
+        assert axis.at(right) - axis.at(left) > (len(words) + len(others)) / 2 * charts.LETTER
