@@ -14,16 +14,14 @@ if TYPE_CHECKING:
 
 
 def claims(
-    task: Annotated[
-        str, typer.Option(help="A task's name, or the path of its folder; all if not given.")
-    ] = "",
+    task: Annotated[str, typer.Option(help="A task's name, or the path of its folder; default: all.")] = "",
     results: Annotated[Path, typer.Option(help="The folder with the results.")] = Path("results"),
     format_: Annotated[str, typer.Option("--format", help="rich or json.")] = "rich",
 ) -> None:
     """Judge each claim of the papers by the results: reproduced, exceeded, contradicted, ...
 
-    A task's folder holds its claims (claims.toml). A verdict is computed from the rows, at the budget that
-    the claim is about. What a value or a comparison must show is said in docs/protocols.md, "Claims".
+    The file claims.toml in a task's folder holds the claims. A verdict is computed from the rows at the
+    budget of the claim. The rules are in docs/protocols.md, "Claims".
     """
     from ebbench.api import select
     from ebbench.board import claims as judging

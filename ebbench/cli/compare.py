@@ -20,7 +20,7 @@ def compare(
     a: Annotated[
         str,
         typer.Argument(
-            help="A row: MODEL, MODEL:VARIANT or MODEL@SAMPLER; or samples, FILE.npz or a folder."
+            help="A row (MODEL, MODEL:VARIANT or MODEL@SAMPLER), or samples (FILE.npz or a folder)."
         ),
     ] = "",
     b: Annotated[str, typer.Argument(help="What it is compared with.")] = "",
@@ -28,19 +28,20 @@ def compare(
         list[Path] | None, typer.Option(help="A folder with results; give it again for another.")
     ] = None,
     all_metrics: Annotated[
-        bool, typer.Option("--all-metrics", help="Compare every metric, not the primary ones only.")
+        bool, typer.Option("--all-metrics", help="Compare every metric, not only the primary ones.")
     ] = False,
     data_dir: Annotated[Path | None, typer.Option(help="With samples: where the data sets lie.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare two rows by a paired test over their common seeds, wherever both were run alike.
+    """Compare two rows by a paired test over their common seeds.
 
-    Alike is: the same task version, options, data, protocol and budget. Samples that were made elsewhere are
-    scored by the task, version, options and protocol of the row beside them. Of a folder each npz file is
-    one training, and Welch's test compares the two sets of trainings.
+    Both rows must have the same task version, options, data, protocol and budget. Samples that were made
+    elsewhere are scored with the settings of the other row. If you name a folder, each npz file in it counts
+    as one training, and Welch's test compares the two sets of trainings.
 
-    A task of many data sets (adbench) compares methods set by set as well: two by Wilcoxon's signed-rank
-    test, and all of them, where A and B are left out, by average ranks and Friedman's test (Demsar, 2006).
+    In a task of many data sets (adbench) methods are also compared over the data sets: two of them by
+    Wilcoxon's signed-rank test; all of them, if A and B are left out, by average ranks and Friedman's test
+    (Demsar, 2006).
     """
     from ebbench.board import across, labels
     from ebbench.board import table as tables

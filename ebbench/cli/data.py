@@ -25,14 +25,14 @@ Names = Annotated[list[str] | None, typer.Argument(help="Data sets; all if none 
 
 @app.command("list")
 def list_(names: Names = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Show every data set: its files and where they are. Many files are one line, unless the set is named."""
+    """Show every data set with its files and where they are. Name a set to see all its files."""
     store = _offline(data_dir)
     _show([status for name in _known(names) for status in store.survey(name)], as_json, whole=bool(names))
 
 
 @app.command()
 def fetch(names: Names = None) -> None:
-    """Download into the cache what is not here yet; without names, all that is published somewhere."""
+    """Download missing data sets into the cache; without names, all that can be downloaded."""
     from ebbench.data.registry import DATASETS
     from ebbench.data.store import Store
 
@@ -46,7 +46,7 @@ def fetch(names: Names = None) -> None:
 def import_(
     paths: Annotated[list[Path], typer.Argument(help="Data files, packed or unpacked, or folders of them.")],
 ) -> None:
-    """Copy data files that you have into the cache; they are recognised by their content."""
+    """Copy your data files into the cache; their content identifies them."""
     from ebbench.data.store import Store
 
     store = Store()
@@ -57,7 +57,7 @@ def import_(
 
 @app.command()
 def verify(names: Names = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Read and check every file that is here; a bad one, or a missing one of a set named, is an error."""
+    """Check every file that is here. A bad file, or a missing file of a named set, is an error."""
     from ebbench.errors import DataError
 
     store = _offline(data_dir)

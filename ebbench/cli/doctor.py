@@ -22,7 +22,7 @@ def doctor(
     data_dir: Annotated[Path | None, typer.Option(help="Look for data in this folder only.")] = None,
     results: Annotated[Path, typer.Option(help="The folder with the results.")] = Path("results"),
     rows: Annotated[
-        bool, typer.Option("--rows", help="Say for each row whether the checkout would make it again.")
+        bool, typer.Option("--rows", help="Say for each row whether this checkout would make it again.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -30,7 +30,7 @@ def doctor(
 
     Nothing is downloaded.
 
-    The exit code is 1 if something is broken: a package, torch, the run store, a data file that is here.
+    The exit code is 1 if something is broken: a package, torch, the run store, or a data file.
     """
     from ebbench.errors import EbbenchError
 

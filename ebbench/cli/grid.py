@@ -17,7 +17,7 @@ def grid(
             "The file's own numbers hold where nothing is said."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Which settings are drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The seed that draws the settings.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
     threads: Annotated[
         int, typer.Option(min=0, help="Threads shared by the workers; 0 takes every core.")
@@ -28,16 +28,16 @@ def grid(
         "results"
     ),
     time_limit: Annotated[
-        str, typer.Option(help="Stop at a checkpoint after this long, such as 9m; the next call goes on.")
+        str, typer.Option(help="Stop at a checkpoint after this time, such as 9m; the next call resumes.")
     ] = "",
     report: Annotated[
-        Path | None, typer.Option(help="Run nothing: draw what there is into this folder.")
+        Path | None, typer.Option(help="Run nothing; draw the existing rows into this folder.")
     ] = None,
 ) -> None:
-    """Run a grid of settings: what has a row is not run again, and pictures are drawn at the end.
+    """Run a grid of settings, without those that have a row already, and draw pictures at the end.
 
-    The rows, the page of numbers and the pictures are apart from the board's results. The exit codes are
-    those of `ebbench sweep`; a training that diverged is an outcome and no failure.
+    The rows, the summary and the pictures are kept apart from the board's results. The exit codes are those
+    of `ebbench sweep`. A training that diverged is an outcome, not a failure.
     """
     import os
 

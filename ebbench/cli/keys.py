@@ -18,12 +18,12 @@ def _keys() -> None:
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="The maintainer's name, as results will show it.")],
-    out: Annotated[Path, typer.Option(help="The file that the private key goes to; keep it to yourself.")],
+    out: Annotated[Path, typer.Option(help="The file for the private key; keep it secret.")],
     add: Annotated[
-        Path | None, typer.Option(help="A file of maintainers that the public half is added to.")
+        Path | None, typer.Option(help="A file of maintainers; the public key is added to it.")
     ] = None,
 ) -> None:
-    """Make a key: the private half goes to a file, the public half is printed for maintainers.toml."""
+    """Make a key pair: the private key goes to a file, the public key is printed for maintainers.toml."""
     from ebbench.errors import UsageError
     from ebbench.record import signing
     from ebbench.record.text import fault

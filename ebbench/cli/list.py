@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 def list_plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     matrix: Annotated[
-        bool, typer.Option("--matrix", help="Which model was scored on which task: seeds by budget.")
+        bool, typer.Option("--matrix", help="Show which model has results on which task: seeds by budget.")
     ] = False,
     results: Annotated[Path, typer.Option(help="With --matrix: the folder with the results.")] = Path(
         "results"
     ),
 ) -> None:
-    """List the tasks and the models that are here; one that cannot be loaded is listed with its error."""
+    """List the tasks and the models. One that cannot be loaded is listed with its error."""
     tasks = [_task(name) for name in _names("task")]
     models = [_model(name, tasks) for name in _names("model")]
     if matrix:

@@ -54,7 +54,7 @@ def options(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Evaluate energy-based and adversarial generative models, and believe the numbers."""
+    """Evaluate energy-based and adversarial generative models."""
 
 
 app.command("run")(run)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Write the folder of a new model or task.")
 
 Name = Annotated[str, typer.Argument(help="Its name: a-z, 0-9 and hyphens.")]
-Out = Annotated[Path, typer.Option(help="The folder in which the new one is made.")]
+Out = Annotated[Path, typer.Option(help="The folder in which the new folder is made.")]
 
 
 @app.command()
@@ -22,7 +22,7 @@ def model(
     name: Name,
     out: Out = Path("."),
 ) -> None:
-    """Write a model that samples and scores: every value an independent normal."""
+    """Write a small working model, for you to change: every value is an independent normal."""
     files = {"model.py": MODEL, "card.toml": MODEL_CARD, "README.md": MODEL_README}
     folder = _write("model", name, out, files)
     typer.echo(f"{folder}: a model that works. Next:")
@@ -35,7 +35,7 @@ def task(
     name: Name,
     out: Out = Path("."),
 ) -> None:
-    """Write a task that asks for samples of a law whose mean is known."""
+    """Write a small working task, for you to change: samples of a distribution of known mean."""
     folder = _write("task", name, out, {"task.py": TASK, "card.toml": TASK_CARD, "README.md": TASK_README})
     typer.echo(f"{folder}: a task that works. Next:")
     typer.echo(f"  ebbench test {folder}")

@@ -15,7 +15,7 @@ def pack(
     results: Annotated[Path, typer.Option(help="The folder with the results.")] = Path("results"),
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("results.zip"),
     states: Annotated[
-        bool, typer.Option("--states", help="The trained states too, out of the run store.")
+        bool, typer.Option("--states", help="Also pack the trained states from the run store.")
     ] = False,
 ) -> None:
     """Pack results and their pictures into one file, with the SHA-256 of each."""
@@ -33,7 +33,7 @@ def unpack(
 ) -> None:
     """Check a pack and put its results, pictures and trained states where they belong.
 
-    A result that is here already must be the same; nothing is overwritten.
+    A result that is here already must be the same. Nothing is overwritten.
     """
     from ebbench.submissions import packs
 

@@ -29,12 +29,14 @@ def run(
         ),
     ],
     budget: Annotated[
-        str, typer.Option(help="smoke (seconds), cpu (half an hour) or paper (a GPU).")
+        str, typer.Option(help="Amount of training: smoke (seconds), cpu (half an hour) or paper (a GPU).")
     ] = "cpu",
-    protocol: Annotated[str, typer.Option(help="How to score; the task's first if not given.")] = "",
+    protocol: Annotated[
+        str, typer.Option(help="How to measure, such as clean or published; default: the task's first.")
+    ] = "",
     sampler: Annotated[str, typer.Option(help="Which of the model's samplers to score.")] = "",
     seeds: Annotated[
-        list[str] | None, typer.Option(help="Such as 0-4 or 0,2,7; 0 if not given. May be given again.")
+        list[str] | None, typer.Option(help="Such as 0-4 or 0,2,7; default 0. May be given again.")
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -44,42 +46,46 @@ def run(
     threads: Annotated[int, typer.Option(help="Threads on the CPU; 0 takes every core.")] = 0,
     workers: Annotated[
         int,
-        typer.Option(min=1, help="Seeds, and parts of a seed, at a time; they share the threads."),
+        typer.Option(min=1, help="Seeds (or parts of a seed) that run at a time; they share the threads."),
     ] = 1,
     time_limit: Annotated[
-        str, typer.Option(help="Stop at a checkpoint after this long, such as 9m; the same command goes on.")
+        str, typer.Option(help="Stop at a checkpoint after this time, such as 9m; the same command resumes.")
     ] = "",
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
     results: Annotated[Path, typer.Option(help="Where results are written.")] = Path("results"),
-    force: Annotated[bool, typer.Option("--force", help="Train and score again what is done.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train and score again, even if the result exists.")
+    ] = False,
     log: Annotated[str, typer.Option(help="Log the training for tensorboard, wandb or as jsonl.")] = "",
     log_dir: Annotated[Path, typer.Option(help="Where tensorboard and jsonl are written.")] = Path("logs"),
     isolated: Annotated[
-        bool, typer.Option("--isolated", help="The model in a process of its own, in a box.")
+        bool,
+        typer.Option("--isolated", help="Run the model in its own process, in a sandbox without a network."),
     ] = False,
     unboxed: Annotated[
-        bool, typer.Option("--unboxed", help="--isolated without the box: it may do all that you may.")
+        bool,
+        typer.Option("--unboxed", help="--isolated without the sandbox: the code may do all that you may."),
     ] = False,
     until: Annotated[
         str,
-        typer.Option(help="End early, with no score: `training`, or `base` for the model's base alone."),
+        typer.Option(help="Stop early, without a score: after `training`, or after the model's `base`."),
     ] = "",
     part: Annotated[
         list[str] | None, typer.Option(help="With --until: a part to train. May be given again.")
     ] = None,
     no_wait: Annotated[
         bool,
-        typer.Option("--no-wait", help="Leave with exit code 75 if another process is at this training."),
+        typer.Option("--no-wait", help="Exit with code 75 if another process runs this training."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
     """Train a model on a task, score it, and write one result a seed.
 
-    Interrupted at any moment, the same command goes on where it was. A finished run is only pointed at. The
-    exit code is 0 where every seed has its result, 2 after a mistake, 124 after the time limit, 130 or 143
-    after Ctrl-C or SIGTERM, and 75 where --no-wait found another process at the same training. With
-    --workers, it is 1 where a seed failed.
+    An interrupted run resumes with the same command. A finished run is not repeated. The exit code is 0 if
+    every seed has its result, 2 after a mistake, 124 after the time limit, 130 or 143 after Ctrl-C or
+    SIGTERM, and 75 if --no-wait found another process at the same training. With --workers, it is 1 if a
+    seed failed.
     """
     from ebbench import api
     from ebbench.plugins import loader

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def score(
-    run: Annotated[str, typer.Argument(help="A result file, or a run id; none with --samples.")] = "",
+    run: Annotated[str, typer.Argument(help="A result file or a run id; leave out with --samples.")] = "",
     samples: Annotated[
         Path | None, typer.Option(help="Samples or scores made elsewhere, an npz file; needs --task.")
     ] = None,
     task: Annotated[str, typer.Option(help="With --samples: the task that scores them.")] = "",
     features: Annotated[
-        str, typer.Option(help="The net whose features are compared: the same as --set features=NAME.")
+        str, typer.Option(help="The net that gives the features; the same as --set features=NAME.")
     ] = "",
     protocol: Annotated[str, typer.Option(help="Another of the task's protocols.")] = "",
     sampler: Annotated[str, typer.Option(help="Another of the model's samplers.")] = "",
@@ -29,7 +29,7 @@ def score(
         typer.Option("--set", metavar="KEY=VALUE", help="A task option, or SAMPLER.KNOB."),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="The folder of the run's model, where its name is not enough.")
+        str, typer.Option(help="The folder of the run's model, if its name is not enough.")
     ] = "",
     seed: Annotated[int, typer.Option(help="With --samples: the seed of the task's random split.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -38,10 +38,10 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="With --samples: print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
-    """Score a finished run by another protocol, sampler or option; its training must be in the run store.
+    """Score a finished run with another protocol, sampler or option; its training must be in the run store.
 
-    Samples that were kept are taken again where neither sampler nor knobs change. With --samples and --task
-    no run is needed: the metrics are printed and nothing is written.
+    If neither the sampler nor its knobs change, stored samples are used again. With --samples and --task no
+    run is needed: the metrics are printed and nothing is written.
     """
     from ebbench.errors import UsageError
     from ebbench.running import progress

@@ -17,16 +17,14 @@ def build(
     context: typer.Context,
     out: Annotated[
         Path,
-        typer.Option(
-            help="Where the site goes; an earlier build is replaced, other files beside it are kept."
-        ),
+        typer.Option(help="Where the site goes. It replaces an earlier build and keeps other files."),
     ] = Path("_site"),
     results: Results = Path("results"),
 ) -> None:
-    """Render the results and the cards into plain files: any web server will do, or none.
+    """Render the results and the cards into plain files, for any web server or none.
 
-    What cannot be read or shown (a result, a plug-in, a chart) is named on stderr and left out; the exit code
-    is then 1.
+    If a result, a plug-in or a chart cannot be read or shown, stderr names it, the site leaves it out, and
+    the exit code is 1.
     """
     from ebbench.record.text import one_line
     from ebbench.site.build import build as render

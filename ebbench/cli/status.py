@@ -13,9 +13,11 @@ def status(
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
     results: Annotated[Path, typer.Option(help="Where the results are.")] = Path("results"),
     format_: Annotated[str, typer.Option("--format", help="rich or json.")] = "rich",
-    everything: Annotated[bool, typer.Option("--all", help="Name every run, also what is done.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Name every run, also the finished ones.")
+    ] = False,
 ) -> None:
-    """Say how far a plan is: it reads the results and the run store, and runs and changes nothing.
+    """Show the progress of a plan. It reads the results and the run store, and changes nothing.
 
     The exit code is that of `ebbench sweep`: 0 if all is done, 1 if a run failed, 124 if some are left.
     """

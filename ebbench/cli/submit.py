@@ -20,37 +20,39 @@ if TYPE_CHECKING:
 
 def submit(
     model: Annotated[
-        Path | None, typer.Argument(help="The model's folder; none where samples alone are submitted.")
+        Path | None, typer.Argument(help="The model's folder; leave out with --samples.")
     ] = None,
     runs: Annotated[
-        list[str] | None, typer.Option(help="A run id or a result file; all of the model's if none is given.")
+        list[str] | None, typer.Option(help="A run id or a result file; default: all of the model's.")
     ] = None,
     samples: Annotated[
         list[Path] | None,
-        typer.Option(help="Samples made elsewhere, an npz file; once for each seed, from 0 on."),
+        typer.Option(help="Samples made elsewhere, an npz file; give it once for each seed, from 0 on."),
     ] = None,
     card: Annotated[Path | None, typer.Option(help="The card of the model that made --samples.")] = None,
     task: Annotated[
-        str, typer.Option(help="The task that --samples are for; or your own one's folder, which is packed.")
+        str, typer.Option(help="The task of --samples; or the folder of your own task, which is packed too.")
     ] = "",
-    protocol: Annotated[str, typer.Option(help="With --samples: the task's first if not given.")] = "",
+    protocol: Annotated[
+        str, typer.Option(help="With --samples: the protocol; default: the task's first.")
+    ] = "",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="With --samples: a task option.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The bundle; NAME.zip if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The bundle; default NAME.zip.")] = None,
     results: Annotated[Path, typer.Option(help="The folder with the results.")] = Path("results"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
-    """Pack results and the arrays that their metrics come from, for the board.
+    """Pack results, and the arrays that their metrics are computed from, into a bundle for the board.
 
-    Of a model's folder: its finished runs, each with what its task was given, out of the run store. Nothing
-    is drawn again; where that is gone, the stored training is scored once more, and a line says so. Of a
-    model in another framework: --task, --samples and --card. The metrics of the bundle are those of the
-    arrays in it (images as bytes, scores in single precision), so that anybody can compute them again
-    without your code. A task of your own goes along as text: found by its name where the command runs, or
-    at --task. Without reading it a maintainer can take its results as claimed only.
+    With a model's folder, it packs the model's finished runs with their arrays from the run store. If the
+    arrays are gone, it scores the stored training again and says so. For a model in another framework, give
+    --task, --samples and --card. The metrics of the bundle are those of its arrays (images as bytes, scores
+    in single precision), so anybody can compute them again without your code. Your own task is packed as
+    text; it is found by its name in the current folder, or at --task. If a maintainer does not read it, its
+    results stay claimed.
     """
     import tempfile
 

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 def sweep(
     plan: Annotated[Path, typer.Argument(help="A TOML file; see docs/plans.md.")],
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time; 1 here, 64 on Slurm if not given.")
+        int | None, typer.Option(min=1, help="Runs at a time; default 1 here, 64 on Slurm.")
     ] = None,
     threads: Annotated[
         int,
         typer.Option(
-            min=0, help="Threads shared by the workers; 0 takes every core. On a cluster, those of each run."
+            min=0, help="Threads shared by the workers (0: every core). On a cluster, threads of each run."
         ),
     ] = 0,
     executor: Annotated[
-        str, typer.Option(help="Where runs are executed: local, slurm or ray; local if nothing says more.")
+        str, typer.Option(help="Where runs are executed: local, slurm or ray; default local.")
     ] = "",
     profile: Annotated[
         Path | None, typer.Option(help="A TOML file with an [executor] table, in place of the plan's.")
@@ -34,21 +34,23 @@ def sweep(
     plan_as_job: Annotated[
         bool,
         typer.Option(
-            "--plan-as-job", help="Read the plan in a job too: this machine then needs no data sets."
+            "--plan-as-job", help="Read the plan in a job too, so that this machine needs no data sets."
         ),
     ] = False,
     time_limit: Annotated[
-        str, typer.Option(help="Stop at a checkpoint after this long, such as 9m; the next call goes on.")
+        str, typer.Option(help="Stop at a checkpoint after this time, such as 9m; the next call resumes.")
     ] = "",
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Show how far each run is: a live table on a terminal, else lines."),
+        typer.Option(
+            "--watch", help="Show the progress of each run: a live table on a terminal, else lines."
+        ),
     ] = False,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Say how long what is left will take, and run nothing.")
+        bool, typer.Option("--estimate", help="Say how long the remaining runs will take, and run nothing.")
     ] = False,
 ) -> None:
-    """Run a plan: what is done is skipped, what was cut goes on, and a failure does not end the rest.
+    """Run a plan: skip finished runs, resume interrupted ones, and go on after a failure.
 
     The exit code is 1 if a run failed, 124 if runs are left after the time limit, 130 or 143 after Ctrl-C
     or SIGTERM, else 0.

@@ -23,12 +23,12 @@ def table(
     budget: Annotated[str, typer.Option(help="Only this budget.")] = "",
     protocol: Annotated[str, typer.Option(help="Only this protocol.")] = "",
     all_metrics: Annotated[
-        bool, typer.Option("--all-metrics", help="Show every metric, not the primary ones only.")
+        bool, typer.Option("--all-metrics", help="Show every metric, not only the primary ones.")
     ] = False,
 ) -> None:
     """Show the results of a task: mean and interval over the seeds, beside the published numbers.
 
-    A result file that cannot be read is named on stderr and left out; the exit code is then 1.
+    If a result file cannot be read, stderr names it, the table leaves it out, and the exit code is 1.
     """
     from ebbench.api import select
     from ebbench.board import export, names

@@ -11,12 +11,12 @@ def test(
     path: Annotated[str, typer.Argument(help="A plug-in's folder, or a known name.")],
     task: Annotated[
         str,
-        typer.Option(help="Try a model on this task's shape only; every task that it can do if not given."),
+        typer.Option(help="Try a model on this task's shape only; default: every task that it can do."),
     ] = "",
 ) -> None:
-    """Check that a model's or a task's folder keeps the contract, on a CPU and without any data.
+    """Check the folder of a model or a task for common mistakes, on a CPU and without data.
 
-    A model is trained for a few steps on noise; a slip is named with its line. The exit code is 1 if a
+    A model is trained for a few steps on noise. Each mistake is named with its line. The exit code is 1 if a
     check failed, 2 if the folder is no plug-in.
     """
     from pathlib import Path

@@ -22,38 +22,42 @@ def verify(
     ),
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
     same_author: Annotated[
-        bool, typer.Option("--same-author", help="The name is on the board, and it is the same author's.")
+        bool, typer.Option("--same-author", help="The name is already on the board, from the same author.")
     ] = False,
     rerun: Annotated[
         bool,
-        typer.Option("--rerun", help="Train and score here too, in a box. THIS RUNS ITS CODE: read it."),
+        typer.Option(
+            "--rerun", help="Train and score here too, in a sandbox. THIS RUNS ITS CODE: read it first."
+        ),
     ] = False,
     unboxed: Annotated[
-        bool, typer.Option("--unboxed", help="--rerun without the box: the code may do all that you may.")
+        bool, typer.Option("--unboxed", help="--rerun without the sandbox: the code may do all that you may.")
     ] = False,
     time_limit: Annotated[
-        str, typer.Option(help="What --rerun may take in all: 90s, 9m, 1.5h. Without it, as long as it does.")
+        str, typer.Option(help="Time limit of --rerun in all: 90s, 9m, 1.5h; default: none.")
     ] = "",
     key: Annotated[
         Path | None,
-        typer.Option(help="A maintainer's key, to sign with (EBBENCH_KEY names one too)."),
+        typer.Option(help="A maintainer's key to sign with (or set EBBENCH_KEY)."),
     ] = None,
     trust_task: Annotated[
         bool,
-        typer.Option("--trust-task", help="Score by the task in the bundle. THIS RUNS ITS CODE: read it."),
+        typer.Option(
+            "--trust-task", help="Score with the task in the bundle. THIS RUNS ITS CODE: read it first."
+        ),
     ] = False,
     claimed: Annotated[
-        bool, typer.Option("--claimed", help="Score nothing: add the results as their author's claims.")
+        bool, typer.Option("--claimed", help="Score nothing; add the results as claimed.")
     ] = False,
-    dry: Annotated[bool, typer.Option("--dry", help="Only check; add nothing.")] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="Check only; add nothing.")] = False,
 ) -> None:
-    """Check a bundle and score it again from its artefacts; none of its code is run.
+    """Check a bundle and compute its metrics again from its arrays; none of its code is run.
 
-    Where every check is good its results go on the board with the tier "recomputed". With --rerun each is
-    trained and scored again as well, in a process of its own, and each row once more under a secret seed;
-    where all of them agree, the tier is "reproduced". Either needs a maintainer's signature: without a key
-    the results are added and count as claimed. A bundle with a task of its own needs --trust-task, and gets
-    no further than "recomputed"; or --claimed.
+    If every check passes, the results go on the board with the tier "recomputed". With --rerun each result is
+    also trained and scored again, in its own process, and each row once more under a secret seed. If all
+    agree, the tier is "reproduced". Both tiers need a maintainer's signature; without a key the results are
+    added as "claimed". A bundle with its own task needs --trust-task, which gives "recomputed" at most, or
+    --claimed.
     """
     import tempfile
 
