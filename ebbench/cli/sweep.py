@@ -112,7 +112,7 @@ def _estimated(jobs: list[Job], results: Path, data_dir: Path | None, workers: i
     from ebbench.data.store import Store
     from ebbench.errors import UsageError
     from ebbench.storage.files import absolute
-    from ebbench.sweeps.estimate import estimate, table
+    from ebbench.sweeps.estimate import buildable, estimate, table
     from ebbench.sweeps.summary import Summary
     from ebbench.sweeps.work import Tasks, runs_left
 
@@ -121,7 +121,8 @@ def _estimated(jobs: list[Job], results: Path, data_dir: Path | None, workers: i
         raise UsageError(
             f"{results} is a file", where="--results", expected="a folder of results", fix="name another"
         )
-    left = runs_left(jobs, folder, Tasks(Store(data_dir)), [], summary)
+    tasks = Tasks(Store(data_dir))
+    left = buildable(runs_left(jobs, folder, tasks, [], summary), tasks, summary)
     lines = [f"{len(summary.existed)} done before, {len(summary.failed)} cannot be run, {len(left)} left"]
     if not folder.exists():
         lines.append(f"there is no folder {results}: the times are those of the models' cards alone")

@@ -112,3 +112,17 @@ def test_a_run_that_cannot_be_made_is_named(cli, plan, plugins):
     (plugins / "dots" / "task.py").write_text(toys.TASK.replace('self.source = "dots"', "1 / 0"))
     _, text = estimated(cli)
     assert "8 cannot be run, 0 left" in text and "division by zero" in text
+
+
+def test_a_model_that_cannot_be_built_for_the_task_is_named(cli, plan, plugins):
+    card = toys.CARD.format(name="blob").replace("steps = 60", "steps = 60\nminutes = 3", 1)
+    refuses = "if config.steps == 600: raise ValueError('not so many')"
+    # What a tensor without memory cannot say is no reason not to build it.
+    reads = "float(torch.zeros(()))"
+    built = "super().__init__(data, config)"
+    code = toys.MODEL.replace(built, f"{built}\n        {reads}\n        {refuses}")
+    (plugins / "blob" / "model.py").write_text(code)
+    (plugins / "blob" / "card.toml").write_text(card)
+    minutes, text = estimated(cli)
+    assert "1 cannot be run, 7 left" in text and minutes["dots blob smoke"] == 9.0
+    assert "cannot be run: dots blob smoke steps=600 seed 0 (" in text and "not so many" in text
