@@ -124,3 +124,9 @@ def test_a_model_that_cannot_be_built_for_the_task_is_named(cli, plan, plugins):
     minutes, text = estimated(cli)
     assert "1 cannot be run, 7 left" in text and minutes["dots blob smoke"] == 9.0
     assert "cannot be run: dots blob smoke steps=600 seed 0 (" in text and "not so many" in text
+
+
+@pytest.mark.parametrize("words", [("sweep", "plan.toml", "--estimate"), ("status", "plan.toml")])
+def test_a_file_is_no_folder_of_results(cli, plan, words):
+    said = cli(*words, "--results", "plan.toml")
+    assert said.code == 2 and "plan.toml is a file" in said.err and "--results" in said.err
