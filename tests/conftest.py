@@ -16,6 +16,7 @@ from hypothesis import settings
 
 import toys
 from bundling import RUN
+from pages import one_of
 from processes import BEGINNING, Forked, popen, run
 
 if TYPE_CHECKING:
@@ -155,6 +156,18 @@ def kdd99_records() -> pandas.DataFrame:
     from ebbench.data.store import Store
 
     return kdd99.load(Store(DATA))
+
+
+@pytest.fixture
+def some(tmp_path: Path) -> Path:
+    """A few committed results in a folder of their own."""
+    for task, model in (("stackedmnist", "meg"), ("stackedmnist", "real-data"), ("gaussian", "vae")):
+        source = one_of(task, model)
+        for path in source.parent.glob(f"{source.stem}*"):
+            target = tmp_path / "results" / task / model / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    return tmp_path / "results"
 
 
 @pytest.fixture(scope="session")

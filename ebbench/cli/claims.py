@@ -23,16 +23,17 @@ def claims(
     The file claims.toml in a task's folder holds the claims. A verdict is computed from the rows at the
     budget of the claim. The rules are in docs/protocols.md, "Claims".
     """
-    from ebbench.api import select
+    from ebbench.api import read_folders, select
     from ebbench.board import claims as judging
     from ebbench.board import names
     from ebbench.errors import unknown
     from ebbench.plugins import loader
-    from ebbench.record.resultfiles import load_all
 
     if format_ not in ("rich", "json"):
         raise unknown("format", format_, ["rich", "json"], where="--format")
-    found, problems = load_all(results)
+    found, problems = read_folders(results) if results.exists() else ([], [])
+    if not found:
+        typer.echo(f"no results in {results}", err=True)
     decided = names.read(results)
     verdicts: list[Verdict] = []
     for name in [task] if task else loader.names("task"):

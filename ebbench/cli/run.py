@@ -152,11 +152,13 @@ def _side_by_side(
     task: str, model: str, how: dict[str, Any], workers: int, environment: dict[str, str]
 ) -> set[int]:
     """Make the runs in processes of their own: the seeds that were made. Exit where one is not done."""
+    from ebbench.data.store import Store
     from ebbench.running import words
     from ebbench.running.request import Request
     from ebbench.running.spec import resolve
     from ebbench.sweeps.plan import Job
     from ebbench.sweeps.sweep import sweep
+    from ebbench.sweeps.work import Tasks
 
     request = Request(
         task=task,
@@ -182,6 +184,9 @@ def _side_by_side(
                 seconds=words.parse_duration(how["time_limit"]) if how["time_limit"] else None,
                 environment=environment,
             )
+    if summary.failed:
+        # What is wrong with the task is no seed's fault: it is said once, as without --workers.
+        Tasks(Store(how["data_dir"])).of(spec)
     if summary.exit_code:
         typer.echo(summary.text())
         raise typer.Exit(summary.exit_code)

@@ -17,32 +17,47 @@ if TYPE_CHECKING:
 def show(
     name: Annotated[
         str, typer.Argument(help="A task or a model (name or folder), a result file, or a run id.")
-    ],
+    ] = "",
     results: Annotated[Path, typer.Option(help="The folder with the results.")] = Path("results"),
 ) -> None:
     """Show a task, a model with its knobs and budgets, or a result."""
-    from ebbench.errors import unknown
+    from ebbench.errors import MOST_NAMED, UsageError, shown, unknown
     from ebbench.plugins import loader
     from ebbench.record.resultfiles import load_all, read
+    from ebbench.running.words import split_variant
 
     if name.endswith(".json"):
         _result(read(name))
         return
-    shown = False
+    done = False
     for kind in loader.MODULES:
         if loader.is_here(kind, name):
             plugin = loader.load(kind, name)
             (_task if kind == "task" else _model)(plugin)
-            shown = True
-    if shown:
+            done = True
+    if done:
+        return
+    head, _, variant = split_variant(name)
+    if variant and loader.is_here("model", head):
+        plugin = loader.load("model", head)
+        if variant not in plugin.card.variants:
+            raise unknown("variant", variant[:200], plugin.card.variants, where=f"model '{plugin.name}'")
+        _model(plugin)
         return
     found, _ = load_all(results)
     for result in found:
         if result.run_id == name:
             _result(result)
             return
-    known = [*loader.names("task"), *loader.names("model"), *(result.run_id for result in found)]
-    raise unknown("task, model or result", name[:200], known)
+    tasks, models, ids = loader.names("task"), loader.names("model"), [result.run_id for result in found]
+    said = unknown("task, model or result", name[:200], [*tasks, *models, *ids])
+    # The run ids are many, and would hide the names.
+    raise UsageError(
+        said.what if name else "there is nothing to show: no name was given",
+        expected=f"a task ({', '.join(tasks[:MOST_NAMED])}), a model ({', '.join(models[:MOST_NAMED])}), "
+        f"a result file, or the run id of a result in {shown(results)} ({len(ids):,} are there)",
+        fix=" ".join(filter(None, [said.fix, "`ebbench list` says what each task and model is"])),
+    )
 
 
 def _task(plugin: Plugin) -> None:

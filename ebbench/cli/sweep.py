@@ -112,18 +112,13 @@ def sweep(
 def _estimated(jobs: list[Job], results: Path, data_dir: Path | None, workers: int) -> str:
     """The lines of `--estimate`."""
     from ebbench.data.store import Store
-    from ebbench.errors import UsageError
-    from ebbench.storage.files import absolute
-    from ebbench.sweeps.estimate import estimate, table
+    from ebbench.sweeps.estimate import buildable, estimate, table
     from ebbench.sweeps.summary import Summary
-    from ebbench.sweeps.work import Tasks, runs_left
+    from ebbench.sweeps.work import Tasks, results_to_read, runs_left
 
-    folder, summary = absolute(results, "--results"), Summary()
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(
-            f"{results} is a file", where="--results", expected="a folder of results", fix="name another"
-        )
-    left = runs_left(jobs, folder, Tasks(Store(data_dir)), [], summary)
+    folder, summary = results_to_read(results), Summary()
+    tasks = Tasks(Store(data_dir))
+    left = buildable(runs_left(jobs, folder, tasks, [], summary), tasks, summary)
     lines = [f"{len(summary.existed)} done before, {len(summary.failed)} cannot be run, {len(left)} left"]
     if not folder.exists():
         lines.append(f"there is no folder {results}: the times are those of the models' cards alone")

@@ -11,12 +11,14 @@ from typing import Any, Literal
 
 from ebbench.plugins.budgets import budget_minutes, budget_values
 from ebbench.plugins.configs import plain
+from ebbench.plugins.guard import plugin_code
 from ebbench.record.resultfiles import load_files
 from ebbench.record.schema import Result
 from ebbench.running.identity import Identity
 from ebbench.running.spec import Spec
 from ebbench.sweeps.plan import Job
-from ebbench.sweeps.work import Run
+from ebbench.sweeps.summary import Summary
+from ebbench.sweeps.work import Run, Tasks, one_line
 
 # What an estimate rests on: results of the same settings, the minutes of the model's card, or nothing.
 Source = Literal["results", "card", "unknown"]
@@ -47,6 +49,41 @@ def estimate(runs: Iterable[Run], results: Path) -> list[Estimate]:
     for run in runs:
         groups[_label(run.job)].append(past.run(run, begun))
     return [_sum(label, costs) for label, costs in groups.items()]
+
+
+def buildable(runs: Iterable[Run], tasks: Tasks, summary: Summary) -> list[Run]:
+    """The runs whose model can be built; the others go into the summary as failed.
+
+    Runs that differ by their seed alone are tried once. A net is built in hundredths of a second.
+    """
+    said: dict[str, str] = {}
+    kept = []
+    for run in runs:
+        label = _label(run.job)
+        if label not in said:
+            try:
+                _build(run.job, tasks)
+                said[label] = ""
+            except Exception as error:  # a plug-in's mistake of any kind fails its own runs
+                said[label] = one_line(error)
+        if said[label]:
+            summary.failed.append((run.job.label(), said[label]))
+        else:
+            kept.append(run)
+    return kept
+
+
+def _build(job: Job, tasks: Tasks) -> None:
+    """Build the model of a job, and its base, for each part of the task. Raises what keeps one from it."""
+    spec = job.spec
+    with plugin_code(spec.task, None, "parts"):
+        parts = list(tasks.of(spec).parts(job.seed).values())
+    for part in parts:
+        with plugin_code(spec.task, None, "spec"):
+            data = part.spec()
+        for level in [spec] if spec.base is None else [spec.base, spec]:
+            with plugin_code(level.model, None, "__init__"):
+                level.model.cls(data, level.config)
 
 
 def table(estimates: Iterable[Estimate], workers: int) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ebbench.errors import UsageError
+from ebbench.errors import EbbenchError, UsageError
 from ebbench.plugins import loader
+from ebbench.plugins.plugin import Plugin
 from ebbench.running import words
 from ebbench.running.request import Request
 from ebbench.running.spec import Spec, resolve
@@ -61,11 +62,20 @@ def read_plan(path: Path) -> list[Job]:
     for request, seed in asked:
         key = repr(request)
         if key not in specs:
-            specs[key] = resolve(request, load)
+            specs[key] = _resolved(request, load, path)
         # What several tables name is run once.
         jobs[key, seed] = Job(request, specs[key], seed)
     # Seed by seed, so that an interrupted sweep leaves every model with as many seeds.
     return sorted(jobs.values(), key=lambda job: job.seed)
+
+
+def _resolved(request: Request, load: Callable[..., Plugin], path: Path) -> Spec:
+    """The spec of a request; an error names the plan too, whose `set` stands for `--set`."""
+    try:
+        return resolve(request, load)
+    except EbbenchError as error:
+        error.where = ", ".join(filter(None, [str(path), error.where.replace("--set", "set")]))
+        raise
 
 
 def _entries(path: Path) -> Iterator[_Entry]:

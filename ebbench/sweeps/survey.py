@@ -16,10 +16,10 @@ from ebbench.running import attempts
 from ebbench.running.expected import Expected
 from ebbench.running.identity import identify
 from ebbench.running.signals import TIME_IS_UP
-from ebbench.storage.files import absolute, home
+from ebbench.storage.files import home
 from ebbench.storage.runstore import Watcher
 from ebbench.sweeps.plan import Job, read_plan
-from ebbench.sweeps.work import Tasks, one_line, result_path
+from ebbench.sweeps.work import Tasks, one_line, result_path, results_to_read
 
 State = Literal["done", "running", "waiting", "failed"]
 STATES: tuple[State, ...] = ("done", "running", "waiting", "failed")
@@ -57,12 +57,11 @@ def status(
     """How each run of a `plan` stands, in the plan's order: done, running, waiting or failed.
 
     It reads the results in the folder `results` and the run store of this machine, and changes nothing.
-    `data_dir` is where the data sets lie. Raises UsageError or PluginError for a plan that cannot be read.
+    `data_dir` is where the data sets lie. Raises UsageError or PluginError for a plan that cannot be read,
+    and UsageError where `results` is a file.
     """
-    jobs = read_plan(Path(plan))
-    return Survey(
-        jobs, absolute(os.fspath(results), "results"), None if data_dir is None else Path(data_dir)
-    ).look()
+    folder = results_to_read(results)
+    return Survey(read_plan(Path(plan)), folder, None if data_dir is None else Path(data_dir)).look()
 
 
 def counts(states: Iterable[RunState]) -> dict[str, int]:

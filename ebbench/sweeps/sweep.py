@@ -234,6 +234,8 @@ class Sweep:
             self._leave(work, seconds)
         elif code == BUSY:
             pause = min(_BUSY_AT_MOST, _BUSY_AT_FIRST * 2**item.busy)
+            if not item.busy:
+                _say("waiting", work, seconds, "another process is at it; tried again until it is free")
             item.busy += 1
             self._again(item, pause)
         elif code == KILLED and item.kills < _KILLS and not pressed:

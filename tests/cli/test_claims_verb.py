@@ -40,3 +40,11 @@ def test_mistakes_are_said(cli, plugins: Path):
     (plugins / "dots" / "claims.toml").write_text("[[claim]]\nid = 3\n")
     said = cli("claims", "--task", "dots")
     assert said.code == 2 and "dots/claims.toml" in said.err
+
+
+def test_a_place_without_results_is_said(cli, plugins, tmp_path):
+    said = cli("claims", "--task", "dots", "--results", "nowhere", "--format", "json")
+    assert said.code == 0 and said.out.strip() == "[]" and "no results in nowhere" in said.err
+    (tmp_path / "file").write_text("")
+    said = cli("claims", "--results", "file")
+    assert said.code == 2 and "there is no folder 'file'" in said.err and not said.out

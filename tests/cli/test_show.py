@@ -80,6 +80,29 @@ def test_an_unknown_name(cli, plugins):
     assert "did you mean 'blob'?" in said.err
 
 
+def test_without_a_name_the_names_are_said_and_results_do_not_hide_them(cli, plugins, tmp_path):
+    (tmp_path / "results").mkdir()
+    shutil.copy(GOLDEN, tmp_path / "results" / "b.json")
+    for said in (cli("show"), cli("show", "qqqq")):
+        assert said.code == 2 and said.err.startswith("error: ")
+        for text in (
+            "a task (",
+            "dots",
+            "a model (",
+            "blob",
+            "a result in results (1 are there)",
+            "`ebbench list`",
+        ):
+            assert text in said.err, said.err
+        assert "cpu-clean-mala" not in said.err
+
+
+def test_a_variant_is_shown_with_its_model(cli, plugins):
+    assert cli("show", "blob:still").out == cli("show", "blob").out
+    said = cli("show", "blob:stil")
+    assert said.code == 2 and "did you mean 'still'?" in said.err
+
+
 def test_a_file_that_is_not_there(cli):
     said = cli("show", "none.json")
     assert said.code == 2

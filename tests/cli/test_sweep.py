@@ -255,7 +255,7 @@ def test_what_a_plug_in_sets_when_it_is_loaded_is_not_inherited(
 def test_a_mistake_in_the_plan_shows_before_anything_runs(cli, plugins, tmp_path, text, said):
     (tmp_path / "plan.toml").write_text(text)
     ran = cli("sweep", "plan.toml")
-    assert ran.code == 2 and said in ran.err, ran
+    assert ran.code == 2 and said in ran.err and "plan.toml" in ran.err and "where: --set" not in ran.err, ran
     assert not (tmp_path / "results").exists()
 
 

@@ -112,3 +112,21 @@ def test_a_run_that_cannot_be_made_is_named(cli, plan, plugins):
     (plugins / "dots" / "task.py").write_text(toys.TASK.replace('self.source = "dots"', "1 / 0"))
     _, text = estimated(cli)
     assert "8 cannot be run, 0 left" in text and "division by zero" in text
+
+
+def test_a_model_that_cannot_be_built_for_the_task_is_named(cli, plan, plugins):
+    card = toys.CARD.format(name="blob").replace("steps = 60", "steps = 60\nminutes = 3", 1)
+    refuses = "if config.steps == 600: raise ValueError('not so many')"
+    built = "super().__init__(data, config)"
+    code = toys.MODEL.replace(built, f"{built}\n        {refuses}")
+    (plugins / "blob" / "model.py").write_text(code)
+    (plugins / "blob" / "card.toml").write_text(card)
+    minutes, text = estimated(cli)
+    assert "1 cannot be run, 7 left" in text and minutes["dots blob smoke"] == 9.0
+    assert "cannot be run: dots blob smoke steps=600 seed 0 (" in text and "not so many" in text
+
+
+@pytest.mark.parametrize("words", [("sweep", "plan.toml", "--estimate"), ("status", "plan.toml")])
+def test_a_file_is_no_folder_of_results(cli, plan, words):
+    said = cli(*words, "--results", "plan.toml")
+    assert said.code == 2 and "plan.toml is a file" in said.err and "--results" in said.err

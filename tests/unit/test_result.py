@@ -1,10 +1,8 @@
 """Results: what is written is read again, and what is no result says why."""
 
 import copy
-import errno
 import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebbench.errors import ResultError, StorageError
+from ebbench.errors import ResultError
 from ebbench.record import migrations, resultfiles, schema
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -301,90 +299,6 @@ def test_migrations_go_one_version_at_a_time(raw):
 def test_a_version_without_a_way_up_is_an_error(raw):
     with pytest.raises(ResultError, match="schema_version 0.*no migration"):
         migrations.migrate({**raw, "schema_version": 0}, {})
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "no JSON"),
-        (b'{"schema_version": 1', "no JSON"),
-        (b'{"a": NaN}', "NaN is no JSON number"),
-        (b"\xff\xfe", "no JSON"),
-        (b"[" * 200_000, "no JSON"),
-        (b"[1]", "JSON list"),
-        (b"{}", "no schema_version"),
-        (b'{"schema_version": 3}', "Field required"),
-    ],
-)
-def test_what_is_no_result_says_why(tmp_path, content, message):
-    path = tmp_path / "a.json"
-    path.write_bytes(content)
-    with pytest.raises(ResultError, match=message) as error:
-        resultfiles.read(path)
-    assert error.value.where == str(path)
-
-
-def test_a_number_too_large_for_a_float_is_refused(tmp_path, raw):
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps({**raw, "metrics": {"kl": 0.125}}).replace("0.125", "1e999"))
-    with pytest.raises(ResultError, match=r"metrics\.kl"):
-        resultfiles.read(path)
-
-
-def test_a_missing_file_is_a_storage_error(tmp_path):
-    with pytest.raises(StorageError, match="cannot be read"):
-        resultfiles.read(tmp_path / "none.json")
-
-
-def test_writing_makes_the_folder_and_leaves_nothing_else(tmp_path, whole):
-    resultfiles.write(whole, tmp_path / "a" / "b" / "c.json")
-    assert [p.name for p in (tmp_path / "a" / "b").iterdir()] == ["c.json"]
-
-
-def test_a_full_disk_keeps_the_old_file(tmp_path, whole, monkeypatch):
-    path = tmp_path / "a.json"
-    path.write_bytes(b"old")
-
-    def full(descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match="No space left") as error:
-        resultfiles.write(whole, path)
-    assert error.value.where == str(path)
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path, whole):
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageError, match="cannot be written"):
-        resultfiles.write(whole, tmp_path / "file" / "a.json")
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_a_storage_error(tmp_path, whole):
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(StorageError, match="Permission denied"):
-            resultfiles.write(whole, tmp_path / "a.json")
-    finally:
-        tmp_path.chmod(0o700)
-
-
-def test_load_all_names_what_is_broken_and_goes_on(tmp_path, whole):
-    resultfiles.write(whole, tmp_path / "t" / "m" / "a.json")
-    resultfiles.write(whole, tmp_path / ".hidden" / "a.json")
-    (tmp_path / "t" / "m" / "b.json").write_text("{")
-    (tmp_path / "t" / "plan.toml").write_text("")
-    results, problems = resultfiles.load_all(tmp_path)
-    assert results == [whole]
-    assert [p.path for p in problems] == [tmp_path / "t" / "m" / "b.json"]
-    assert "no JSON" in problems[0].reason
-
-
-def test_load_all_of_no_folder_is_empty(tmp_path):
-    assert resultfiles.load_all(tmp_path / "none") == ([], [])
 
 
 def test_the_committed_schema_is_the_code_s():

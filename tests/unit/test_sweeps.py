@@ -163,12 +163,13 @@ def test_a_run_that_only_follows_another_begins_whatever_came_of_it(stage: Stage
     assert stage.log == ["0 a", "1 b"] and summary.done == ["b"]
 
 
-def test_a_run_that_another_process_is_at_gives_its_worker_back(stage: Stage):
+def test_a_run_that_another_process_is_at_gives_its_worker_back(stage: Stage, capsys):
     stage.acts["a"] = (0.5, 75, 0.0)
     stage.at[1.0] = lambda: stage.acts.pop("a")
     summary = stage.sweep("a", "b", "c")
     # Tried again after a pause, in which the others go on.
     assert stage.log == ["0 a", "0.5 b", "1.5 c", "2.5 a"] and summary.done == ["b", "c", "a"]
+    assert capsys.readouterr().out.count("waiting: a in 0 s  another process is at it") == 1
     # The other process may have finished it.
     stage.acts["d"] = (0.5, 75, 0.0)
     stage.at[stage.now + 1] = lambda: stage.results.add("d")
