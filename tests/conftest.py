@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -22,7 +23,10 @@ from processes import BEGINNING, Forked, popen, run
 if TYPE_CHECKING:
     import pandas
 
+    from ebbench.record.schema import Result
+
 ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden" / "result-v3.json"
 # The real data sets where the checkout has them beside it; tests that need them say so when skipped.
 DATA = Path(os.environ.get("EBBENCH_DATA") or ROOT.parent / "shared" / "data")
 
@@ -64,6 +68,20 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Said(0 if code is None else int(code), said.out, said.err)
 
     return call
+
+
+@pytest.fixture
+def raw() -> Any:
+    """The golden result, as JSON."""
+    return json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def whole() -> Result:
+    """The golden result."""
+    from ebbench.record import resultfiles
+
+    return resultfiles.read(GOLDEN)
 
 
 @pytest.fixture

@@ -169,6 +169,8 @@ def _side_by_side(
         set=how["settings"],
     )
     spec = resolve(request)
+    # What is wrong with the task is no seed's fault: it is said once, before anything runs.
+    Tasks(Store(how["data_dir"])).of(spec)
     jobs = [Job(request, spec, seed) for seed in words.parse_seeds(how["seeds"])]
     with open(os.devnull, "w") as nowhere:
         # The lines of a sweep are progress here.
@@ -184,9 +186,6 @@ def _side_by_side(
                 seconds=words.parse_duration(how["time_limit"]) if how["time_limit"] else None,
                 environment=environment,
             )
-    if summary.failed:
-        # What is wrong with the task is no seed's fault: it is said once, as without --workers.
-        Tasks(Store(how["data_dir"])).of(spec)
     if summary.exit_code:
         typer.echo(summary.text())
         raise typer.Exit(summary.exit_code)

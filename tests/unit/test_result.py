@@ -19,16 +19,6 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "result-v3.json"
 SCHEMA = Path(schema.__file__).with_name("result.schema.json")
 
 
-@pytest.fixture
-def raw():
-    return json.loads(GOLDEN.read_text(encoding="utf-8"))
-
-
-@pytest.fixture
-def whole():
-    return resultfiles.read(GOLDEN)
-
-
 finite = st.floats(-1e299, 1e299)
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Zl", "Zp"]), max_size=20)
 name = text.filter(bool)

@@ -3,24 +3,11 @@
 import errno
 import json
 import os
-from pathlib import Path
 
 import pytest
 
 from ebbench.errors import ResultError, StorageError
 from ebbench.record import resultfiles
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "result-v3.json"
-
-
-@pytest.fixture
-def raw():
-    return json.loads(GOLDEN.read_text(encoding="utf-8"))
-
-
-@pytest.fixture
-def whole():
-    return resultfiles.read(GOLDEN)
 
 
 @pytest.mark.parametrize(
