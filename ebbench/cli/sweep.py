@@ -122,5 +122,5 @@ def _estimated(jobs: list[Job], results: Path, data_dir: Path | None, workers: i
     lines = [f"{len(summary.existed)} done before, {len(summary.failed)} cannot be run, {len(left)} left"]
     if not folder.exists():
         lines.append(f"there is no folder {results}: the times are those of the models' cards alone")
-    lines += [f"cannot be run: {label} ({reason})" for label, reason in summary.failed]
+    lines += summary.failures("cannot be run")
     return "\n".join([*lines, table(estimate(left, folder), workers)])

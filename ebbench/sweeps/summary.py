@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from ebbench.running.signals import TIME_IS_UP
 
+# So many runs that failed for one reason are named; of more, the first and the last.
+MOST_NAMED = 3
+
 
 @dataclass
 class Summary:
@@ -32,7 +35,23 @@ class Summary:
             f"{len(self.done)} done, {len(self.existed)} done before, {len(self.failed)} failed, "
             f"{len(self.left)} left"
         ]
-        lines += [f"failed: {label} ({reason})" for label, reason in self.failed]
+        lines += self.failures("failed")
         if self.left:
             lines.append("the same command goes on with what is left")
         return "\n".join(lines)
+
+    def failures(self, what: str) -> list[str]:
+        """A line for each reason why runs failed, with the runs; `what` happened to them begins it.
+
+        Data that is not here stops every run of a plan: said once, not once a run.
+        """
+        by_reason: dict[str, list[str]] = {}
+        for label, reason in self.failed:
+            by_reason.setdefault(reason, []).append(label)
+        return [f"{what}: {_named(labels)} ({reason})" for reason, labels in by_reason.items()]
+
+
+def _named(labels: list[str]) -> str:
+    if len(labels) <= MOST_NAMED:
+        return ", ".join(labels)
+    return f"{len(labels)} runs, from {labels[0]} to {labels[-1]}"

@@ -376,3 +376,11 @@ def test_a_local_process_that_a_signal_ends_reports_it_as_a_shell_does(tmp_path:
     other = local("import time; time.sleep(600)", tmp_path)
     other.end()
     assert other.poll() == 137
+
+
+def test_what_stops_many_runs_is_said_once_with_how_many_it_stops():
+    summary = Summary(failed=[(f"run {i}", "no data") for i in range(54)] + [("a", "x"), ("b", "x")])
+    assert summary.text().splitlines()[1:] == [
+        "failed: 54 runs, from run 0 to run 53 (no data)",
+        "failed: a, b (x)",
+    ]
