@@ -20,6 +20,7 @@ A model is "NAME" or "NAME:VARIANT", with "@SAMPLER" and "+SETTING=VALUE" behind
 - seeds: the value of each
 - published: the paper's number
 - difference: mean less that of the model `against`, paired over the common seeds
+- wins: on how many data sets (parts) the mean is better than that of the model `against`, as "9 of 40"
 
 A table has `models` and `metrics`, separated by commas. "~what_it_is_called" behind a model names its line,
 `heads` the columns (with _ for a space). `published=yes` adds the papers' numbers, `figure=NAME` a chart of
@@ -36,12 +37,13 @@ from dataclasses import dataclass, field
 from ebbench.site import wording
 from ebbench.site.views import TaskView
 
-from ebbench.board import labels
+from ebbench.board import across, labels
 from ebbench.board.ranking import by_seed
 from ebbench.board.row import Row
 from ebbench.board.stats import interval
 from ebbench.contract import Metric
 from ebbench.errors import UsageError
+from ebbench.record.schema import Result
 
 COMMENT = re.compile(
     r"<!--with\b([^>]*)-->|<!--(value|table)\b([^>]*)-->(?:((?:(?!<!--).)*)<!--end-->)?", re.S
@@ -73,6 +75,8 @@ class Board:
     rows: Mapping[str, Sequence[Row]]
     metrics: Mapping[str, Sequence[Metric]]
     protocols: Mapping[str, Sequence[str]]
+    # By task and run id.
+    results: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tasks: Sequence[TaskView]) -> Board:
@@ -82,6 +86,7 @@ class Board:
             {task.name: task.rows for task in known},
             {task.name: task.metrics for task in known},
             {task.name: list(task.known.protocols) for task in known},
+            {task.name: task.results for task in known},
         )
 
 
@@ -188,7 +193,11 @@ def _value(asked: Mapping[str, str], board: Board, where: str, made: Filled) -> 
     row = _row(asked, asked.get("model", ""), board, where)
     made.rows.append(row)
     name = asked.get("metric", "")
-    _metric(row, name, board, where)
+    metric = _metric(row, name, board, where)
+    if asked.get("show") == "wins":
+        other = _row(asked, asked.get("against", ""), board, where)
+        made.rows.append(other)
+        return _wins(row, other, metric, board, where)
     if asked.get("show") == "difference":
         other = _row(asked, asked.get("against", ""), board, where)
         made.rows.append(other)
@@ -199,6 +208,15 @@ def _value(asked: Mapping[str, str], board: Board, where: str, made: Filled) -> 
         found = interval([one[seed] - two[seed] for seed in common])
         return ("+" if found.mean > 0 else "") + _number(found.mean, found.half_width)
     return _shown(row, name, asked.get("show", "interval"), where)
+
+
+def _wins(row: Row, other: Row, metric: Metric, board: Board, where: str) -> str:
+    named = {one.label: across.by_set(one, board.results[one.task], metric.name) for one in (row, other)}
+    found = across.compared(metric.name, "higher" if metric.better == "higher" else "lower", named)
+    if found is None:
+        raise _wrong(f"{row.label} and {other.label} have too few data sets in common", where)
+    (pair,) = found.pairs
+    return f"{pair.wins if pair.a == row.label else pair.losses} of {len(found.sets)}"
 
 
 def _shown(row: Row, name: str, show: str, where: str) -> str:
@@ -213,7 +231,8 @@ def _shown(row: Row, name: str, show: str, where: str) -> str:
         "published": lambda: _published(row, name, where),
     }
     if show not in ways:
-        raise _wrong(f"'{show}' is no way to show a number; there are {', '.join(ways)}, difference", where)
+        known = ", ".join([*ways, "difference", "wins"])
+        raise _wrong(f"'{show}' is no way to show a number; there are {known}", where)
     return ways[show]()
 
 

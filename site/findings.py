@@ -51,6 +51,7 @@ def board_of(results: Path) -> Board:
         {one.name: rows(one) for one in plugins},
         {one.name: list(one.cls.metrics) for one in plugins},
         {one.name: list(one.cls.protocols) for one in plugins},
+        {one.name: {r.run_id: r for r in found if r.task.name == one.name} for one in plugins},
     )
 
 

@@ -22,6 +22,8 @@ from ebbench.record.schema import Result
 
 # Of fewer data sets no test of this module says anything.
 LEAST_SETS = 5
+# Of more methods, the pairs are too many for a line each.
+MOST_BY_PAIRS = 5
 
 
 @dataclass(frozen=True)
@@ -225,19 +227,38 @@ def in_words(title: str, found: Across) -> list[str]:
         ]
         p = "" if found.friedman is None else f"; all alike: p {spelled_p(found.friedman)} (Friedman)"
         lines.append(f"  ranks that differ by less than {found.critical:.2f} are alike (Nemenyi, 5 %){p}")
+    lines += _each_pair(found) if len(found.methods) <= MOST_BY_PAIRS else _told_apart(found)
+    return lines
+
+
+def _each_pair(found: Across) -> list[str]:
+    lines = []
     for pair in found.pairs:
         p = f"p {spelled_p(pair.p)}"
         p += f" (by Holm {spelled_p(pair.adjusted)})" if len(found.pairs) > 1 else ""
-        better = (
-            pair.a
-            if found.ranks[found.methods.index(pair.a)] < found.ranks[found.methods.index(pair.b)]
-            else pair.b
-        )
+        verdict = f"{_better(found, pair)} is better" if pair.apart else "a tie"
         lines.append(
-            f"  {pair.a} is better than {pair.b} on {pair.wins} of {n}, worse on {pair.losses}; "
-            f"{p}, Wilcoxon: {f'{better} is better' if pair.apart else 'a tie'}"
+            f"  {pair.a} is better than {pair.b} on {pair.wins} of {len(found.sets)}, "
+            f"worse on {pair.losses}; {p}, Wilcoxon: {verdict}"
         )
     return lines
+
+
+def _told_apart(found: Across) -> list[str]:
+    """A line for each method that the test finds better than some: of many methods most pairs are ties."""
+    beaten: dict[str, list[str]] = {name: [] for name in found.methods}
+    for pair in found.pairs:
+        if pair.apart:
+            better = _better(found, pair)
+            beaten[better].append(pair.b if better == pair.a else pair.a)
+    lines = [f"  {name} is better than {', '.join(worse)}" for name, worse in beaten.items() if worse]
+    test = f"Wilcoxon at 5 %, by Holm over {len(found.pairs)} pairs"
+    return [*lines, f"  all other pairs tie ({test}); --json prints each pair"]
+
+
+def _better(found: Across, pair: Pair) -> str:
+    """The one of a pair with the better average rank."""
+    return min(pair.a, pair.b, key=lambda name: found.ranks[found.methods.index(name)])
 
 
 def spelled_p(p: float) -> str:

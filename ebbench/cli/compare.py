@@ -50,7 +50,7 @@ def compare(
     from ebbench.errors import UsageError
     from ebbench.plugins import loader
     from ebbench.record.resultfiles import load_all
-    from ebbench.record.text import one_line
+    from ebbench.record.text import visible
 
     plugin = loader.load("task", task)
     of_sets = plugin.card.parts == "data sets"
@@ -71,7 +71,7 @@ def compare(
         )
     outside = _Outside(plugin, files, data_dir)
     pairs, over_sets = [], []
-    for title, group in labels.comparable(rows):
+    for title, group in labels.comparable(rows, list(plugin.cls.protocols)):
         if of_sets and not files:
             chosen = [_chosen(a, group, title), _chosen(b, group, title)] if a else group
             over_sets += across.of_group(title, [r for r in chosen if r], found, plugin.cls.metrics)
@@ -101,12 +101,13 @@ def compare(
             fix=f"`ebbench run --task {plugin.name} --model MODEL` makes rows",
         )
     if as_json:
-        said = [one.as_json() for one in compared] + [whole.as_json() for _, whole in over_sets]
+        said = [one.as_json() for one in compared]
+        said += [{"group": title, **whole.as_json()} for title, whole in over_sets]
         typer.echo(json.dumps(said, indent=2, allow_nan=False))
     else:
         _print(compared)
         for title, whole in over_sets:
-            typer.echo("\n".join(one_line(line) for line in across.in_words(title, whole)))
+            typer.echo(visible("\n".join(across.in_words(title, whole))))
     problems = [problem for _, there in loaded for problem in there]
     for problem in problems:
         typer.echo(f"left out: {problem.path}: {problem.reason}", err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ebbench.site import findings
@@ -87,6 +88,29 @@ def test_a_comment_that_no_row_answers_is_named(words: str, fault: str):
     with pytest.raises(UsageError, match=fault) as caught:
         value(words)
     assert "here" in str(caught.value)
+
+
+def test_wins_are_counted_over_the_data_sets_by_the_means_of_the_seeds():
+    def result(run: str, values: list[float]) -> SimpleNamespace:
+        parts = [SimpleNamespace(name=f"set{i}", metrics={"area": value}) for i, value in enumerate(values)]
+        return SimpleNamespace(run_id=run, parts=parts)
+
+    one, other = row("a", 0.5, 0.5), row("b", 0.5)
+    # The means of a are .5, .3, .1, .4, .2, .6, and so better than b's on the first, the fourth and the last.
+    held = [
+        result(one.runs[0], [0.5, 0.2, 0.0, 0.4, 0.2, 0.9]),
+        result(one.runs[1], [0.5, 0.4, 0.2, 0.4, 0.2, 0.3]),
+        result(other.runs[0], [0.4, 0.35, 0.2, 0.3, 0.2, 0.5]),
+    ]
+    results = {"t": {each.run_id: each for each in held}}
+    board = Board({"t": [one, other]}, BOARD.metrics, BOARD.protocols, results)
+
+    def said(words: str) -> str:
+        text = f"<!--value task=t metric=area {words}-->?<!--end-->"
+        return without_comments(filled(text, board, "here").text)
+
+    assert said("model=a against=b show=wins") == "3 of 6"
+    assert said("model=b against=a show=wins") == "2 of 6"
 
 
 def test_two_rows_for_one_comment_are_refused():

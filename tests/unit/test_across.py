@@ -99,3 +99,23 @@ def test_only_the_sets_that_all_have_count():
     table = named({"a": [1, 2, 3, 4, 5, 6], "b": [2, 3, 4, 5, 6, 7]})
     del table["b"]["set2"]
     assert across.compared("x", "higher", table).sets == ["set0", "set1", "set3", "set4", "set5"]
+
+
+def test_many_methods_are_said_by_whom_they_beat():
+    rng = np.random.default_rng(0)
+    base = rng.normal(0, 1, 40)
+    # Three good ones alike but for noise, three bad ones far below.
+    table = {f"m{i}": list(base - 5 * (i >= 3) + rng.normal(0, 0.1, 40)) for i in range(6)}
+    found = across.compared("x", "higher", named(table))
+    lines = across.in_words("here", found)
+    pairs = [line.split(" is better than ") for line in lines if " is better than " in line]
+    said = {name.strip(): sorted(worse.split(", ")) for name, worse in pairs}
+    for name in ("m0", "m1", "m2"):
+        assert {"m3", "m4", "m5"} <= set(said[name])
+    assert not {"m0", "m1", "m2"} & {worse for name in ("m3", "m4", "m5") for worse in said.get(name, [])}
+    assert "15 pairs" in lines[-1]
+
+
+def test_few_methods_are_said_pair_by_pair():
+    lines = across.in_words("here", across.compared("auc", "higher", named(TREES)))
+    assert sum(" is better than " in line for line in lines) == 6
