@@ -1,7 +1,8 @@
-"""The functions of a notebook: run, read results, tabulate them, and take a trained model.
+"""The functions for notebooks: run, read results, tabulate them, and load a trained model.
 
-The command line is built on them. Nothing heavy is imported before a function needs it. Every function
-raises UsageError, DataError, PluginError or StorageError (all are EbbenchError) for what the caller can mend.
+The command line is built on them. Heavy packages are imported only when a function needs them. Functions
+raise UsageError, DataError, PluginError or StorageError (all are EbbenchError) for problems that the caller
+can fix.
 """
 
 from __future__ import annotations
@@ -50,39 +51,39 @@ def run(
     isolated: bool = False,
     unboxed: bool = False,
 ) -> list[Result]:
-    """Train a model on a task, score it, and write one result a seed: the results, in the seeds' order.
+    """Train a model on a task, score it, and write one result per seed; returns the results in seed order.
 
-    It is `ebbench run`: what is done already is read and not repeated, and what was interrupted goes on.
+    This is `ebbench run`: finished runs are read and not repeated, and interrupted runs resume.
 
     - `task`, `model`: a name, or the path of a folder; "NAME:VARIANT" for a variant of a model.
     - `budget`: "smoke" (seconds), "cpu" (about half an hour on two cores) or "paper" (a GPU).
-    - `protocol`, `sampler`: "" is the task's first, and the model's plain sampler.
+    - `protocol`, `sampler`: "" is the task's first protocol, and the model's default sampler.
     - `seeds`: a number, text such as "0-4" or "0,2,7", or several of these.
-    - `settings`: the task's options, the model's knobs and "SAMPLER.KNOB" by name, as for `--set`.
-    - `device`: "auto", "cpu", "cuda" or "cuda:N". `data_dir`: where the data sets lie.
-    - `results`: the folder that results are written to. `force`: train and score again what is done.
-      `threads`: how many (0: every core); None leaves them as they are.
+    - `settings`: task options, model settings and "SAMPLER.KNOB" by name, as for `--set`.
+    - `device`: "auto", "cpu", "cuda" or "cuda:N". `data_dir`: the folder with the data sets.
+    - `results`: the folder for results. `force`: train and score finished runs again.
+      `threads`: number of threads (0: every core); None leaves it unchanged.
     - `time_limit`: seconds, or text such as "9m"; the work then stops at a checkpoint. `quiet`: False shows
-      the progress on stderr. `logger`: "tensorboard", "wandb", "jsonl", or what makes a Logger.
-    - `isolated`: keep the model in a process of its own, in a box; with `unboxed`, in a process alone.
+      the progress on stderr. `logger`: "tensorboard", "wandb", "jsonl", or a factory of a Logger.
+    - `isolated`: run the model in a process of its own, in a box (a sandbox); with `unboxed`, without a box.
 
-    Raises Stopped after the time limit, Ctrl-C or SIGTERM: what is done is kept, and the same call goes on.
+    Raises Stopped after the time limit, Ctrl-C or SIGTERM: finished work is kept, and the same call resumes.
     """
-    # All that was asked for, by name.
+    # All arguments, by name.
     asked = dict(locals())
     return [outcome.result for outcome in runs(**asked)]
 
 
 def runs(task: AnyPath, model: AnyPath, **how: Any) -> Iterator[Outcome]:
-    """As `run`, seed by seed: each result as soon as it is there, with its file.
+    """As `run`, but yields each result and its file as soon as it is finished.
 
-    What was asked for is checked now; the work is done as the outcomes are asked for. `how` is that of
-    `run`; with `wait=False`, Stopped is raised where another process is at the same training.
+    Arguments are checked immediately; the work is done as the outcomes are consumed. `how` takes the other
+    arguments of `run`. With `wait=False`, Stopped is raised if another process works on the same training.
     """
     from ebbench.asked import prepared
 
     resolved, run_seeds, made = prepared(task, model, **how)
-    # After the threads are settled: it loads torch.
+    # After the number of threads is set, because this loads torch.
     from ebbench.running import engine
 
     return engine.run(resolved, run_seeds, made)
@@ -91,10 +92,10 @@ def runs(task: AnyPath, model: AnyPath, **how: Any) -> Iterator[Outcome]:
 def trainings(
     task: AnyPath, model: AnyPath, *, until: str = "training", parts: Sequence[str] = (), **how: Any
 ) -> Iterator[str]:
-    """As `runs`, without a score: a line for each training that is in the run store then.
+    """As `runs`, but only trains; yields a line for each training that is then in the run store.
 
-    `until` is "training", or "base" for that of the model's base alone; `parts` are those to train, all if
-    not given; `how` is that of `runs`.
+    `until` is "training", or "base" for the training of the model's base only; `parts` are the parts to
+    train, all by default; `how` is that of `runs`.
     """
     if until not in ("training", "base"):
         raise unknown("end", until, ["training", "base"], where="--until")
@@ -109,10 +110,10 @@ def trainings(
 def results(
     folder: AnyPath | Iterable[AnyPath] = "results", *, task: str = "", model: str = ""
 ) -> list[Result]:
-    """The results in a `folder`, or in several, in the order of their paths.
+    """The results in a `folder`, or in several, sorted by path.
 
-    `task` and `model` keep those of one task, and of one model: by its name all its variants, as
-    "NAME:VARIANT" that one alone. A file that is no result is left out, and a warning names it.
+    `task` and `model` select one task and one model: a name with all its variants, or one "NAME:VARIANT". A
+    file that is not a result is skipped with a warning.
     """
     found, problems = read_folders(folder)
     for problem in problems:
@@ -126,9 +127,9 @@ def results(
 
 
 def read_folders(folders: AnyPath | Iterable[AnyPath]) -> tuple[list[Result], list[Problem]]:
-    """The results in one folder or several, and every JSON file that is none.
+    """The results in one folder or several, and every JSON file that is not a result.
 
-    Raises UsageError for a folder that is not there.
+    Raises UsageError for a folder that does not exist.
     """
     from ebbench.record.resultfiles import load_all
 
@@ -156,18 +157,17 @@ def table(
     budget: str = "",
     protocol: str = "",
 ) -> pandas.DataFrame:
-    """The table of a `task`: a row a model, configuration, sampler, budget and protocol, over its seeds.
+    """The table of a `task`: one row per model, configuration, sampler, budget and protocol, over its seeds.
 
-    `results` is a folder, several, or a list of results; `budget` and `protocol` keep one each. Columns:
+    `results` is a folder, several, or a list of results; `budget` and `protocol` select one each. Columns:
 
-    - tier (who confirmed it), rank (missing for a control, for a row that only somebody claims, and where
-      nothing decides), kind ("model" or "control"), model, variant,
-      settings (the task's options, and the knobs that were changed), sampler, budget, protocol, seeds (a
-      list), code ("current" where the code that is here would make the row again);
-    - for each metric NAME its mean, NAME_low and NAME_high, the ends of the interval over the seeds
-      (Student's t, 95 %; missing where one seed says nothing of it). `ebbench show TASK` says the units.
+    - tier (who confirmed it), rank (missing for a control, for an unconfirmed claim, and if nothing decides
+      it), kind ("model" or "control"), model, variant, settings (the task's options, and changed knobs),
+      sampler, budget, protocol, seeds (a list), code ("current" if today's code would make the same row);
+    - for each metric NAME its mean, and NAME_low and NAME_high, the interval over the seeds (Student's t,
+      95 %; missing with a single seed). `ebbench show TASK` lists the units.
 
-    The rows stand as on the board, each group by rank and its controls last; docs/table.md says more.
+    Rows are in the board's order: each group by rank, controls last. docs/table.md says more.
     """
     import pandas
 
@@ -181,7 +181,8 @@ def table(
     plugin = loader.load("task", os.fspath(task))
     standings = names_of.read(*map(Path, folders))
     rows = select(plugin, found, names=standings, budget=budget, protocol=protocol)
-    # A task may declare what no result has; a result may have what the task no longer declares.
+    # A task may declare metrics that no result has, and a result may have metrics that are no longer
+    # declared.
     names = [metric.name for metric in plugin.cls.metrics]
     names += sorted({name for row in rows for name in row.metrics} - set(names))
     columns = [*_COLUMNS, *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))]
@@ -192,11 +193,11 @@ def table(
 def select(
     plugin: Any, found: Iterable[Result], *, names: Names, budget: str = "", protocol: str = ""
 ) -> list[Row]:
-    """The rows of a task (its plug-in) among results, of one budget and one protocol where they are named.
+    """A task's rows (its plug-in) among results, restricted to a budget and a protocol if given.
 
-    `names` are the decisions about names that hold for the results.
+    `names` are the decisions on disputed names that apply to the results.
 
-    Raises UsageError for a budget or a protocol that is not known.
+    Raises UsageError for an unknown budget or protocol.
     """
     from ebbench.board import table as tables
     from ebbench.plugins.budgets import BUDGETS
@@ -230,22 +231,22 @@ def trained(
     device: str | torch.device = "cpu",
     data_dir: AnyPath | None = None,
 ) -> Model:
-    """The trained model behind a result, or of a task, model and seed: to sample from, or to score with.
+    """The trained model of a result, or of a task, model and seed, for sampling or scoring.
 
-    It comes out of the run store of this machine, in eval mode, its nets on `device`: nothing is trained,
-    but for a model that keeps no state (a control). What it offers is what its method can do, as the
-    contract says: `sample(n)` gives a float tensor (n, *shape) in the data's range, `energy(x)` a tensor
-    (n,), lower is more typical. Call them under `torch.no_grad()` where no gradient is wanted.
+    It is loaded from this machine's run store, in eval mode, with its networks on `device`. Nothing is
+    trained, except a model that keeps no state (a control). It has the methods that its method supports:
+    `sample(n)` returns a float tensor (n, *shape) in the data's range, `energy(x)` a tensor (n,), lower is
+    more typical. Call them under `torch.no_grad()` if you need no gradient.
 
-    - `result`: a result, or its file. `task` and `model` are then needed only where they are folders of
-      your own, and give their paths.
+    - `result`: a result, or its file. `task` and `model` are then only needed if they are your own folders:
+      give their paths.
     - without it `task` and `model`, with `seed` (0), `budget` ("cpu"), `protocol` and `settings` as for
       `run`.
-    - `part`: which training, where the task has several (a held-out digit). `data_dir`: where the data sets
-      lie.
+    - `part`: which training, if the task has several (a held-out digit). `data_dir`: the folder with the data
+      sets.
 
-    Raises UsageError where the store does not have the training (the message gives the command that makes
-    it), or where the code, the card or the data are no longer those of the result.
+    Raises UsageError if the store does not have the training (the message gives the command that makes it),
+    or if the code, the card or the data are no longer those of the result.
     """
     from ebbench.data.store import Store
     from ebbench.device import choose_device
@@ -284,7 +285,7 @@ def trained(
         run_seed = result.seed
     made = Settings(
         device=choose_device(str(device)),
-        # Nothing is written there.
+        # Nothing is written to it.
         results=Path(),
         store=Store(None if data_dir is None else Path(data_dir)),
         trainings=result.trainings if result is not None else None,
@@ -292,7 +293,7 @@ def trained(
     return engine.load(spec.resolve(request), run_seed, made, part)
 
 
-# `run` and `table` have a parameter of its name.
+# `run` and `table` have a parameter with this name.
 _results = results
 _COLUMNS = (
     "tier",
@@ -334,7 +335,7 @@ def _cells(row: Row, names: Sequence[str]) -> dict[str, Any]:
 
 
 def absolute_path(path: AnyPath, label: str) -> Path:
-    """A path that the caller gave, from the root: a plug-in that changes the directory does not move it."""
+    """The absolute form of a caller's path, which stays valid if a plug-in changes the working directory."""
     from ebbench.storage.files import absolute
 
     return absolute(os.fspath(path), label)

@@ -1,8 +1,8 @@
 """BiGAN for anomaly detection: Efficient GAN-Based Anomaly Detection (Zenati et al. 2018).
 
-A bidirectional GAN (Donahue, Krähenbühl, Darrell 2017): the generator maps latents to examples, the
-encoder examples to latents, and the discriminator tells the pairs (x, E(x)) from (G(z), z). What E and G
-do not give back, or the discriminator does not believe, is an anomaly.
+A bidirectional GAN (Donahue, Krähenbühl, Darrell 2017) has three networks. The generator G maps latents to
+examples, the encoder E maps examples to latents, and the discriminator D separates pairs (x, E(x)) from pairs
+(G(z), z). The anomaly score adds the reconstruction error ||x - G(E(x))||_1 and the discriminator's loss.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ebbench.nn.standard import standard_generator
 
 
 class Pairs(nn.Module):
-    """D(x, z): the logit that the pair is (x, E(x)), (n, ...) and (n, z_dim) -> (n,)."""
+    """D(x, z), the logit that a pair is (x, E(x)) and not (G(z), z): (n, ...) and (n, z_dim) -> (n,)."""
 
     def __init__(self, of_x: nn.Module, n_x: int, z_dim: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -41,32 +41,33 @@ class BiGAN(Model):
     @dataclass(frozen=True)
     class Config:
         steps: int = 100_000
-        """Steps of all nets (our choice)."""
+        """Training steps of all networks (our choice)."""
         epochs: int = 0
-        """Passes over the data, in place of `steps`; 0 counts steps."""
+        """Training epochs; if above 0, they replace `steps`."""
         batch_size: int = 100
-        """Examples a step (the paper's MNIST set-up, recalled)."""
+        """Batch size (the paper's MNIST set-up, recalled)."""
         z_dim: int = 200
         """Dimension of the latent prior N(0, I) (the paper's MNIST set-up, recalled)."""
         width: int = 32
-        """Channels of the first convolution for images and before the generator's last (our nets are DCGAN's
-        and SN-GAN's, not the paper's)."""
+        """Channels of the first convolution and of the generator's last hidden layer, for images (our
+        networks are DCGAN's and SN-GAN's, not the paper's)."""
         encoder_layers: tuple[int, ...] = (64,)
         """Hidden sizes of the encoder for vectors (the paper's KDD99 set-up, recalled)."""
         generator_layers: tuple[int, ...] = (64, 128)
-        """Hidden sizes of the generator for vectors (the same)."""
+        """Hidden sizes of the generator for vectors (the paper's KDD99 set-up, recalled)."""
         hidden: int = 128
-        """Hidden units of the discriminator for each of x and z, and where they join (the same)."""
+        """Hidden units of the discriminator's branches for x and z, and of the layer that joins them (the
+        paper's KDD99 set-up, recalled)."""
         dropout: float = 0.2
-        """Dropout in the discriminator (the same)."""
+        """Dropout rate in the discriminator (the paper's KDD99 set-up, recalled)."""
         lr: float = 1e-5
-        """Learning rate of Adam for all nets (the paper's code, recalled)."""
+        """Adam's learning rate for all networks (the paper's code, recalled)."""
         beta1: float = 0.5
-        """Adam's first decay (the paper's code, recalled)."""
+        """Adam's beta_1 (the paper's code, recalled)."""
         beta2: float = 0.999
-        """Adam's second decay (Kingma and Ba 2015)."""
+        """Adam's beta_2 (Kingma and Ba 2015)."""
         discriminator_weight: float = 0.1
-        """w of the score: the discriminator's part; 1 - w is the reconstruction's (the paper's code)."""
+        """Weight w of the discriminator in the score; the reconstruction has 1 - w (the paper's code)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -104,7 +105,7 @@ class BiGAN(Model):
             loss_D.backward()
             self.opt_D.step()
 
-            # E and G: the same with the labels exchanged, against vanishing gradients
+            # E and G: the same loss with swapped labels, to avoid vanishing gradients
             self.D.requires_grad_(False)
             loss_EG = softplus(self.D(x, code)).mean() + softplus(-self.D(fake, z)).mean()
             self.opt_EG.zero_grad()
@@ -117,13 +118,13 @@ class BiGAN(Model):
     @sampler("generator")
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """G(z), z ~ N(0, I)."""
+        """Draw G(z), (n, *shape), with z ~ N(0, I)."""
         samples: Tensor = self.G(torch.randn(n, self.config.z_dim, device=self.device))
         return samples
 
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:
-        """A(x) = (1 - w) ||x - G(E(x))||_1 - w log D(x, E(x)): Zenati's with the cross-entropy."""
+        """A(x) = (1 - w) ||x - G(E(x))||_1 - w log D(x, E(x)), (n,): Zenati et al.'s cross-entropy score."""
         code = self.E(x)
         w = self.config.discriminator_weight
         energies: Tensor = (1 - w) * self._error(x, code) + w * softplus(-self.D(x, code))
@@ -132,7 +133,7 @@ class BiGAN(Model):
     @score("reconstruction")
     @torch.no_grad()
     def reconstruction(self, x: Tensor) -> Tensor:
-        """||x - G(E(x))||_1."""
+        """||x - G(E(x))||_1, (n,)."""
         return self._error(x, self.E(x))
 
     def _error(self, x: Tensor, code: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Control: training examples, blurred: the right things in the right number, none of them sharp."""
+"""Control: blurred training images. Their content and diversity are right, their sharpness is not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class BlurredData(Model):
     @dataclass(frozen=True)
     class Config:
         deviation: float = 1.0
-        """Standard deviation of the Gaussian that blurs, pixels."""
+        """Standard deviation of the Gaussian blur, in pixels."""
 
     keeps_state = False
 
@@ -29,7 +29,7 @@ class BlurredData(Model):
         self.source = data
 
     def sample(self, n: int) -> Tensor:
-        """(n, channels, height, width): training images drawn with replacement, then blurred."""
+        """Draw training images with replacement and blur them: (n, channels, height, width)."""
         data, deviation = self.source, self.config.deviation
         x = data[torch.randint(len(data), (n,), device=data.device)]
         reach = max(1, round(3 * deviation))

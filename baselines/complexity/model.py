@@ -1,7 +1,8 @@
-"""Control: how many bits a file format needs for an image.
+"""Control: the number of bits that a PNG file needs for an image.
 
 Serra et al., Input Complexity and Out-of-Distribution Detection with Likelihood-Based Generative Models
-(2020): likelihoods follow the size of the compressed image, and much of what they detect, the size does.
+(2020): the likelihood of an image follows the size of its compressed file, and that size alone already
+detects many of the out-of-distribution images that likelihoods detect.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Complexity(Model):
     @dataclass(frozen=True)
     class Config:
         examples: int = 2000
-        """Training images whose mean size `deviation` compares with."""
+        """Number of training images from which the score `deviation` takes its mean size."""
 
     keeps_state = False
 
@@ -38,7 +39,7 @@ class Complexity(Model):
         self.mean = self.energy(data[some]).mean()
 
     def energy(self, x: Tensor) -> Tensor:
-        """Bits a pixel of the image as PNG: what is complex is called untypical."""
+        """Size of each image as PNG, in bits per pixel, (n,): complex images get a high energy."""
         low, high = self.data.low, self.data.high
         assert low is not None and high is not None
         pixels = ((x - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
@@ -47,12 +48,12 @@ class Complexity(Model):
 
     @score("deviation")
     def deviation(self, x: Tensor) -> Tensor:
-        """How far the bits a pixel are from the training images' mean."""
+        """|bits per pixel - their mean over training images|, (n,)."""
         return (self.energy(x) - self.mean).abs()
 
 
 def _bits(image: Tensor) -> float:
-    """Bits a pixel of `image`, uint8 (h, w, 1 or 3), as PNG at its best compression."""
+    """Size of `image`, uint8 (h, w, 1 or 3), as PNG with its best compression, in bits per pixel."""
     array = image.squeeze(2) if image.shape[2] == 1 else image
     file = io.BytesIO()
     Image.fromarray(array.contiguous().numpy()).save(file, "png", optimize=True)

@@ -1,4 +1,4 @@
-"""Control: every example is of the class that most labels have; of several, the first."""
+"""Control: predicts the most frequent label for every example; a tie goes to the lowest class."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class ConstantClass(Model):
         self.answer = int(labels[labels >= 0].bincount().argmax())
 
     def classify(self, x: Tensor) -> Tensor:
-        """(n,), int64."""
+        """The most frequent class, int64 (n,)."""
         return torch.full((len(x),), self.answer)

@@ -12,5 +12,5 @@ class Constant(Model):
     keeps_state = False
 
     def energy(self, x: Tensor) -> Tensor:
-        """Zero."""
+        """Zeros, (n,)."""
         return torch.zeros(len(x), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""COPOD: outliers by the empirical copula (Li, Zhao, Botta, Ionescu, Hu 2020)."""
+"""COPOD: Copula-Based Outlier Detection (Li, Zhao, Botta, Ionescu, Hu 2020)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ class COPOD(Model):
         )
 
     def energy(self, x: Tensor) -> Tensor:
-        """The sum over the columns of the larger of two: the surprise by skewness, and the two tails' mean.
+        """Sum over columns of max(skewness-corrected surprise, mean of both tails' surprise), (n,).
 
-        The paper's Algorithm 1 sums over the columns first; pyod, which ADBench ran, takes the larger first.
+        Surprise is the negative log tail probability (ebbench/nn/tails.py). The maximum is taken per column
+        before the sum, as in pyod, which ADBench ran; the paper's Algorithm 1 sums over the columns first.
         """
         left, right, skewed = self.tails.surprise(x.flatten(1).double().cpu().numpy())
         return torch.from_numpy(np.maximum(skewed, (left + right) / 2).sum(1))

@@ -1,8 +1,8 @@
-"""DAGMM: deep autoencoding Gaussian mixture model (Zong et al. 2018).
+"""DAGMM: Deep Autoencoding Gaussian Mixture Model (Zong et al. 2018).
 
-An autoencoder compresses an example to a code and two measures of how badly it was given back; an
-estimation net says which of K Gaussians the three numbers belong to. The energy is minus the mixture's
-log-density.
+An autoencoder turns an example into features: its code and two measures of its reconstruction error. An
+estimation network predicts the features' memberships in the K components of a Gaussian mixture. The energy is
+the negative log density of the mixture at the features.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from torch.nn.functional import cosine_similarity
 from ebbench import Data, DataSpec, Model, Run, score
 from ebbench.nn.mlp import mlp
 
-# Examples at once where the mixture is measured on the whole training set.
+# Batch size for estimating the mixture on the whole training set.
 CHUNK = 8192
 
 
 class Mixture(nn.Module):
-    """A Gaussian mixture by its moments: shares (K,), means (K, d), covariances (K, d, d), float64.
+    """A Gaussian mixture: shares (K,), means (K, d), covariances (K, d, d), in float64.
 
-    In float32 covariances of features that go together are soon singular.
+    In float32 the covariance of correlated features soon becomes singular.
     """
 
     shares: Tensor
@@ -39,14 +39,17 @@ class Mixture(nn.Module):
         self.register_buffer("covariances", torch.eye(size, dtype=torch.double).repeat(components, 1, 1))
 
     def set(self, shares: Tensor, means: Tensor, covariances: Tensor) -> None:
-        """Take these moments."""
+        """Overwrite shares, means and covariances."""
         self.shares.copy_(shares)
         self.means.copy_(means)
         self.covariances.copy_(covariances)
 
 
 def moments(features: Tensor, membership: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Shares, means and covariances of features (n, d) under soft memberships (n, K) (equation 5)."""
+    """Shares (K,), means (K, d) and covariances (K, d, d) of a mixture (equation 5).
+
+    Computed from features (n, d) and soft memberships (n, K).
+    """
     total = membership.sum(0)
     means = membership.T @ features / total[:, None]
     centred = features[:, None] - means
@@ -57,7 +60,10 @@ def moments(features: Tensor, membership: Tensor) -> tuple[Tensor, Tensor, Tenso
 def mixture_energy(
     features: Tensor, shares: Tensor, means: Tensor, covariances: Tensor, jitter: float
 ) -> Tensor:
-    """-log of the mixture's density at features (n, d), (n,) (equation 6)."""
+    """Negative log density of the mixture at features (n, d), (n,) (equation 6).
+
+    `jitter` is added to the covariances' diagonals.
+    """
     size = features.shape[1]
     widened = covariances + jitter * torch.eye(size, dtype=features.dtype, device=features.device)
     factors = torch.linalg.cholesky(widened)
@@ -74,29 +80,29 @@ class DAGMM(Model):
         steps: int = 100_000
         """Training steps (our choice; the paper counts epochs)."""
         epochs: int = 0
-        """Passes over the data, in place of `steps`; 0 counts steps."""
+        """Training epochs; if above 0, they replace `steps`."""
         batch_size: int = 1024
-        """Examples a step (the paper, KDD99)."""
+        """Batch size (the paper, KDD99)."""
         encoder_layers: tuple[int, ...] = (60, 30, 10, 1)
-        """Sizes of the encoder to the code, backwards the decoder's (the paper, KDD99)."""
+        """Layer sizes of the encoder down to the code; the decoder mirrors them (the paper, KDD99)."""
         estimation_layers: tuple[int, ...] = (10,)
-        """Hidden sizes of the estimation net (the paper, KDD99)."""
+        """Hidden sizes of the estimation network (the paper, KDD99)."""
         components: int = 4
-        """Gaussians of the mixture (the paper, KDD99)."""
+        """Number of Gaussians in the mixture (the paper, KDD99)."""
         dropout: float = 0.5
-        """Dropout in the estimation net (the paper, KDD99)."""
+        """Dropout rate in the estimation network (the paper, KDD99)."""
         energy_weight: float = 0.1
-        """lambda_1 (the paper, section 3.4)."""
+        """Weight lambda_1 of the energy in the loss (the paper, section 3.4)."""
         covariance_weight: float = 0.005
-        """lambda_2, against singular covariances (the paper, section 3.4)."""
+        """Weight lambda_2 of the penalty on small variances (the paper, section 3.4)."""
         jitter: float = 1e-6
-        """Added to the covariances' diagonals, against singular ones (our choice)."""
+        """Added to the covariances' diagonals so that they stay invertible (our choice)."""
         lr: float = 1e-4
-        """Learning rate of Adam (the paper)."""
+        """Adam's learning rate (the paper)."""
         beta1: float = 0.9
-        """Adam's first decay (Kingma and Ba 2015)."""
+        """Adam's beta_1 (Kingma and Ba 2015)."""
         beta2: float = 0.999
-        """Adam's second decay (Kingma and Ba 2015)."""
+        """Adam's beta_2 (Kingma and Ba 2015)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -121,7 +127,7 @@ class DAGMM(Model):
             features, errors = self._features(x)
             shares, means, covariances = moments(features, self.estimation(features))
             energy = mixture_energy(features, shares, means, covariances, c.jitter).mean()
-            # P of equation 7: the inverse variances keep the covariances from shrinking to nothing.
+            # P of equation 7: penalising inverse variances keeps the covariances from collapsing.
             singular = (1 / (covariances.diagonal(dim1=1, dim2=2) + c.jitter)).sum()
             reconstruction = errors.mean()
             loss = reconstruction + c.energy_weight * energy + c.covariance_weight * singular
@@ -133,18 +139,18 @@ class DAGMM(Model):
             run.log(reconstruction=reconstruction, energy=energy, singularity=singular)
 
     def _features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The estimation net's input (n, code + 2), and the squared errors (n,) (section 3.2)."""
+        """The estimation network's input (n, code + 2) and the squared errors (n,) (section 3.2)."""
         code = self.encoder(x)
         flat, decoded = x.flatten(1), self.decoder(code)
         squares = (flat - decoded).square().sum(1)
-        # The floor under a norm is for examples that are all zero.
+        # The floor of the norm is for examples that are all zero.
         relative = (squares + 1e-12).sqrt() / flat.norm(dim=1).clamp_min(1e-6)
         cosine = cosine_similarity(flat, decoded, dim=1)
         return torch.cat([code, relative[:, None], cosine[:, None]], 1), squares
 
     @torch.no_grad()
     def _measure_mixture(self, data: Data) -> None:
-        """The mixture of the whole training set under the nets as they are, in float64, without dropout."""
+        """Set the mixture to the moments of the whole training set, in float64 and without dropout."""
         nets = (self.encoder, self.decoder, self.estimation)
         was_training = [net.training for net in nets]
         for net in nets:
@@ -159,7 +165,7 @@ class DAGMM(Model):
 
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:
-        """E of equation 6 under the mixture of the training set, in float64."""
+        """Negative log density under the training set's mixture (equation 6), float64 (n,)."""
         m = self.mixture
         features, _ = self._features(x)
         return mixture_energy(features.double(), m.shares, m.means, m.covariances, self.config.jitter)
@@ -167,5 +173,5 @@ class DAGMM(Model):
     @score("reconstruction")
     @torch.no_grad()
     def reconstruction(self, x: Tensor) -> Tensor:
-        """The squared error of the autoencoder."""
+        """Squared reconstruction error of the autoencoder, (n,)."""
         return self._features(x)[1]

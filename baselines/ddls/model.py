@@ -1,16 +1,16 @@
-"""DDLS: discriminator-driven latent sampling over a trained GAN.
+"""DDLS: discriminator-driven latent sampling from a trained GAN.
 
-Che, Zhang, Sohl-Dickstein, Larochelle, Paull, Cao, Bengio, Your GAN is Secretly an Energy-based Model
-and You Should Use Discriminator Driven Latent Sampling (2020), "the paper".
+Che, Zhang, Sohl-Dickstein, Larochelle, Paull, Cao, Bengio, Your GAN is Secretly an Energy-based Model and You
+Should Use Discriminator Driven Latent Sampling (2020), "the paper".
 
-Where the discriminator is the best for its generator, its logit d(x) is log p_data(x) - log p_G(x), and
-the data's law, pulled back to the latents, is exp(-E(z)) with
+The logit of a GAN's optimal discriminator is d(x) = log p_data(x) - log p_G(x). The latents whose images
+follow the data then have the density exp(-E(z)), up to a constant, with
 
     E(z) = -log p0(z) - d(G(z)),  p0 = N(0, I).
 
-So Langevin dynamics on E(z) corrects the generator's samples. Nothing is trained but a calibration of d on
-training data and, where it is asked for, a copy of the discriminator that goes on towards its best while the
-generator stays; the GAN is another model's training.
+Langevin dynamics on E(z) therefore corrects the generator's samples. The GAN comes from another model's
+training and is not changed. This model only fits a calibration of d on training data and, optionally,
+fine-tunes a copy of the discriminator with the generator fixed.
 """
 
 from __future__ import annotations
@@ -38,60 +38,60 @@ class DDLS(Model):
     @dataclass(frozen=True)
     class Config:
         base: str = "sngan"
-        """The GAN whose latents are sampled: sngan (the paper's), gan, wgan-gp, ebgan, meg, or a folder."""
+        """The GAN to sample from: sngan (the paper's), gan, wgan-gp, ebgan, meg, or a folder."""
         calibration_size: int = 10_000
-        """Training examples, and as many samples, on which the logit is calibrated (our choice; the paper
-        calibrates on held-out data, which no model is given here, and does not say how much)."""
+        """Number of training examples, and of samples, that calibrate the logit (our choice; the paper
+        calibrates on held-out data, which no model gets here, and does not say how much)."""
         fine_tune_steps: int = 0
-        """Steps that a copy of the discriminator is trained for beforehand, the generator fixed; 0 takes it
-        as it is. DRS (Azadi et al. 2019) keeps training it so; DDLS asks for the best one."""
+        """Steps of fine-tuning a copy of the discriminator with the generator fixed; 0: none. DDLS assumes an
+        optimal discriminator; DRS (Azadi et al. 2019) fine-tunes it in this way."""
         fine_tune_batch: int = 256
-        """Real examples, and as many samples, a step of that (our choice)."""
+        """Number of real examples, and of samples, per fine-tuning step (our choice)."""
         fine_tune_lr: float = 1e-3
-        """Adam's learning rate in it, falling to nothing on a cosine (our choice)."""
+        """Adam's learning rate of the fine-tuning; it decays to 0 on a cosine (our choice)."""
         inversion_steps: int = 100
-        """Steps towards the latent of an example that is to be scored (our choice)."""
+        """Optimisation steps that search the latent of an example to be scored (our choice)."""
         inversion_lr: float = 0.1
-        """Adam's learning rate in them (our choice)."""
+        """Adam's learning rate in that search (our choice)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
         self.calibration = Calibration()
-        # The examples that were looked for last, and their latents: each of the two scores asks for them.
+        # The last examples that were inverted and their latents: both scores need them.
         self.found: tuple[Tensor, Tensor] | None = None
 
     @property
     def base(self) -> Any:
-        """The GAN, in its trained state."""
+        """The trained GAN."""
         return self.__dict__["base"]
 
     @base.setter
     def base(self, model: Any) -> None:
         self.__dict__["base"] = model
         if self.config.fine_tune_steps:
-            # It has a state of its own, which is this model's; the base stays as it is.
+            # The copy's weights are part of this model's state; the base keeps its own.
             self.tuned = copy.deepcopy(model)
 
     def _logit(self, x: Tensor) -> Tensor:
-        """The discriminator that the chains follow, (n,), before its calibration."""
+        """The discriminator's logit before calibration, (n,): of the fine-tuned copy if there is one."""
         values: Tensor = (self.tuned if self.config.fine_tune_steps else self.base).logit(x)
         return values
 
     def train(self, data: Data, run: Run) -> None:
-        """Train the copy of the discriminator on, if asked to; then fit the calibration."""
+        """Fine-tune the copy of the discriminator if configured, then fit the calibration."""
         if self.config.fine_tune_steps:
             self._fine_tune(data, run)
         self._calibrate(data)
 
     def _fine_tune(self, data: Data, run: Run) -> None:
-        """Logistic loss, real against generated: its best is log p_data - log p_G, whatever d was before."""
+        """Train with the logistic loss, real against generated: the optimum is log p_data - log p_G."""
         c = self.config
         modules = [value for value in vars(self.tuned).values() if isinstance(value, nn.Module)]
         parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
         used = torch.autograd.grad(
             self._logit(data[torch.arange(2, device=data.device)]).sum(), parameters, allow_unused=True
         )
-        # Those of the generator have no part in the logit.
+        # The generator's parameters do not affect the logit, so they stay fixed.
         own = [p for p, gradient in zip(parameters, used, strict=True) if gradient is not None]
         self.opt_D = torch.optim.Adam(own, c.fine_tune_lr, fused=True)
         for module in modules:
@@ -110,7 +110,7 @@ class DDLS(Model):
             module.eval()
 
     def _calibrate(self, data: Data) -> None:
-        """Logistic regression of training examples against samples on d alone."""
+        """Fit the logit d to training examples against samples by logistic regression."""
 
         def draw(n: int) -> Tensor:
             made: Tensor = self.base.generate(self._z(n))
@@ -122,12 +122,15 @@ class DDLS(Model):
     def sample(
         self, n: int, *, steps: int = 1000, step_size: float = 0.01, calibrated: bool = True
     ) -> Tensor:
-        """Unadjusted Langevin: z <- z - (step_size / 2) grad E(z) + sqrt(step_size) noise (Algorithm 1)."""
+        """Draw G(z), z from unadjusted Langevin dynamics on E(z), started at N(0, I) (Algorithm 1).
+
+        Each step is z <- z - (step_size / 2) grad E(z) + sqrt(step_size) noise.
+        """
         return self._chains(unadjusted_langevin, n, steps, step_size, calibrated)
 
     @sampler("mala")
     def mala(self, n: int, *, steps: int = 1000, step_size: float = 0.01, calibrated: bool = True) -> Tensor:
-        """The same steps, each accepted by Metropolis and Hastings, so that exp(-E(z)) is stationary."""
+        """Draw G(z), z from the same steps with a Metropolis-Hastings test: exp(-E(z)) is stationary."""
         return self._chains(metropolis_adjusted_langevin, n, steps, step_size, calibrated)
 
     @sampler("isir")
@@ -141,10 +144,10 @@ class DDLS(Model):
         step_size: float = 0.01,
         calibrated: bool = True,
     ) -> Tensor:
-        """Chains that change modes (Ex2MCMC, Samsonov et al. 2022), on the same exp(-E(z)).
+        """Draw G(z), z from Ex2MCMC chains on exp(-E(z)), which can change modes (Samsonov et al. 2022).
 
-        Each of the `steps` draws `proposals` latents from the prior, moves to one of them or stays, by
-        their weights exp(d(G(z))), and takes `local_steps` of `mala`.
+        Each of the `steps` draws `proposals` latents from the prior and moves to one of them, or stays, with
+        probabilities proportional to exp(d(G(z))). Then it takes `local_steps` steps of `mala`.
         """
 
         def log_ratio(z: Tensor) -> Tensor:
@@ -164,11 +167,11 @@ class DDLS(Model):
         def log_density(z: Tensor) -> Tensor:
             return -z.square().sum(1) / 2 + self._log_ratio(z, calibrated)
 
-        # The shared dynamics count a step by half of the paper's.
+        # The shared dynamics' step size is half of the paper's.
         return self._made(dynamics(log_density, self._z(n), steps=steps, step_size=step_size / 2))
 
     def _log_ratio(self, z: Tensor, calibrated: bool) -> Tensor:
-        """d(G(z)), (n,): log p_data - log p_G at G(z), where the discriminator is the best."""
+        """d(G(z)), (n,): estimates log p_data - log p_G at G(z)."""
         d = self._logit(self.base.generate(z))
         ratio: Tensor = self.calibration(d) if calibrated else d
         return ratio
@@ -181,10 +184,10 @@ class DDLS(Model):
 
     @score("latent_energy")
     def latent_energy(self, x: Tensor) -> Tensor:
-        """E(z), (n,), calibrated, at the latent that reconstructs x best.
+        """E(z) with the calibrated logit, (n,), at the latent that reconstructs x best.
 
-        The paper samples by E and scores no example. Where an example lies in the latents is found as
-        AnoGAN does (Schlegl et al. 2017), by descent on the distance of G(z) to it.
+        The paper samples from E and does not score examples. The latent of an example is found as in AnoGAN
+        (Schlegl et al. 2017), by gradient descent on the distance of G(z) to x.
         """
         z = self._inverted(x)
         with torch.no_grad():
@@ -194,13 +197,13 @@ class DDLS(Model):
 
     @score("reconstruction")
     def reconstruction(self, x: Tensor) -> Tensor:
-        """The squared distance of x to the nearest G(z) that was found, (n,)."""
+        """||x - G(z)||^2, (n,), at the latent z that reconstructs x best."""
         z = self._inverted(x)
         with torch.no_grad():
             return self._distance(x, z)
 
     def _inverted(self, x: Tensor) -> Tensor:
-        """The latents of x, (n, z_dim): Adam from the prior's mode, each example for itself."""
+        """The latents that reconstruct x best, (n, z_dim): Adam from z = 0, each example on its own."""
         if self.found is not None and torch.equal(self.found[0], x):
             return self.found[1]
         c = self.config
@@ -213,7 +216,7 @@ class DDLS(Model):
         return self.found[1]
 
     def _distance(self, x: Tensor, z: Tensor) -> Tensor:
-        """|x - G(z)|^2, (n,)."""
+        """||x - G(z)||^2, (n,)."""
         squares: Tensor = (x - self.base.generate(z)).flatten(1).square().sum(1)
         return squares
 

@@ -1,7 +1,7 @@
-"""Deep SVDD: a net that maps the training data close to one point (Ruff et al. 2018).
+"""Deep SVDD: a network that maps the training data close to one point (Ruff et al. 2018).
 
-One-class Deep SVDD, the paper's equation 4. The net has no biases and no bounded activations: with either it
-could map everything to the centre (propositions 2 and 3).
+This is One-Class Deep SVDD, the paper's equation 4. The network has no biases and no bounded activations:
+with either one it could map every input to the centre (propositions 2 and 3).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CHUNK = 8192
 
 
 class Sphere(nn.Module):
-    """A net and the centre of its outputs, (m,)."""
+    """A network and the centre of its outputs, (m,)."""
 
     def __init__(self, sizes: list[int]) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Sphere(nn.Module):
         self.register_buffer("centre", torch.zeros(sizes[-1]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The squared distance of each output to the centre, (n,)."""
+        """Squared distance of each output to the centre, (n,)."""
         distances: Tensor = (self.net(x.flatten(1)) - self.centre).square().sum(1)
         return distances
 
@@ -42,16 +42,16 @@ class DeepSVDD(Model):
         steps: int = 10_000
         """Training steps (our choice)."""
         batch_size: int = 200
-        """Examples a step (the paper, section 4.1)."""
+        """Batch size (the paper, section 4.1)."""
         layers: tuple[int, ...] = (64, 32)
-        """Sizes of the layers, the last one's that of the output (pyod's; the paper has images)."""
+        """Layer sizes, the last being the output's (pyod's; the paper has networks for images)."""
         lr: float = 1e-4
-        """Adam's learning rate (the paper's, after its search phase at ten times that)."""
+        """Adam's learning rate (the paper's final rate; its first phase uses ten times that)."""
         weight_decay: float = 1e-6
         """lambda, the weight of the squared weights (the paper, section 4.1)."""
         least_centre: float = 0.1
-        """No coordinate of the centre is closer to 0: a net could reach that by vanishing weights (the
-        released code)."""
+        """Minimum absolute value of each coordinate of the centre: a network could reach a centre at 0 by
+        vanishing weights (the released code)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -70,7 +70,7 @@ class DeepSVDD(Model):
 
     @torch.no_grad()
     def _set_centre(self, data: Data) -> None:
-        """The mean output of the net as it is drawn (section 3.3); it stays there."""
+        """Set the centre to the mean output of the untrained network (section 3.3); it stays fixed."""
         parts = torch.arange(len(data), device=data.device).split(CHUNK)
         sums = torch.stack([self.sphere.net(data[part].flatten(1)).sum(0) for part in parts])
         centre = sums.sum(0) / len(data)
@@ -79,6 +79,6 @@ class DeepSVDD(Model):
 
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:
-        """The squared distance to the centre (equation 5)."""
+        """Squared distance to the centre, (n,) (equation 5)."""
         distances: Tensor = self.sphere(x)
         return distances

@@ -1,8 +1,8 @@
-"""DSEBM: deep structured energy-based models for anomaly detection (Zhai, Cheng, Lu, Zhang 2016).
+"""DSEBM: Deep Structured Energy-Based Models for Anomaly Detection (Zhai, Cheng, Lu, Zhang 2016).
 
-A net gives the energy; it is trained by score matching in its denoising form (Vincent 2011), in which
-x - grad E(x) must give a clean example back from a noisy one. Both the energy (DSEBM-e) and the
-reconstruction error (DSEBM-r) tell anomalies.
+A network gives the energy E. Denoising score matching trains it (Vincent 2011): x - grad E(x) must recover
+the clean example from a noisy one. Two scores detect anomalies: the energy (DSEBM-e) and the reconstruction
+error (DSEBM-r).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ebbench.nn.mlp import mlp
 
 
 class Energy(nn.Module):
-    """E(x) = ||x - b'||^2 / 2 - sum of h(x), (n, ...) -> (n,), h of dense layers with softplus."""
+    """E(x) = ||x - b'||^2 / 2 - sum of h(x), (n, ...) -> (n,), where h is an MLP with softplus."""
 
     def __init__(self, size: int, layers: tuple[int, ...]) -> None:
         super().__init__()
@@ -38,19 +38,19 @@ class DSEBM(Model):
         steps: int = 100_000
         """Training steps (our choice)."""
         epochs: int = 0
-        """Passes over the data, in place of `steps`; 0 counts steps."""
+        """Training epochs; if above 0, they replace `steps`."""
         batch_size: int = 100
-        """Examples a step (ALAD's code for KDD99)."""
+        """Batch size (ALAD's code for KDD99)."""
         layers: tuple[int, ...] = (128, 512)
-        """Hidden sizes (ALAD's code for KDD99, which then goes back down through the same weights)."""
+        """Hidden sizes (ALAD's code for KDD99, which then maps back through the same weights)."""
         noise: float = 1.0
-        """Standard deviation of the noise, in the data's units (ALAD's code for KDD99)."""
+        """Standard deviation of the noise, in units of the data (ALAD's code for KDD99)."""
         lr: float = 1e-4
-        """Learning rate of Adam (ALAD's code for KDD99)."""
+        """Adam's learning rate (ALAD's code for KDD99)."""
         beta1: float = 0.9
-        """Adam's first decay (ALAD's code for KDD99)."""
+        """Adam's beta_1 (ALAD's code for KDD99)."""
         beta2: float = 0.999
-        """Adam's second decay (Kingma and Ba 2015)."""
+        """Adam's beta_2 (Kingma and Ba 2015)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -70,18 +70,18 @@ class DSEBM(Model):
             run.log(denoising=loss)
 
     def _denoised(self, x: Tensor) -> Tensor:
-        """x - grad E(x), with its graph."""
+        """f(x) = x - grad E(x), differentiable."""
         x = x.detach().requires_grad_(True)
         (gradient,) = torch.autograd.grad(self.E(x).sum(), x, create_graph=True)
         return x - gradient
 
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:
-        """E(x): DSEBM-e."""
+        """E(x), (n,): DSEBM-e."""
         energies: Tensor = self.E(x)
         return energies
 
     @score("reconstruction")
     def reconstruction(self, x: Tensor) -> Tensor:
-        """||x - f(x)||^2 = ||grad E(x)||^2: DSEBM-r."""
+        """||x - f(x)||^2 = ||grad E(x)||^2, (n,): DSEBM-r."""
         return (x - self._denoised(x)).flatten(1).square().sum(1).detach()

@@ -1,7 +1,8 @@
-"""EBGAN: energy-based generative adversarial networks (Zhao, Mathieu, LeCun 2017).
+"""EBGAN: Energy-Based Generative Adversarial Networks (Zhao, Mathieu, LeCun 2017).
 
-The energy is the reconstruction error of an autoencoder, held down on data and pushed up on samples as
-far as a margin. EBGAN-PT adds a pulling-away term, which keeps the codes of a batch of samples apart.
+The energy D(x) is the reconstruction error of an autoencoder. Training lowers it on data and raises it on
+generated samples up to a margin. EBGAN-PT adds a pulling-away term, which makes the codes of a batch of
+samples dissimilar.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ebbench.nn.standard import standard_generator
 
 
 def pulling_away(codes: Tensor) -> Tensor:
-    """f_PT of codes (n, m), a scalar: the mean squared cosine between different examples (section 2.4)."""
+    """f_PT of codes (n, m): the mean squared cosine similarity of different examples (section 2.4)."""
     unit = nn.functional.normalize(codes, dim=1)
     squares = (unit @ unit.T).square()
     n = len(codes)
@@ -34,16 +35,16 @@ class EBGAN(Model):
     @dataclass(frozen=True)
     class Config:
         steps: int = 100_000
-        """Steps of both nets (our choice: the paper gives no length for MNIST)."""
+        """Training steps of both networks (our choice: the paper gives no length for MNIST)."""
         epochs: int = 0
-        """Passes over the data, in place of `steps`; 0 counts steps."""
+        """Training epochs; if above 0, they replace `steps`."""
         batch_size: int = 64
-        """Examples a step (our choice: the paper gives none for MNIST)."""
+        """Batch size (our choice: the paper gives none for MNIST)."""
         nets: Literal["dense", "conv", "deep"] = "dense"
-        """Fully connected nets (the paper, section 4.1), convolutional ones for images (our own), or "deep"
-        ones (the paper's autoencoder and generator of larger images, appendix, recalled)."""
+        """"dense": fully connected networks (the paper, section 4.1). "conv": convolutional ones for images
+        (our own). "deep": the paper's autoencoder and generator for larger images (appendix, recalled)."""
         margin: float = 10.0
-        """m, up to which the energy of samples is raised (the paper, section 4.1)."""
+        """m, the margin up to which the energy of samples is raised (the paper, section 4.1)."""
         pulling: float = 0.0
         """Weight of the pulling-away term; 0.1 is EBGAN-PT (the paper, section 2.4)."""
         z_dim: int = 100
@@ -51,26 +52,25 @@ class EBGAN(Model):
         generator_layers: tuple[int, ...] = (800, 800, 800, 800)
         """Hidden sizes of the dense generator: 5 layers of 800 (the paper's best on MNIST, recalled)."""
         encoder_layers: tuple[int, ...] = (1024,)
-        """Hidden sizes of the dense encoder: one layer of 1024, and one of the decoder (the same)."""
+        """Hidden sizes of the dense encoder: one layer of 1024; the decoder has one layer (the same)."""
         width: int = 64
-        """Channels of the first convolution where `nets` is "conv" (DCGAN) or "deep" (the same)."""
+        """Channels of the first convolution for `nets` "conv" (DCGAN) or "deep" (the appendix, recalled)."""
         code: int = 64
-        """Size of the code where `nets` is "conv" (our choice)."""
+        """Code size for `nets` "conv" (our choice)."""
         batch_norm: bool = True
         """Batch norm between dense layers (the paper, appendix)."""
         dropout: float = 0.0
-        """Share of the units that are dropped after each hidden layer of the dense encoder (the paper's grid
-        has it on and off, and says no share)."""
+        """Dropout rate after each hidden layer of the dense encoder (the paper's grid: on or off)."""
         discriminator_optimiser: Optimiser = "adam"
-        """What trains the autoencoder (the paper, section 4.1: Adam)."""
+        """Optimiser of the autoencoder (the paper, section 4.1: Adam)."""
         generator_optimiser: Optimiser = "adam"
-        """What trains the generator (the paper, section 4.1: Adam)."""
+        """Optimiser of the generator (the paper, section 4.1: Adam)."""
         lr: float = 1e-3
-        """Learning rate of both nets (the paper, section 4.1)."""
+        """Learning rate of both networks (the paper, section 4.1)."""
         beta1: float = 0.5
-        """Adam's first decay (DCGAN)."""
+        """Adam's beta_1 (DCGAN)."""
         beta2: float = 0.999
-        """Adam's second decay (DCGAN)."""
+        """Adam's beta_2 (DCGAN)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -94,7 +94,7 @@ class EBGAN(Model):
             hidden = dense([c.z_dim, *c.generator_layers], batch_norm=c.batch_norm)
             self.G = shaped([*hidden, nn.Linear(c.generator_layers[-1], size)], data)
         for net, std in ((self.encoder, 0.002), (self.decoder, 0.002), (self.G, 0.02)):
-            # The paper's appendix; its Gaussian weights suit the depth of nets with batch norm alone.
+            # The paper's appendix. Weights this small train at this depth only with batch norm.
             if c.nets == "dense" and c.batch_norm:
                 draw_weights(net, std)
             elif c.nets == "deep":
@@ -112,7 +112,7 @@ class EBGAN(Model):
             run.log(**step(x))
 
     def _step(self, x: Tensor) -> dict[str, Tensor]:
-        """One step of D and one of G; what is logged of it."""
+        """One step of D and one of G; returns the values to log."""
         c = self.config
         fake = self.G(self._z(len(x)))
 
@@ -125,7 +125,7 @@ class EBGAN(Model):
         loss.backward()
         self.opt_D.step()
 
-        # G (section 2.1): min D(G(z)), with the pulling-away term of its codes
+        # G (section 2.1): min D(G(z)), plus the pulling-away term of its samples' codes
         self.encoder.requires_grad_(False)
         self.decoder.requires_grad_(False)
         codes = self.encoder(fake)
@@ -148,45 +148,45 @@ class EBGAN(Model):
         return torch.rand(n, self.config.z_dim, device=self.device) * 2 - 1
 
     def _error(self, x: Tensor, decoded: Tensor) -> Tensor:
-        # The Euclidean norm, not its square: the margin is on its scale.
+        # The Euclidean norm, not its square: the margin is on the norm's scale.
         return (decoded - x).flatten(1).square().sum(1).clamp_min(1e-12).sqrt()
 
     def energy_of(self, x: Tensor) -> Tensor:
-        """D(x) = ||Dec(Enc(x)) - x||, (n,), with its graph (section 2.3)."""
+        """D(x) = ||Dec(Enc(x)) - x||, (n,), differentiable (section 2.3)."""
         return self._error(x, self.decoder(self.encoder(x)))
 
     def generate(self, z: Tensor) -> Tensor:
-        """G of standard normal `z`, (n, ...), with its graph: its distribution function makes it uniform."""
+        """G(z) for standard normal `z`, (n, ...), differentiable: erf maps z to the uniform prior."""
         samples: Tensor = self.G(torch.erf(z / math.sqrt(2)))
         return samples
 
     def logit(self, x: Tensor) -> Tensor:
-        """-D(x), (n,), with its graph: the energy is low on data."""
+        """-D(x), (n,), differentiable: high on data, like a discriminator's logit."""
         return -self.energy_of(x)
 
     @sampler("generator")
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """G(z), z uniform on [-1, 1]."""
+        """Draw G(z), (n, *shape), with z uniform on [-1, 1]."""
         samples: Tensor = self.G(self._z(n))
         return samples
 
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:
-        """The reconstruction error."""
+        """Reconstruction error, (n,)."""
         return self.energy_of(x)
 
     @score("gradient_norm")
     def gradient_norm(self, x: Tensor) -> Tensor:
-        """||grad D(x)||^2."""
+        """||grad D(x)||^2, (n,)."""
         _, squares = squared_gradient_norm(self.energy_of, x, backward=False)
         return squares
 
 
 def _track_batches(*nets: nn.Module, on: bool) -> None:
-    """Whether batch norm takes its running statistics from what passes: from data alone, not from samples.
+    """Whether forward passes update batch norm's running statistics: on for data, off for samples.
 
-    The energy is asked for on data, so the statistics that it is asked with must be those of data.
+    The trained energy is evaluated on data, so it needs the statistics of data.
     """
     for net in nets:
         for module in net.modules():

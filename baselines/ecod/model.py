@@ -1,4 +1,4 @@
-"""ECOD: outliers by empirical cumulative distribution functions (Li, Zhao, Hu, Botta, Ionescu, Chen 2022)."""
+"""ECOD: empirical cumulative distribution functions (Li, Zhao, Hu, Botta, Ionescu, Chen 2022)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ class ECOD(Model):
         )
 
     def energy(self, x: Tensor) -> Tensor:
-        """The sum over the columns of the largest surprise: left, right or by skewness, as pyod has it.
+        """Sum over columns of the largest of three surprises: left, right, and by skewness, (n,).
 
-        The paper's Algorithm 1 sums each of the three over the columns first and takes the largest sum.
+        Surprise is the negative log tail probability (ebbench/nn/tails.py). The maximum is taken per column
+        before the sum, as in pyod; the paper's Algorithm 1 first sums each of the three over the columns.
         """
         surprise = self.tails.surprise(x.flatten(1).double().cpu().numpy())
         return torch.from_numpy(np.max(surprise, axis=0).sum(1))

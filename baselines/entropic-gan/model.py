@@ -1,22 +1,22 @@
-"""Entropic GAN: optimal transport with an entropy, and the likelihood it gives to a sample.
+"""Entropic GAN: entropic optimal transport, and the likelihood that it assigns to an example.
 
 Balaji, Hassani, Chellappa, Feizi, Entropic GANs meet VAEs: A Statistical Approach to Compute Sample
-Likelihoods in GANs (ICML 2019), "the paper". The generator G minimises the entropic transport cost
-between the data Y and G(X), X ~ N(0, I):
+Likelihoods in GANs (ICML 2019), "the paper". The generator G minimises the entropic transport cost between
+the data Y and G(X), X ~ N(0, I):
 
-    min over couplings P of (X, Y) with the two as marginals:  E[l(Y, G(X))] + lambda KL(P || P_X x P_Y),
+    min over couplings P of (X, Y) with these marginals:  E[l(Y, G(X))] + lambda KL(P || P_X x P_Y).
 
-whose dual has two potentials, D1 of the data and D2 of the samples. As the paper shows, this is maximum
-likelihood by a bound: with f(y | x) = C exp(-l(y, G(x)) / lambda), the optimal coupling P* gives
+Its dual has two potentials, D1 on the data and D2 on the samples. By the paper, minimising the cost maximises
+a lower bound on the likelihood. With f(y | x) = C exp(-l(y, G(x)) / lambda), the optimal coupling P* gives
 
     log f(y) >= E_{P*(x | y)}[log f(y | x) + log p(x)] + H(P*(. | y)),
 
-with equality where P* is the posterior. The paper's code leaves C and the prior's constant out and
-counts the prior twice; here every constant is kept (protocols.md 2.6).
+with equality if P* is the posterior. The paper's code omits C and the prior's constant and counts the prior
+twice; this code keeps every constant and counts it once (protocols.md 2.6).
 
-The cost W of a batch to another of the same law is far from 0, so that descending it alone favours averages
-of the data. The Sinkhorn divergence (Genevay et al. 2018; Feydy et al. 2019) takes the costs of each side to
-itself off: W(data, samples) - (W(data, data) + W(samples, samples)) / 2.
+The transport cost W between two batches from the same distribution is far from 0, so minimising W alone
+favours averages of the data. The Sinkhorn divergence (Genevay et al. 2018; Feydy et al. 2019) subtracts the
+costs of each side to itself: W(data, samples) - (W(data, data) + W(samples, samples)) / 2.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from ebbench.nn.rate import cosine
 
 from .sinkhorn import pair_costs, transport
 
-# The released code begins with a larger lambda: (first steps, factor), then 1.
+# The released code starts with a larger lambda: (until this step, factor); the factor is 1 afterwards.
 WARM_UP = ((49, 2.0), (99, 1.6), (199, 1.28))
-# Steps towards a mode for which one Jacobian serves.
+# Number of Newton steps that reuse one Jacobian.
 REFRESH = 5
 
 
 class Quadratic(nn.Module):
-    """D(y) = y'Qy / 2 + q'y, (n, d) -> (n,); zero at first."""
+    """D(y) = y'Qy / 2 + q'y, (n, d) -> (n,); initialised to zero."""
 
     def __init__(self, d: int) -> None:
         super().__init__()
@@ -51,29 +51,29 @@ class Quadratic(nn.Module):
         self.q = nn.Parameter(torch.zeros(d))
 
     def symmetric(self) -> Tensor:
-        """Q, of which only the symmetric half matters."""
+        """The symmetric part of Q, which alone affects D."""
         return (self.Q + self.Q.T) / 2
 
     def forward(self, y: Tensor) -> Tensor:
-        """The potential of each row."""
+        """The potential of each row, (n,)."""
         return (y @ self.symmetric() * y).sum(1) / 2 + y @ self.q
 
 
 class Potential(nn.Module):
-    """A net with one output, (n, ...) -> (n,)."""
+    """A network with one output, (n, ...) -> (n,)."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, y: Tensor) -> Tensor:
-        """The potential of each example."""
+        """The potential of each example, (n,)."""
         values: Tensor = self.net(y).squeeze(1)
         return values
 
 
 class Flat(nn.Module):
-    """The potential 0, (n, ...) -> (n,). With it the coupling is the posterior, and the bound is tight."""
+    """The zero potential, (n, ...) -> (n,). The coupling is then the posterior, and the bound is tight."""
 
     def forward(self, y: Tensor) -> Tensor:
         """Zeros."""
@@ -82,7 +82,7 @@ class Flat(nn.Module):
 
 @dataclass(frozen=True)
 class Surrogate:
-    """The bound of each example, its Monte-Carlo standard error, and the effective share of the draws."""
+    """For each example, (n,): the bound, its Monte Carlo standard error, and the effective share of draws."""
 
     bound: Tensor
     error: Tensor
@@ -93,55 +93,54 @@ class EntropicGAN(Model):
     @dataclass(frozen=True)
     class Config:
         form: Literal["network", "linear"] = "network"
-        """"network": nets, the expectations over latents by samples (the released code). "linear": an affine
-        generator and a quadratic D2 (the paper's analysis), those expectations being Gaussian integrals."""
+        """"network": neural networks and sampled latents (the released code). "linear": an affine generator
+        and a quadratic D2 (the paper's analysis), with exact Gaussian integrals over latents."""
         dual: Literal["full", "semi", "batch"] = "full"
-        """"full" learns D1 and D2 (the released code); "semi" learns D2 and takes the best D1 for it, a
-        soft minimum over the batch's samples (Genevay et al. 2016); "batch" learns none and solves for both
-        on each batch (Genevay et al. 2018). The linear form is semi in any case."""
+        """"full" learns D1 and D2 (the released code). "semi" learns D2 and takes the optimal D1 for it, a
+        soft minimum over the batch's samples (Genevay et al. 2016). "batch" learns neither and solves for
+        both on each batch (Genevay et al. 2018). The linear form is always semi."""
         self_terms: Literal["none", "same", "fresh"] = "none"
-        """Costs of data to data and of samples to samples that are taken off, with dual="batch" alone: of a
-        batch to itself (Genevay et al. 2018), or to a fresh one of the same law, so that a perfect generator
-        is at no distance on average, however small the batch (Salimans et al. 2018)."""
+        """Transport costs of data to data and of samples to samples to subtract, only with dual="batch":
+        "same" of a batch to itself (Genevay et al. 2018), "fresh" to a second batch, so that a perfect
+        generator has distance 0 on average even with small batches (Salimans et al. 2018)."""
         cost: Literal["squared", "l1"] = "l1"
-        """l: half the squared distance (the linear form has no other), or the sum of absolute differences
-        (the released code)."""
+        """l: "squared" is half the squared distance (the only one of the linear form), "l1" the sum of
+        absolute differences (the released code)."""
         regularisation: float = 5.0
         """lambda, in units of the cost (the released code)."""
         warm_up: bool = True
-        """Begin with a larger lambda (the released code)."""
+        """Start with a larger lambda (the released code)."""
         primal: bool = True
-        """The generator descends the coupling's mean cost, weights held fixed (the released command:
-        usePrimalLoss); false: the dual objective itself."""
+        """Whether the generator minimises the mean cost under a fixed coupling (the released command:
+        usePrimalLoss); false: the dual objective."""
         steps: int = 10_000
         """Generator steps (the released code)."""
         critic_steps: int = 5
-        """Steps of the potentials for each generator step (the released code)."""
+        """Steps of the potentials per generator step (the released code)."""
         batch_size: int = 128
-        """Examples a step, and as many samples; every pair of the two counts (the released code: 128)."""
+        """Number of examples, and of samples, per step; all pairs count (the released code: 128)."""
         z_dim: int = 128
-        """Dimension of the latent prior (the released code); 0 takes the data's."""
+        """Dimension of the latent prior (the released code); 0 uses the data's dimension."""
         width: int = 64
-        """Channels of the nets for images (the released code)."""
+        """Channels of the networks for images (the released code)."""
         kernel: int = 5
-        """Side of their kernels (the released code)."""
+        """Kernel size of the networks for images (the released code)."""
         layers: tuple[int, ...] = (512, 512, 512)
         """Hidden sizes of the potentials for vectors (Gulrajani et al. 2017, gan_toy.py)."""
         generator_layers: tuple[int, ...] = (512, 512, 512)
         """Hidden sizes of the generator for vectors (Gulrajani et al. 2017, gan_toy.py)."""
         init: float = 0.02
-        """Standard deviation of the convolutions' weights (DCGAN); 0 draws by He et al. 2015."""
+        """Standard deviation of the initial convolution weights (DCGAN); 0 uses He et al. (2015)."""
         lr: float = 2e-4
-        """Learning rate of Adam (the released code)."""
+        """Adam's learning rate (the released code)."""
         lr_end: float = 1.0
-        """The rate at the end as a share of `lr`, reached on a cosine; 1 keeps it constant."""
+        """Final learning rate as a share of `lr`, reached by cosine decay; 1 keeps it constant."""
         beta1: float = 0.5
-        """Adam's first decay (the released code)."""
+        """Adam's beta_1 (the released code)."""
         beta2: float = 0.99
-        """Adam's second decay (the released code)."""
+        """Adam's beta_2 (the released code)."""
         draws: int = 256
-        """Latent draws for each example when the bound is taken (our choice; the released code: 640 of
-        the prior)."""
+        """Latent draws per example to estimate the bound (our choice; the released code: 640)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -186,7 +185,7 @@ class EntropicGAN(Model):
             cosine(c.lr, c.lr_end, run.progress, self.opt_D, self.opt_G)
             strength = c.regularisation * (_warm_up(run.progress * c.steps) if c.warm_up else 1.0)
 
-            # The potentials ascend the dual, G descends it.
+            # The potentials maximise the dual, G minimises it.
             for y in batch.split(c.batch_size):
                 dual, _ = objective(y, strength)
                 self.opt_D.zero_grad()
@@ -213,12 +212,12 @@ class EntropicGAN(Model):
             run.log(divergence=divergence)
 
     def _divergence(self, y: Tensor, samples: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-        """The cost of data to samples less the self-terms, and a scalar with the samples' gradient of it."""
+        """Transport cost minus self-terms, without gradient, and a scalar that carries its gradient."""
 
         def cost(one: Tensor, other: Tensor) -> Tensor:
             costs = pair_costs(one, other, self.config.cost)
             value, coupling = transport(costs, strength)
-            # The envelope theorem: its gradient is that of the mean cost under the coupling.
+            # Envelope theorem: the cost's gradient is that of the mean cost under a fixed coupling.
             return torch.stack([value, (coupling * costs).sum()])
 
         match self.config.self_terms:
@@ -233,7 +232,7 @@ class EntropicGAN(Model):
         return both[0].detach(), both[1]
 
     def _sampled_objective(self, y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-        """The dual by every pair of `y` and as many samples, and the coupling's mean cost, scalars."""
+        """The dual over all pairs of `y` and equally many samples, and the coupling's mean cost, scalars."""
         n = len(y)
         samples = self.G(torch.randn(n, self.z_dim, device=self.device))
         costs = pair_costs(y, samples, self.config.cost)
@@ -252,7 +251,7 @@ class EntropicGAN(Model):
         return d1.mean() - d2.mean() - strength * (ratio.mean() - 1), (weights * costs).sum()
 
     def _linear_objective(self, y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-        """The semi-dual of G(x) = Wx + b and a quadratic D2, its expectations over x ~ N(0, I) exact."""
+        """The semi-dual for G(x) = Wx + b and a quadratic D2, with exact expectations over x ~ N(0, I)."""
         assert isinstance(self.G, nn.Linear) and isinstance(self.D2, Quadratic)
         w, b, q = self.G.weight, self.G.bias, self.D2.q
         curvature = self.D2.symmetric()
@@ -281,21 +280,21 @@ class EntropicGAN(Model):
     @sampler("generator")
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """G(x), x ~ N(0, I)."""
+        """Draw G(x), (n, *shape), with x ~ N(0, I)."""
         made: Tensor = self.G(torch.randn(n, self.z_dim, device=self.device))
         return made.view(n, *self.data.shape)
 
     def log_likelihood_bound(self, x: Tensor) -> Tensor:
-        """The surrogate of the paper with every constant; `surrogate` says how well it is estimated."""
+        """The paper's surrogate log-likelihood with all constants, (n,), nats; errors are in `surrogate`."""
         return torch.cat([self.surrogate(part).bound for part in x.split(64)])
 
     def surrogate(self, y: Tensor) -> Surrogate:
-        """The bound of `y`, (n, *data.shape), by importance sampling of the coupling P*(x | y).
+        """The bound at `y` (n, *data.shape), by importance sampling from the coupling P*(x | y).
 
-        With t(x) = log p(x) - (D2(G(x)) + l(y, G(x))) / lambda, P*(x | y) = exp(t(x)) / Z(y), and the
-        bound is log C + log Z(y) + E_{P*}[D2(G(x))] / lambda. The prior seldom meets P* (at 64 dimensions
-        never); the draws come from the Gaussian at the mode of t whose precision is the prior's and the
-        cost's own, which for a linear generator is P* itself wherever D2 is flat.
+        With t(x) = log p(x) - (D2(G(x)) + l(y, G(x))) / lambda, P*(x | y) = exp(t(x)) / Z(y), and the bound
+        is log C + log Z(y) + E_{P*}[D2(G(x))] / lambda. Draws from the prior rarely reach P* (at 64
+        dimensions never), so the proposal is a Gaussian at the mode of t with the precision of the prior and
+        the cost. For a linear generator and a constant D2 it is P* itself.
         """
         c = self.config
         y = y.flatten(1)
@@ -314,7 +313,7 @@ class EntropicGAN(Model):
         log_z = log_weights.logsumexp(0) - math.log(c.draws)
         weights = log_weights.softmax(0)
         mean_d2 = (weights * d2).sum(0)
-        # By the delta method: what each draw adds to log Z and to the weighted mean.
+        # Delta method: each draw's influence on log Z and on the weighted mean.
         influence = weights * (1 + (d2 - mean_d2) / c.regularisation) - 1 / c.draws
         return Surrogate(
             bound=self._log_c() + log_z + mean_d2 / c.regularisation,
@@ -323,7 +322,7 @@ class EntropicGAN(Model):
         )
 
     def _log_c(self) -> float:
-        """log C of f(y | x) = C exp(-l / lambda): N(G(x), lambda I), or Laplace of scale lambda."""
+        """log C of f(y | x) = C exp(-l / lambda): N(G(x), lambda I), or Laplace with scale lambda."""
         strength = self.config.regularisation
         if self.config.cost == "squared":
             return -self.size / 2 * math.log(2 * math.pi * strength)
@@ -340,7 +339,7 @@ class EntropicGAN(Model):
         return prior - (d2 + each.sum(1)) / c.regularisation, d2
 
     def _mode(self, y: Tensor, steps: int = 30) -> Tensor:
-        """A mode of t, (n, z_dim): damped Newton steps, each taken only where it climbs."""
+        """A mode of t, (n, z_dim), by damped Newton steps, each taken only if it increases t."""
         x = torch.zeros(len(y), self.z_dim, device=y.device)
         length = torch.ones(len(y), 1, device=y.device)
         for step_number in range(steps):
@@ -358,8 +357,8 @@ class EntropicGAN(Model):
         return x.detach()
 
     def _precision(self, y: Tensor, x: Tensor) -> Tensor:
-        """I + J'AJ / lambda, (n, z_dim, z_dim): J = dG/dx, and A the cost's second derivative, smoothed for
-        the absolute value, which has none."""
+        """I + J'AJ / lambda, (n, z_dim, z_dim): J = dG/dx, and A the second derivative of the cost (smoothed
+        for the absolute value, which has none)."""
         c = self.config
         x = x.detach()
         eye = torch.eye(self.z_dim, device=y.device)
@@ -379,10 +378,9 @@ class EntropicGAN(Model):
 
 
 def _jacobian(net: nn.Module, x: Tensor) -> Tensor:
-    """dG/dx of each row, (n, outputs, z_dim), for a net that treats rows one by one.
+    """dG/dx of each row, (n, outputs, z_dim), for a network that treats rows independently.
 
-    Column by column, by differentiating J'v, which is linear in v, with respect to v: as many passes as
-    latents, of which there are fewer than outputs.
+    Columns are derivatives of J'v, which is linear in v: one pass per latent dimension, fewer than outputs.
     """
     with torch.enable_grad():
         x = x.requires_grad_(True)

@@ -1,7 +1,7 @@
-"""Entropic optimal transport between two batches, solved and not learned.
+"""Entropic optimal transport between two batches, solved directly instead of learned.
 
-Cuturi 2013; in logarithms, and with a strength that falls to the wanted one (Feydy et al., Interpolating
-between Optimal Transport and MMD using Sinkhorn Divergences, AISTATS 2019).
+Sinkhorn's algorithm (Cuturi 2013) in the log domain. The regularisation decreases to its final value (Feydy
+et al., Interpolating between Optimal Transport and MMD using Sinkhorn Divergences, AISTATS 2019).
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import math
 import torch
 from torch import Tensor
 
-# The strength falls by this factor a round; then as many rounds follow at the wanted one.
+# The regularisation decreases by the factor FALL per round; then ROUNDS rounds follow at its final value.
 FALL = 0.7
 ROUNDS = 50
 
 
 def transport(costs: Tensor, strength: float, rounds: int = ROUNDS) -> tuple[Tensor, Tensor]:
-    """The entropic cost of two batches of equal weights, and its coupling, by the `costs` (n, m) of pairs.
+    """Entropic transport cost of two equally weighted batches, a scalar, and its coupling (n, m).
 
-    The cost, a scalar, is min over couplings P of <P, costs> + strength KL(P || uniform), by its dual: a
-    lower bound, tight once the rounds have converged. The coupling (n, m) has columns that sum to 1/m each,
-    and rows to 1/n once converged. Neither has a gradient: by the envelope theorem the cost's is that of
-    <P, costs> with P held fixed.
+    `costs` (n, m) holds the cost of each pair; `strength` is the regularisation, in units of the cost. The
+    returned cost is min over couplings P of <P, costs> + strength KL(P || uniform), computed from its dual: a
+    lower bound, tight after convergence. The coupling's columns sum to 1/m each, and its rows to 1/n after
+    convergence. Neither carries a gradient: by the envelope theorem the cost's gradient is that of <P, costs>
+    with P fixed.
     """
     with torch.no_grad():
         n, m = costs.shape
@@ -38,9 +39,12 @@ def transport(costs: Tensor, strength: float, rounds: int = ROUNDS) -> tuple[Ten
 
 
 def pair_costs(one: Tensor, other: Tensor, cost: str) -> Tensor:
-    """l of every pair of `one` (n, ...) and `other` (m, ...), (n, m): `cost` "l1" or "squared"."""
+    """Costs l of all pairs of `one` (n, ...) and `other` (m, ...), (n, m); `cost` is "l1" or "squared".
+
+    "squared" is half the squared distance.
+    """
     one, other = one.flatten(1), other.flatten(1)
     if cost == "l1":
         return torch.cdist(one, other, p=1.0)
-    # By the difference itself: the expanded square loses what close pairs need.
+    # From differences: expanding the square loses precision for close pairs.
     return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist").square() / 2

@@ -1,4 +1,4 @@
-"""Control: the law that made the data, where the data know it."""
+"""Control: the true density and exact samples, for data whose distribution is known."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class ExactDensity(Model):
         self.density: Callable[[Tensor], Tensor] = density
 
     def log_likelihood_bound(self, x: Tensor) -> Tensor:
-        """log p(x), (n,), nats: the value itself."""
+        """log p(x), (n,), nats: the exact value."""
         return self.density(x)
 
     def energy(self, x: Tensor) -> Tensor:
-        """-log p(x)."""
+        """-log p(x), (n,)."""
         return -self.density(x)
 
     def sample(self, n: int) -> Tensor:
-        """(n, *shape), new draws of the law."""
-        # One number from the global state, which the engine seeds, seeds the draw.
+        """Draw from the true distribution: (n, *shape)."""
+        # The seed comes from torch's global state, which the engine seeds.
         seed = int(torch.randint(2**62, (1,)))
         return self.source.fresh(n, torch.Generator(device=self.source.device).manual_seed(seed))

@@ -1,9 +1,9 @@
-"""GAN: generative adversarial networks (Goodfellow et al. 2014), with the generator's non-saturating loss.
+"""GAN: Generative Adversarial Networks (Goodfellow et al. 2014), with the non-saturating generator loss.
 
-For images the discriminator is DCGAN's (Radford, Metz, Chintala 2016) as MEG's authors built it, the
-generator that of SN-GAN's Table 3; the nets for vectors are Gulrajani's. The discriminator has no batch
-norm, so that its logit is a function of one example. The dense nets for images, with batch norm, are those
-of the grid search in EBGAN's paper (Zhao, Mathieu, LeCun 2017).
+Networks for images: DCGAN's discriminator (Radford, Metz, Chintala 2016) as MEG's authors built it, and the
+generator of SN-GAN's Table 3. Networks for vectors are Gulrajani's. These discriminators have no batch norm,
+so the logit of an example depends on that example only. The fully connected networks with batch norm are
+those of EBGAN's grid search (Zhao, Mathieu, LeCun 2017).
 """
 
 from __future__ import annotations
@@ -29,42 +29,41 @@ class GAN(Model):
         steps: int = 100_000
         """Generator steps (our choice)."""
         batch_size: int = 128
-        """Examples a step of either net (DCGAN)."""
+        """Batch size of both networks (DCGAN)."""
         critic_steps: int = 1
-        """Discriminator steps for each generator step (Goodfellow et al., Algorithm 1: k = 1)."""
+        """Discriminator steps per generator step (Goodfellow et al., Algorithm 1: k = 1)."""
         z_dim: int = 100
-        """Dimension of the latent prior N(0, I) (DCGAN's 100; its prior is uniform)."""
+        """Dimension of the latent prior N(0, I) (DCGAN: 100, with a uniform prior)."""
         nets: Literal["standard", "dense"] = "standard"
-        """Convolutions for images and perceptrons for vectors, or nets with `batch_norm` and `dropout`, fully
-        connected, for both (EBGAN, section 4.1)."""
+        """"standard": convolutions for images, MLPs for vectors. "dense": fully connected networks for both,
+        with `batch_norm` and `dropout` (EBGAN, section 4.1)."""
         width: int = 64
-        """Channels of the discriminator's first layer and before the generator's last (DCGAN: 128)."""
+        """Channels of the discriminator's first and the generator's last hidden layer (DCGAN: 128)."""
         kernel: int = 5
-        """Side of the discriminator's kernels for 28x28 images (DCGAN)."""
+        """Kernel size of the discriminator for 28x28 images (DCGAN)."""
         layers: tuple[int, ...] = (512, 512, 512)
-        """Hidden sizes of the discriminator where it is dense (Gulrajani et al. 2017, gan_toy.py)."""
+        """Hidden sizes of a fully connected discriminator (Gulrajani et al. 2017, gan_toy.py)."""
         generator_layers: tuple[int, ...] = (512, 512, 512)
-        """Hidden sizes of the generator where it is dense (Gulrajani et al. 2017, gan_toy.py)."""
+        """Hidden sizes of a fully connected generator (Gulrajani et al. 2017, gan_toy.py)."""
         init: float = 0.02
-        """Standard deviation of the convolutions' weights (DCGAN); 0 draws by He et al. 2015."""
+        """Standard deviation of the initial convolution weights (DCGAN); 0 uses He et al. (2015)."""
         batch_norm: bool = True
-        """Batch norm between the layers of both dense nets (EBGAN, appendix), but not on the discriminator's
-        first (DCGAN)."""
+        """Batch norm after the linear layers of both dense networks (EBGAN, appendix), except the
+        discriminator's first (DCGAN)."""
         dropout: float = 0.0
-        """Share of the units that are dropped after each hidden layer of the dense discriminator (the grid of
-        EBGAN's paper has it on and off, and says no share)."""
+        """Dropout rate after each hidden layer of the dense discriminator (EBGAN's grid: on or off)."""
         discriminator_optimiser: Optimiser = "adam"
-        """What trains the discriminator (DCGAN: Adam)."""
+        """Optimiser of the discriminator (DCGAN: Adam)."""
         generator_optimiser: Optimiser = "adam"
-        """What trains the generator (DCGAN: Adam)."""
+        """Optimiser of the generator (DCGAN: Adam)."""
         lr: float = 2e-4
-        """Learning rate of both nets (DCGAN)."""
+        """Learning rate of both networks (DCGAN)."""
         lr_end: float = 1.0
-        """The rate at the end as a share of `lr`, reached on a cosine; 1 keeps it constant."""
+        """Final learning rate as a share of `lr`, reached by cosine decay; 1 keeps it constant."""
         beta1: float = 0.5
-        """Adam's first decay (DCGAN)."""
+        """Adam's beta_1 (DCGAN)."""
         beta2: float = 0.999
-        """Adam's second decay (DCGAN)."""
+        """Adam's beta_2 (DCGAN)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -72,13 +71,13 @@ class GAN(Model):
         self.z_dim = c.z_dim
         if c.nets == "dense":
             size = prod(data.shape)
-            # None on what D is given (DCGAN): it would hide how bright a whole batch is.
+            # No batch norm after D's first layer (DCGAN): it would hide the mean brightness of a batch.
             first = dense([size, c.layers[0]], batch_norm=False, dropout=c.dropout)
             rest = dense(c.layers, batch_norm=c.batch_norm, dropout=c.dropout)
             self.D: nn.Module = nn.Sequential(nn.Flatten(), *first, *rest, nn.Linear(c.layers[-1], 1))
             hidden_G = dense([c.z_dim, *c.generator_layers], batch_norm=c.batch_norm)
             self.G: nn.Module = shaped([*hidden_G, nn.Linear(c.generator_layers[-1], size)], data)
-            # EBGAN's appendix; its Gaussian weights suit the depth of nets with batch norm alone.
+            # EBGAN's appendix. Weights this small train at this depth only with batch norm.
             if c.batch_norm:
                 draw_weights(self.D, 0.002)
                 draw_weights(self.G, 0.02)
@@ -117,7 +116,7 @@ class GAN(Model):
             run.log(loss_D=loss, loss_G=loss_G, logit_real=logit_real.mean(), logit_fake=logit_fake.mean())
 
     def _logits(self, x: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits of examples and of samples, (n,) each: in one pass, unless batch norm would mix them."""
+        """Logits of examples and samples, (n,) each; in one forward pass unless batch norm would mix them."""
         if self.config.nets == "dense" and self.config.batch_norm:
             return self.logit(x), self.logit(fake)
         real, made = self.logit(torch.cat([x, fake])).split(len(x))
@@ -127,22 +126,22 @@ class GAN(Model):
         return torch.randn(n, self.z_dim, device=self.device)
 
     def generate(self, z: Tensor) -> Tensor:
-        """G(z), (n, ...), with its graph."""
+        """G(z), (n, ...), differentiable."""
         made: Tensor = self.G(z)
         return made
 
     def logit(self, x: Tensor) -> Tensor:
-        """log D(x) - log(1 - D(x)), (n,), with its graph: log p_data / p_G where D is the best."""
+        """log D(x) - log(1 - D(x)), (n,), differentiable: log p_data(x) - log p_G(x) for the optimal D."""
         values: Tensor = self.D(x).squeeze(1)
         return values
 
     @sampler("generator")
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """G(z), z ~ N(0, I)."""
+        """Draw G(z), (n, *shape), with z ~ N(0, I)."""
         return self.generate(self._z(n))
 
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:
-        """-logit(x): the discriminator is high on data."""
+        """-logit(x), (n,): the discriminator is high on data."""
         return -self.logit(x)

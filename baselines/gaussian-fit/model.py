@@ -1,4 +1,4 @@
-"""A Gaussian fitted by maximum likelihood: the data's mean and covariance."""
+"""A Gaussian with the data's mean and covariance: the maximum-likelihood fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class GaussianFit(Model):
     @dataclass(frozen=True)
     class Config:
         ridge: float = 0.0
-        """Added to every variance, in the data's units squared; 0 is maximum likelihood."""
+        """Added to every variance, in units of the data squared; 0 is maximum likelihood."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -45,14 +45,14 @@ class GaussianFit(Model):
             )
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The mean, and the covariance's Cholesky root."""
+        """The mean and the Cholesky factor of the covariance."""
         return {"mean": self.mean, "root": self.root}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:  # type: ignore[override]
         self.mean, self.root = state["mean"].cpu(), state["root"].cpu()
 
     def log_likelihood_bound(self, x: Tensor) -> Tensor:
-        """log N(x; mean, covariance): no bound but the value itself."""
+        """log N(x; mean, covariance), (n,), nats: the exact value, not just a bound."""
         centred = (x.flatten(1).double().cpu() - self.mean).T
         whitened = torch.linalg.solve_triangular(self.root, centred, upper=False)
         log_determinant = 2 * self.root.diagonal().log().sum()
@@ -62,11 +62,11 @@ class GaussianFit(Model):
         return values.to(x.device)
 
     def energy(self, x: Tensor) -> Tensor:
-        """-log N(x; mean, covariance)."""
+        """-log N(x; mean, covariance), (n,)."""
         return -self.log_likelihood_bound(x)
 
     def sample(self, n: int) -> Tensor:
-        """Draws of the fitted Gaussian."""
+        """Draw from the fitted Gaussian: (n, *shape)."""
         noise = torch.randn(n, len(self.mean), dtype=torch.float64)
         made = self.mean + noise @ self.root.T
         return made.float().view(n, *self.data.shape).to(self.device)

@@ -1,4 +1,4 @@
-"""HBOS: outliers by histograms (Goldstein, Dengel 2012), by pyod."""
+"""HBOS: histogram-based outlier score (Goldstein, Dengel 2012), by pyod."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class HBOS(Model):
         bins: int = 10
         """Bins of each column's histogram, at least 2 (pyod's default, which ADBench ran)."""
         alpha: float = 0.1
-        """Added to each bin's density before its logarithm, from 0 to 1 (pyod's default)."""
+        """Added to each bin's density before the logarithm, from 0 to 1 (pyod's default)."""
         tolerance: float = 0.5
-        """Share of a bin's width by which a value may lie outside and count to the last bin (pyod's)."""
+        """Share of a bin's width by which a value outside still counts to the last bin (pyod's default)."""
 
     keeps_state = False
 
@@ -37,5 +37,5 @@ class HBOS(Model):
         self.fitted = Estimator(n_bins=c.bins, alpha=c.alpha, tol=c.tolerance).fit(x)
 
     def energy(self, x: Tensor) -> Tensor:
-        """Minus the sum over the columns of the base-2 logarithm of the bin's density plus alpha."""
+        """Minus the sum over columns of log2(density of the bin + alpha), (n,)."""
         return torch.from_numpy(self.fitted.decision_function(x.flatten(1).double().cpu().numpy()))

@@ -14,9 +14,9 @@ class IsolationForest(Model):
     @dataclass(frozen=True)
     class Config:
         trees: int = 100
-        """Trees (the paper, section 4)."""
+        """Number of trees (the paper, section 4)."""
         subsample: int = 256
-        """Examples that a tree is grown on (the paper, section 4)."""
+        """Number of training examples per tree (the paper, section 4)."""
 
     keeps_state = False
 
@@ -29,5 +29,5 @@ class IsolationForest(Model):
         self.fitted = Estimator(n_estimators=c.trees, max_samples=c.subsample, random_state=seed).fit(x)
 
     def energy(self, x: Tensor) -> Tensor:
-        """The anomaly score of the paper, in (0, 1)."""
+        """The paper's anomaly score in (0, 1), (n,)."""
         return torch.from_numpy(-self.fitted.score_samples(x.flatten(1).cpu().numpy()))

@@ -1,7 +1,7 @@
 """Kernel PCA for novelty detection (Hoffmann 2007), fitted to a subsample of the training data.
 
-The energy is the squared distance, in the feature space of an RBF kernel, between an example and the span
-of the principal components.
+The energy is the squared distance, in the feature space of an RBF kernel, between an example and the span of
+the first principal components.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class KernelPCA(Model):
     @dataclass(frozen=True)
     class Config:
         subsample: int = 2000
-        """Training examples that are fitted (our choice: the cost grows with the cube)."""
+        """Number of training examples to fit (our choice: the cost is cubic in it)."""
         components: int = 30
-        """Principal components (our choice)."""
+        """Number of principal components (our choice)."""
         gamma: float = 0.0
-        """The kernel's exp(-gamma ||x - y||^2); 0 takes 1 / (columns * variance), as scikit-learn does."""
+        """gamma of the kernel exp(-gamma ||x - y||^2); 0 uses scikit-learn's 1 / (columns * variance)."""
 
     keeps_state = False
 
@@ -40,11 +40,11 @@ class KernelPCA(Model):
         self.mean_kernel = float(rbf_kernel(self.fitted_on, gamma=self.gamma).mean())
 
     def energy(self, x: Tensor) -> Tensor:
-        """The reconstruction error in feature space (Hoffmann 2007, section 3)."""
+        """Reconstruction error in feature space, (n,) (Hoffmann 2007, section 3)."""
         from sklearn.metrics.pairwise import rbf_kernel
 
         flat = x.flatten(1).double().cpu().numpy()
-        # The squared length of phi(x) less the mean of phi: k(x, x) is 1 for this kernel.
+        # Squared norm of phi(x) minus the mean of phi; k(x, x) is 1 for this kernel.
         kernel = rbf_kernel(flat, self.fitted_on, gamma=self.gamma)
         length = 1 - 2 * kernel.mean(1) + self.mean_kernel
         return torch.from_numpy(length - (self.fitted.transform(flat) ** 2).sum(1))

@@ -25,6 +25,6 @@ class KNN(Model):
         self.fitted = NearestNeighbors(n_neighbors=min(self.config.neighbours, len(x))).fit(x)
 
     def energy(self, x: Tensor) -> Tensor:
-        """The distance to the k-th nearest training example."""
+        """The distance to the k-th nearest training example, (n,)."""
         distances, _ = self.fitted.kneighbors(x.flatten(1).double().cpu().numpy())
         return torch.from_numpy(distances[:, -1].copy())

@@ -1,13 +1,13 @@
 """Ladder network (Rasmus et al. 2015), and the ladder network in the EBGAN framework (Zhao et al. 2016).
 
-A classifier with noise in every layer, and a decoder that takes the noise out again, layer by layer. The
-labels train the classifier; all images train the decoder, which shares the classifier's layers.
+A classifier with noise in every layer, and a decoder that removes the noise layer by layer. Labelled images
+train the classifier; all images train the decoder, which shares the classifier's layers.
 
-Seen: the code of Rasmus et al., with the defaults and the list of its commands, from which every number of
-the ladder network comes. Seen of Zhao et al.: Table 2 and section 4.2, which takes the cost of the bottom
-layer alone, shows the generator's samples to the network, and lets the margin decay to 0. Recalled: the
-section numbers of Rasmus et al. Not seen: appendix D of Zhao et al. So the generator, the first margin and
-the schedule of the margin are this project's own.
+Sources. Seen: the code of Rasmus et al., with its defaults and its list of commands; every number of the
+ladder network comes from there. Seen of Zhao et al.: Table 2 and section 4.2, which uses the cost of the
+bottom layer only, shows the generator's samples to the network, and lets the margin decay to 0. Recalled: the
+section numbers of Rasmus et al. Not seen: appendix D of Zhao et al. The generator, the first margin and the
+margin's schedule are therefore our own choice.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from torch.nn.functional import cross_entropy, linear, relu
 
 from ebbench import ContractError, Data, DataSpec, Labelled, Model, Run
 
-# Under the root of every variance (the authors' code).
+# Added to every variance before its square root (the authors' code).
 EPSILON = 1e-10
-# How much of the running means and variances one batch replaces.
+# Update rate of the running means and variances.
 RUNNING = 0.02
-# Up to so many labelled examples they are few: the authors' code has one weight for 100 labels, one for 1000.
+# Up to this many labels, the weight for few labels applies: the authors' code has one for 100, one for 1000.
 FEW = 500
 
 
@@ -34,36 +34,37 @@ class Ladder(Model):
     @dataclass(frozen=True)
     class Config:
         epochs: int = 150
-        """Passes over all images (the authors' code)."""
+        """Training epochs over all images (the authors' code)."""
         batch_size: int = 100
-        """Images a batch, and at most so many labelled ones beside them (the authors' code)."""
+        """Images per batch, and the maximum number of labelled images beside them (the authors' code)."""
         layers: tuple[int, ...] = (1000, 500, 250, 250, 250)
-        """Units of the hidden layers, from the image upwards (the authors' code)."""
+        """Hidden sizes, from the image upwards (the authors' code)."""
         input_noise: float = 0.3
-        """Standard deviation of the noise on a pixel, whose values run from 0 to 1 (the authors' code)."""
+        """Standard deviation of the noise on a pixel in [0, 1] (the authors' code)."""
         layer_noise: float = 0.3
         """Standard deviation of the noise on each normalised unit (the authors' code)."""
         bottom_weight: float = 5000.0
         """Weight of the pixels' denoising cost with few labels (the authors' code for 100 labels)."""
         bottom_weight_many: float = 2000.0
-        """The same with more than 500 labelled examples (the authors' code for 1000 labels)."""
+        """The same weight with more than 500 labelled examples (the authors' code for 1000 labels)."""
         inner_weights: tuple[float, ...] = ()
-        """Weights of the denoising costs of layers 1, 2, ...; 0 for a layer that is not named. Empty: the
-        cost of the bottom layer alone, as Zhao et al. use it."""
+        """Weights of the denoising costs of layers 1, 2, ...; layers without an entry have weight 0. Empty:
+        only the bottom layer has a cost, as in Zhao et al."""
         lr: float = 2e-3
-        """Adam's learning rate, of the generator too (the authors' code)."""
+        """Adam's learning rate, also of the generator (the authors' code)."""
         falling: float = 1 / 3
-        """The last share of the training, in which the rate falls to 0 (the authors' code: from 0.67 on)."""
+        """Last share of the training, in which the learning rate decays linearly to 0 (the authors' code: the
+        last third)."""
         margin: float = 0.0
-        """The margin m at the start, a mean squared error of a pixel in [0, 1] (our choice). 0: no generator,
-        which is the plain ladder network."""
+        """Initial margin m, as a mean squared error per pixel in [0, 1] (our choice). 0: the plain ladder
+        network, without a generator."""
         margin_until: float = 0.5
-        """The share of the training after which the margin has fallen to 0, in a straight line (our choice;
-        the paper says that it must get there)."""
+        """Share of the training after which the margin has decayed linearly to 0 (our choice; the paper only
+        says that it reaches 0)."""
         z_dim: int = 100
-        """Dimensions of the generator's latent (our choice)."""
+        """Dimension of the generator's latent (our choice)."""
         generator_layers: tuple[int, ...] = (500, 500)
-        """Units of the generator's hidden layers (our choice)."""
+        """Hidden sizes of the generator (our choice)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -103,38 +104,38 @@ class Ladder(Model):
             margin = config.margin * max(0.0, 1 - run.progress / config.margin_until)
             samples = None
             if margin > 0:
-                # Zhao et al., equation 1: the energy of a sample is pushed up to the margin.
+                # Zhao et al., equation 1: raise the energy of samples up to the margin.
                 samples = self.generator(torch.randn(len(x), config.z_dim, device=x.device))
                 of_samples = self.energies(samples.detach())
                 loss = loss + bottom * relu(margin - of_samples).mean()
                 run.log(energy_of_samples=of_samples.mean(), margin=margin)
             step(self.optimiser, loss, rate)
             if samples is not None:
-                # Equation 2: the generator descends the energy.
+                # Equation 2: the generator minimises the energy.
                 step(self.generator_optimiser, self.energies(samples).mean(), rate)
 
     @torch.no_grad()
     def classify(self, x: Tensor) -> Tensor:
-        """(n,), int64: the most probable class by the path without noise."""
+        """The most probable class by the noise-free encoder, int64 (n,)."""
         return self.net.encode(self.scaled(x), running=True).logits.argmax(1)
 
     def scaled(self, x: Tensor) -> Tensor:
-        """Examples as rows of values from 0 to 1, (n, pixels)."""
+        """Flatten examples to rows and scale them to [0, 1]: (n, pixels)."""
         assert self.data.low is not None and self.data.high is not None
         return (x.flatten(1) - self.data.low) / (self.data.high - self.data.low)
 
     def noisy(self, x: Tensor) -> Path:
-        """The corrupted path of rows of pixels."""
+        """The noisy encoder path of rows of pixels, (n, pixels)."""
         return self.net.encode(x, input_noise=self.config.input_noise, layer_noise=self.config.layer_noise)
 
     def energies(self, x: Tensor) -> Tensor:
-        """(n,), the mean squared error of a pixel behind noise, encoder and decoder: the bottom cost."""
+        """Mean squared error per pixel after noise, encoder and decoder, (n,): the bottom layer's cost."""
         return (self.net.decode(self.noisy(x))[0] - x).square().mean(1)
 
     def costs(self, x: Tensor, weights: tuple[float, ...]) -> list[Tensor]:
-        """The denoising costs of a batch of unlabelled images by layer, (n,) each; `weights` are theirs.
+        """Denoising costs of a batch of unlabelled images, one tensor (n,) per layer.
 
-        It also takes the running statistics, from the path without noise.
+        `weights` are the layers' weights. The noise-free pass also updates the running statistics.
         """
         inner = any(weights[1:])
         with torch.set_grad_enabled(inner):
@@ -147,9 +148,10 @@ class Ladder(Model):
 
 @dataclass(frozen=True)
 class Path:
-    """One way up: `z` of layers 0 to L, (n, width) each, and `logits`, (n, classes).
+    """One pass through the encoder: `z` of layers 0 to L, (n, width) each, and `logits`, (n, classes).
 
-    `mean` and `variance`, (width,) each, are what layers 1 to L were normalised with; layer 0 is the image.
+    `mean` and `variance`, (width,) each, are the statistics that normalised layers 1 to L; layer 0 is the
+    image.
     """
 
     z: list[Tensor]
@@ -159,7 +161,7 @@ class Path:
 
 
 class LadderNet(nn.Module):
-    """The encoder and the decoder; `widths` are those of layers 0 (the image) to L (the classes)."""
+    """The encoder and the decoder; `widths` are the sizes of layers 0 (the image) to L (the classes)."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -182,9 +184,9 @@ class LadderNet(nn.Module):
         running: bool = False,
         remember: bool = False,
     ) -> Path:
-        """The way up from images (n, pixels), corrupted by noise or clean (Rasmus et al., section 3.1).
+        """Encode images (n, pixels), with or without noise (Rasmus et al., section 3.1).
 
-        `running` normalises by the running statistics in place of the batch's, and `remember` updates them.
+        `running` normalises by the running statistics, not the batch's; `remember` updates them.
         """
         h = corrupted(x, input_noise)
         path = Path([h], [], [], h)
@@ -206,7 +208,7 @@ class LadderNet(nn.Module):
         return Path(path.z, path.mean, path.variance, self.gamma * (path.z[-1] + self.beta[-1]))
 
     def decode(self, path: Path) -> list[Tensor]:
-        """The estimates of `z` of layers 0 to L of a corrupted path, on the way down (section 3.2)."""
+        """Estimates of the clean `z` of layers 0 to L from a noisy path, top down (section 3.2)."""
         u = normalised(path.logits.softmax(1))
         estimates = [combined(path.z[-1], u, self.combinators[-1])]
         for layer in reversed(range(len(self.up))):
@@ -216,9 +218,10 @@ class LadderNet(nn.Module):
 
 
 def combined(z: Tensor, u: Tensor, a: Tensor) -> Tensor:
-    """The combinator g(z, u), unit by unit, with the ten parameters `a`, (10, width).
+    """The combinator g(z, u), unit by unit, with ten parameters `a`, (10, width).
 
-    It is the best estimate of a Gaussian z whose mean and variance depend on u, what comes from above.
+    It is the optimal estimate of a Gaussian z whose mean and variance depend on u, the signal from the layer
+    above.
     """
     mean = a[0] * torch.sigmoid(a[1] * u + a[2]) + a[3] * u + a[4]
     share = a[5] * torch.sigmoid(a[6] * u + a[7]) + a[8] * u + a[9]
@@ -226,16 +229,16 @@ def combined(z: Tensor, u: Tensor, a: Tensor) -> Tensor:
 
 
 def first_combinator(width: int) -> Tensor:
-    """The parameters at the start, (10, width): ones for a_2 and a_7, zeros for the others."""
+    """Initial combinator parameters, (10, width): ones for a_2 and a_7, zeros for the others."""
     first = torch.zeros(10, width)
     first[1] = first[6] = 1.0
     return first
 
 
 def denoising_costs(clean: Path, estimates: list[Tensor]) -> list[Tensor]:
-    """The squared distances of the estimates from the clean path by layer, mean over its units, (n,) each.
+    """Squared error of the estimates against the clean path, averaged over units: one tensor (n,) per layer.
 
-    Above layer 0 an estimate is first normalised with the statistics of the clean path.
+    Estimates above layer 0 are first normalised with the clean path's statistics.
     """
     costs = [(estimates[0] - clean.z[0]).square().mean(1)]
     for layer, estimate in enumerate(estimates[1:], 1):
@@ -246,18 +249,18 @@ def denoising_costs(clean: Path, estimates: list[Tensor]) -> list[Tensor]:
 
 
 def normalised(x: Tensor) -> Tensor:
-    """A batch with mean 0 and variance 1 in each unit."""
+    """Normalise each unit to mean 0 and variance 1 over the batch."""
     variance, mean = torch.var_mean(x, 0, correction=0)
     return (x - mean) / (variance + EPSILON).sqrt()
 
 
 def corrupted(x: Tensor, noise: float) -> Tensor:
-    """`x` with normal noise of that standard deviation."""
+    """Add Gaussian noise with standard deviation `noise` to `x`."""
     return x + noise * torch.randn_like(x) if noise else x
 
 
 def generator(widths: tuple[int, ...]) -> nn.Sequential:
-    """Dense layers with batch norm and relu, and a sigmoid at the end: rows of pixels from 0 to 1."""
+    """An MLP with batch norm, ReLU and a final sigmoid: latents (n, z_dim) -> pixels in [0, 1]."""
     modules: list[nn.Module] = []
     for below, above in zip(widths, widths[1:], strict=False):
         modules += [nn.Linear(below, above), nn.BatchNorm1d(above), nn.ReLU()]
@@ -265,7 +268,7 @@ def generator(widths: tuple[int, ...]) -> nn.Sequential:
 
 
 def step(optimiser: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
-    """One step at a learning rate, of the optimiser's own parameters alone."""
+    """One optimiser step at learning rate `rate`, with gradients of the optimiser's own parameters only."""
     parameters = []
     for group in optimiser.param_groups:
         group["lr"] = rate

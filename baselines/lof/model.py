@@ -14,7 +14,7 @@ class LOF(Model):
     @dataclass(frozen=True)
     class Config:
         neighbours: int = 20
-        """MinPts of the paper (pyod's default, which ADBench ran)."""
+        """MinPts in the paper, the number of neighbours (pyod's default, which ADBench ran)."""
 
     keeps_state = False
 
@@ -26,5 +26,5 @@ class LOF(Model):
         self.fitted = LocalOutlierFactor(neighbours, novelty=True).fit(x)
 
     def energy(self, x: Tensor) -> Tensor:
-        """The factor: about 1 where a row's neighbourhood is as dense as its neighbours', more where less."""
+        """The local outlier factor, (n,): about 1 at the neighbours' density, higher where it is lower."""
         return torch.from_numpy(-self.fitted.score_samples(x.flatten(1).double().cpu().numpy()))

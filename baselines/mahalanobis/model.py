@@ -1,4 +1,4 @@
-"""Mahalanobis distance to the training mean: minus the log-density of one Gaussian, but for a constant."""
+"""Mahalanobis distance to the training mean: up to scale and shift, minus a Gaussian's log density."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Mahalanobis(Model):
     @dataclass(frozen=True)
     class Config:
         ridge: float = 1e-3
-        """Added to the covariance's diagonal as a share of its mean, against singular ones (our choice)."""
+        """Added to the covariance's diagonal as a share of its mean, to keep it invertible (our choice)."""
 
     keeps_state = False
 
@@ -22,9 +22,9 @@ class Mahalanobis(Model):
         from sklearn.covariance import ShrunkCovariance
 
         x = data[torch.arange(len(data), device=data.device)].flatten(1).double().cpu().numpy()
-        # Shrinking by s gives (1 - s) S + s m I with m the mean variance: S + ridge m I, times 1 - s.
+        # Shrinkage s gives (1 - s) S + s m I, with m the mean variance. That is S + ridge m I, times 1 - s.
         self.fitted = ShrunkCovariance(shrinkage=self.config.ridge / (1 + self.config.ridge)).fit(x)
 
     def energy(self, x: Tensor) -> Tensor:
-        """The squared distance."""
+        """Squared Mahalanobis distance to the training mean, (n,)."""
         return torch.from_numpy(self.fitted.mahalanobis(x.flatten(1).double().cpu().numpy()))

@@ -1,4 +1,4 @@
-"""Control: the distance to the mean of the training data."""
+"""Control: the Euclidean distance to the mean of the training data."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ class MeanDistance(Model):
         self.mean = sum((data[part].double().sum(0) for part in parts), nothing) / len(data)
 
     def energy(self, x: Tensor) -> Tensor:
-        """||x - mean||."""
+        """||x - mean||, (n,)."""
         distances: Tensor = (x.double() - self.mean).flatten(1).norm(dim=1)
         return distances

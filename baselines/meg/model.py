@@ -1,10 +1,10 @@
-"""MEG: maximum entropy generators for energy-based models (Kumar, Ozair, Goyal, Courville, Bengio 2019).
+"""MEG: Maximum Entropy Generators for Energy-Based Models (Kumar, Ozair, Goyal, Courville, Bengio 2019).
 
-Three nets. The energy E is lowered on data and raised on the generator's samples. The generator G
-descends E and keeps its entropy: H(G(z)) is, up to a constant, the mutual information of z and G(z),
-which the third net H bounds from below by telling true pairs from shuffled ones. "EnGAN" below is the
-paper's first version, whose Algorithm 1 and equation numbers are meant. Each term can be turned off or
-replaced by a value of Config: the card's variants are those ablations.
+MEG trains three networks. The energy E learns low values on data and high values on generated samples. The
+generator G minimises E and maximises the entropy of G(z). That entropy equals the mutual information of z and
+G(z) up to a constant. The network H bounds it from below by classifying true against shuffled pairs. "EnGAN"
+is the paper's first version; equations and Algorithm 1 are cited from it. Config can switch off or replace
+each term: the card's ablation variants do so.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from ebbench.nn.penalty import squared_gradient_norm
 from ebbench.nn.rate import cosine
 from ebbench.nn.resampling import resampled_latents
 
-# Each estimator takes the values of H on pairs of x and candidate latents, (k, n): row 0 are the true
-# pairs, the other rows pair each x with another's latent. It gives the bound that H and G maximise.
+# Each estimator takes the values T of H on pairs (x, latent), (k, n): row 0 are the true pairs, the other
+# rows pair each x with another example's latent. It returns the bound that H and G maximise.
 
 
 def jensen_shannon(values: Tensor) -> Tensor:
-    """E[-softplus(-T(true))] - E[softplus(T(shuffled))] <= 2 JSD(joint || product) - log 4.
+    """E[-softplus(-T(true))] - E[softplus(T(shuffled))] <= 2 JSD(joint || product) - log 4, a scalar.
 
-    EnGAN's I_JSD (equation 5 takes it in place of the entropy), after Hjelm et al. 2019, equation 4.
+    EnGAN's I_JSD (equation 5 uses it in place of the entropy), from Hjelm et al. (2019), equation 4.
     """
     return -softplus(-values[0]).mean() - softplus(values[1:]).mean()
 
 
 def donsker_varadhan(values: Tensor, log_mean: Tensor | None = None) -> Tensor:
-    """E[T(true)] - log E[exp T(shuffled)] <= the mutual information, in nats.
+    """E[T(true)] - log E[exp T(shuffled)] <= the mutual information, in nats: a scalar.
 
-    Belghazi et al. 2018 (MINE), equation 5. The logarithm of a batch's mean makes the gradient biased:
-    that of the second term is E[exp(T) grad T] over the mean E[exp T] of this very batch. With
-    `log_mean`, the logarithm of a mean over many batches, that mean takes its place (MINE, equation 12).
+    Belghazi et al. (2018, MINE), equation 5. The log of a batch mean biases the gradient of the second term,
+    E[exp(T) grad T] / E[exp T], because it divides by the mean of the same batch. If `log_mean` is given, the
+    log of a mean over many batches, that mean is the denominator instead (MINE, equation 12).
     """
     shuffled = values[1:].flatten()
     log_of_batch = shuffled.logsumexp(0) - math.log(len(shuffled))
@@ -56,15 +56,15 @@ def donsker_varadhan(values: Tensor, log_mean: Tensor | None = None) -> Tensor:
 
 
 def info_nce(values: Tensor) -> Tensor:
-    """E[log softmax of T(true) among its k candidates] + log k <= the mutual information, and <= log k.
+    """E[log softmax of T(true) over k candidates] + log k <= the mutual information (nats), and <= log k.
 
-    Van den Oord et al. 2018, equations 4 and 6.
+    Returns a scalar. Van den Oord et al. (2018), equations 4 and 6.
     """
     return values.log_softmax(0)[0].mean() + math.log(len(values))
 
 
 class MovingMean(nn.Module):
-    """The logarithm of an exponentially moving mean of exp(T) over batches; the first batch begins it."""
+    """Log of the exponential moving average of exp(T) over batches, initialised with the first batch."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class MovingMean(nn.Module):
 
     @torch.no_grad()
     def update(self, shuffled: Tensor) -> Tensor:
-        """Take in a batch of T, (m,) or more axes; returns the logarithm of the mean, a scalar."""
+        """Update the average with a batch of T, any shape; returns the log of the average, a scalar."""
         now = shuffled.flatten().logsumexp(0) - math.log(shuffled.numel())
         moved = torch.logaddexp(self.log_mean + math.log1p(-self.rate), now + math.log(self.rate))
         self.log_mean.copy_(torch.where(torch.isfinite(self.log_mean), moved, now))
@@ -82,7 +82,7 @@ class MovingMean(nn.Module):
 
 
 class MutualInformation(nn.Module):
-    """H(x, z) for images: high where x and z belong together."""
+    """H(x, z) for images: a network whose value is high if x and z belong together."""
 
     def __init__(self, features: nn.Module, n_features: int, z_dim: int, hidden: int) -> None:
         super().__init__()
@@ -91,9 +91,9 @@ class MutualInformation(nn.Module):
         self.join = nn.Sequential(nn.Linear(2 * z_dim, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1))
 
     def forward(self, x: Tensor, candidates: Tensor) -> Tensor:
-        """The values at x (n, ...) with each row of candidates (k, n, z_dim), (k, n).
+        """Values of H at x (n, ...) with each row of candidates (k, n, z_dim), shape (k, n).
 
-        x passes the trunk once for all of them.
+        The convolutional trunk processes x once for all candidates.
         """
         h = self.to_z(self.features(x))
         pairs = torch.cat([h.expand(len(candidates), -1, -1), candidates], 2)
@@ -102,14 +102,14 @@ class MutualInformation(nn.Module):
 
 
 class MutualInformationOfVectors(nn.Module):
-    """H(x, z) for vectors: one perceptron takes x and z side by side (MEG's code)."""
+    """H(x, z) for vectors: an MLP on the concatenation of x and z, as in MEG's code."""
 
     def __init__(self, size: int, z_dim: int, layers: Sequence[int]) -> None:
         super().__init__()
         self.join = mlp([size + z_dim, *layers, 1], nn.LeakyReLU(0.2))
 
     def forward(self, x: Tensor, candidates: Tensor) -> Tensor:
-        """The values at x (n, size) with each row of candidates (k, n, z_dim), (k, n)."""
+        """Values of H at x (n, size) with each row of candidates (k, n, z_dim), shape (k, n)."""
         pairs = torch.cat([x.expand(len(candidates), -1, -1), candidates], 2)
         values: Tensor = self.join(pairs).squeeze(2)
         return values
@@ -121,63 +121,61 @@ class MEG(Model):
         steps: int = 100_000
         """Generator steps (MEG's code: 100,000 iterations)."""
         epochs: int = 0
-        """Passes over the data, in place of `steps`; 0 counts steps."""
+        """Training epochs; if above 0, they replace `steps`."""
         batch_size: int = 64
-        """Examples a step of either net (MEG's code)."""
+        """Batch size of every network (MEG's code)."""
         energy_steps: int = 5
-        """Energy steps for each generator step (EnGAN, Algorithm 1: n_phi = 5)."""
+        """Energy steps per generator step (EnGAN, Algorithm 1: n_phi = 5)."""
         fresh_latents: bool = True
-        """Draw latents of its own for the generator's step (MEG's code); false takes those of the last
-        energy step, and saves a pass of the generator."""
+        """Draw new latents for the generator step (MEG's code). False reuses those of the last energy step,
+        which saves a forward pass of the generator."""
         z_dim: int = 128
         """Dimension of the latent prior N(0, I) (MEG's code)."""
         width: int = 64
-        """Channels of the energy's first layer and before the generator's last (MEG's code)."""
+        """Channels of the energy's first layer and of the generator's last hidden layer (MEG's code)."""
         mi_width: int = 64
-        """The same of the mutual-information net's trunk (MEG's code)."""
+        """Channels of the first layer of H (MEG's code)."""
         mi_hidden: int = 512
-        """Hidden units where it joins x and z (MEG's code)."""
+        """Hidden units of the layer of H that joins x and z (MEG's code)."""
         generator_maps: tuple[int, ...] = ()
-        """Channels of the generator's four hidden maps for 28x28 images; empty: 8, 4, 2, 1 times `width`."""
+        """Channels of the generator's four hidden layers for 28x28 images; empty: (8, 4, 2, 1) * `width`."""
         kernel: int = 5
-        """Side of the kernels for 28x28 images (MEG's code)."""
+        """Kernel size for 28x28 images (MEG's code)."""
         layers: tuple[int, ...] = (512, 512, 512)
-        """Hidden sizes of the energy and the mutual-information net for vectors (MEG's toy script)."""
+        """Hidden sizes of the energy and of H for vectors (MEG's toy script)."""
         generator_layers: tuple[int, ...] = (512, 512, 512)
         """Hidden sizes of the generator for vectors (MEG's toy script)."""
         init: float = 0.02
-        """Standard deviation of the convolutions' weights (MEG's code); 0 draws by He et al. 2015."""
+        """Standard deviation of the initial convolution weights (MEG's code); 0 uses He et al. (2015)."""
         information: Literal["jensen-shannon", "donsker-varadhan", "infonce"] = "jensen-shannon"
-        """The estimator of the mutual information of z and G(z) (EnGAN: Jensen-Shannon)."""
+        """The mutual-information estimator (EnGAN: Jensen-Shannon)."""
         information_weight: float = 0.5
-        """Its weight in the generator's loss; 0 leaves it, and H, out (MEG's code: a cross-entropy of
+        """Weight of the mutual information in G's loss; 0 removes it and H (MEG's code: a cross-entropy of
         weight 1, which is half of I_JSD; the paper's equation 5: 1)."""
         candidates: int = 0
-        """Latents of the batch among which InfoNCE tells the true one; 0 takes the whole batch (van den
-        Oord et al. 2018). The other estimators have two, the true and a shuffled one."""
+        """Number of candidate latents in InfoNCE; 0 uses the whole batch (van den Oord et al. 2018). The
+        other estimators always use two: the true latent and a shuffled one."""
         moving_rate: float = 0.01
-        """Share of a batch in the moving mean by which Donsker-Varadhan's gradient is corrected (MINE,
-        section 3.2, gives no number: our choice)."""
+        """Update rate of the moving average that corrects Donsker-Varadhan's gradient (MINE, section 3.2,
+        gives no number: our choice)."""
         penalty: float = 10.0
-        """Weight of the zero-centred gradient penalty at the data, its score-matching term; 0 leaves it
-        out (MEG's code)."""
+        """Weight of the zero-centred gradient penalty at the data (score matching; MEG's code); 0: none."""
         penalty_end: float = 0.0
-        """Its weight at the end, reached geometrically; 0 keeps `penalty` throughout (MEG's code)."""
+        """Final penalty weight, reached by geometric decay; 0 keeps `penalty` constant (MEG's code)."""
         penalty_norm: Literal["full", "channelwise"] = "channelwise"
-        """"channelwise" is what MEG's code computes on images: the full squared norm over the pixels."""
+        """"channelwise" is what MEG's code computes on images: the full squared norm over the pixel count."""
         lr: float = 1e-4
-        """Learning rate of Adam for all three nets (EnGAN, Algorithm 1)."""
+        """Adam's learning rate for all three networks (EnGAN, Algorithm 1)."""
         lr_end: float = 1.0
-        """The rate at the end as a share of `lr`, reached on a cosine; 1 keeps it constant (MEG's code)."""
+        """Final learning rate as a share of `lr`, by cosine decay; 1 keeps it constant (MEG's code)."""
         beta1: float = 0.5
-        """Adam's first decay (EnGAN, Algorithm 1)."""
+        """Adam's beta_1 (EnGAN, Algorithm 1)."""
         beta2: float = 0.9
-        """Adam's second decay (EnGAN, Algorithm 1)."""
+        """Adam's beta_2 (EnGAN, Algorithm 1)."""
         average: float = 1.0
-        """Rate at which the sampled generator follows the trained one; 1 samples that itself (MEG's code)."""
+        """Update rate of the weight average of G, which is sampled from; 1: no averaging (MEG's code)."""
         calibration_size: int = 10_000
-        """Training examples, and as many samples, on which the energy is calibrated for the sampler `isir`
-        after the training (our choice)."""
+        """Training examples, and as many samples, to calibrate the energy for sampler `isir` (our choice)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -229,7 +227,7 @@ class MEG(Model):
         self.calibration.fit(*values_to_fit(self.logit, self.sample, data, c.calibration_size))
 
     def _step(self, batch: Tensor, weight: float | Tensor) -> dict[str, Tensor]:
-        """One step of G and H after those of E, with the penalty's `weight`; what is logged of it."""
+        """One step of G and H after the energy steps, with penalty weight `weight`; returns values to log."""
         c = self.config
         # E: Algorithm 1, equation 4: min E[E(x)] - E[E(G(z))] + lambda E||grad E(x)||^2
         for x in batch.split(c.batch_size):
@@ -246,7 +244,7 @@ class MEG(Model):
             (energy_real.mean() - energy_fake.mean() + weight * penalty).backward()
             self.opt_E.step()
 
-        # G and H: equation 5: min E[E(G(z))] - I(G(z), z), whose bound H maximises.
+        # G and H: equation 5: min E[E(G(z))] - I(G(z), z). H maximises the bound on I.
         if c.fresh_latents:
             z = self._z(c.batch_size)
             fake = self.G(z)
@@ -269,10 +267,10 @@ class MEG(Model):
         }
 
     def _information(self, x: Tensor, z: Tensor) -> Tensor:
-        """The bound of the mutual information of x = G(z) and z, a scalar with its graph."""
+        """The lower bound on the mutual information of x = G(z) and z, a differentiable scalar."""
         c = self.config
         if c.information == "infonce":
-            # The latents of the batch, each shifted by one more.
+            # Candidate k pairs each x with the latent k places earlier in the batch.
             shifted = [z.roll(shift, 0) for shift in range(c.candidates or len(z))]
             return info_nce(self.H(x, torch.stack(shifted)))
         values = self.H(x, torch.stack([z, z[torch.randperm(len(z), device=z.device)]]))
@@ -284,23 +282,23 @@ class MEG(Model):
         return torch.randn(n, self.config.z_dim, device=self.device)
 
     def energy_of(self, x: Tensor) -> Tensor:
-        """E(x), (n,), with its graph."""
+        """E(x), (n,), differentiable."""
         values: Tensor = self.E(x).squeeze(1)
         return values
 
     def generate(self, z: Tensor) -> Tensor:
-        """G(z), (n, ...), with its graph."""
+        """G(z), (n, ...), differentiable."""
         images: Tensor = self.G_average(z)
         return images
 
     def logit(self, x: Tensor) -> Tensor:
-        """-E(x), (n,), with its graph: the energy is low on data."""
+        """-E(x), (n,), differentiable: high on data, like a discriminator's logit."""
         return -self.energy_of(x)
 
     @sampler("generator")
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """G(z), z ~ N(0, I)."""
+        """Draw G(z), (n, *shape), with z ~ N(0, I)."""
         images: Tensor = self.G_average(self._z(n))
         return images
 
@@ -315,11 +313,11 @@ class MEG(Model):
         prior: bool = True,
         exact: bool = True,
     ) -> Tensor:
-        """Latent Metropolis-adjusted Langevin (MEG, section 4.2): z from N(0, I), then G(z).
+        """Draw G(z) with z from latent MALA, started at z ~ N(0, I) (MEG, section 4.2).
 
-        The target is exp(-inverse_temperature * E(G(z))) times the prior. The authors' code leaves the
-        prior out (`prior=false`) and takes a wrong norm in the acceptance ratio (`exact=false`); their
-        5 steps of 0.01 at 0.2 are the defaults here.
+        The target is exp(-inverse_temperature * E(G(z))) times the prior. The authors' code omits the prior
+        (`prior=false`) and has a wrong norm in the acceptance ratio (`exact=false`). The defaults are its 5
+        steps of size 0.01 at inverse temperature 0.2.
         """
 
         def log_density(z: Tensor) -> Tensor:
@@ -344,12 +342,12 @@ class MEG(Model):
         step_size: float = 0.01,
         calibrated: bool = True,
     ) -> Tensor:
-        """Latent chains that change modes (Ex2MCMC, Samsonov et al. 2022): z from N(0, I), then G(z).
+        """Draw G(z) with z from latent Ex2MCMC chains, which can change modes (Samsonov et al. 2022).
 
-        The target is the prior times exp(d(G(z))), where d is -E calibrated to log p_data - log p_G by a
-        logistic regression; `calibrated=false` takes -E itself. Each of the `steps` draws `proposals`
-        latents from the prior, moves to one of them or stays, by their weights exp(d), and takes
-        `local_steps` Metropolis-adjusted Langevin steps of `step_size`.
+        Chains start at N(0, I). The target is the prior times exp(d(G(z))), where d is -E, calibrated to log
+        p_data - log p_G by logistic regression; `calibrated=false` uses -E itself. Each of the `steps` draws
+        `proposals` latents from the prior and moves to one of them, or stays, by weight exp(d). It then takes
+        `local_steps` MALA steps of `step_size`.
         """
 
         def log_ratio(z: Tensor) -> Tensor:
@@ -372,10 +370,10 @@ class MEG(Model):
     def visible(
         self, n: int, *, steps: int = 100, step_size: float = 1e-4, inverse_temperature: float = 1.0
     ) -> Tensor:
-        """Metropolis-adjusted Langevin on the data themselves, from the generator's samples.
+        """Draw samples by MALA in data space, started at the generator's samples.
 
-        What the paper sets its latent chains against (section 4.1); the target is
-        exp(-inverse_temperature * E(x)). Its step sizes are not stated: these are ours, for the toy laws.
+        The paper compares its latent chains with this (section 4.1). The target is exp(-inverse_temperature *
+        E(x)). The paper states no step size: the default is ours, for the 2-D toy distributions.
         """
 
         def log_density(x: Tensor) -> Tensor:
@@ -383,17 +381,17 @@ class MEG(Model):
 
         chains = metropolis_adjusted_langevin(log_density, self.sample(n), steps=steps, step_size=step_size)
         self.diagnostics = chains.diagnostics()
-        # Langevin steps know nothing of the data's range.
+        # Langevin steps can leave the data's range.
         bounded = (self.data.low, self.data.high) != (None, None)
         return chains.state.clamp(self.data.low, self.data.high) if bounded else chains.state
 
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:
-        """E(x)."""
+        """E(x), (n,)."""
         return self.energy_of(x)
 
     @score("gradient_norm")
     def gradient_norm(self, x: Tensor) -> Tensor:
-        """||grad E(x)||^2, the score of MEG's anomaly tables (EnGAN, section 5.3)."""
+        """||grad E(x)||^2, (n,): the score of MEG's anomaly tables (EnGAN, section 5.3)."""
         _, squares = squared_gradient_norm(self.energy_of, x, backward=False)
         return squares

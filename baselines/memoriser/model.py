@@ -1,4 +1,4 @@
-"""Control: the first examples of the training set, drawn again and again."""
+"""Control: resamples the first examples of the training set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Memoriser(Model):
     @dataclass(frozen=True)
     class Config:
         examples: int = 1000
-        """How many training examples are remembered."""
+        """Number of training examples to remember."""
 
     keeps_state = False
 
@@ -23,5 +23,5 @@ class Memoriser(Model):
         self.memory = data[torch.arange(n, device=data.device)]
 
     def sample(self, n: int) -> Tensor:
-        """(n, *shape), remembered examples drawn with replacement."""
+        """Draw remembered examples with replacement: (n, *shape)."""
         return self.memory[torch.randint(len(self.memory), (n,), device=self.memory.device)]

@@ -19,5 +19,5 @@ class NearestLabelled(Model):
         self.examples, self.classes = data[which].flatten(1), labels[which]
 
     def classify(self, x: Tensor) -> Tensor:
-        """(n,), int64."""
+        """The class of the nearest labelled example, int64 (n,)."""
         return self.classes[torch.cdist(x.flatten(1), self.examples).argmin(1)]

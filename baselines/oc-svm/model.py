@@ -1,7 +1,7 @@
-"""One-class SVM with an RBF kernel (Schölkopf et al. 2001), in a linear approximation.
+"""One-class SVM with an RBF kernel (Schölkopf et al. 2001), approximated by a linear model.
 
-The exact solver grows with the square of the training set, 198,000 examples on KDD99. So the kernel is
-approximated by Nyström's method and the problem solved by stochastic gradient descent, both by scikit-learn.
+The exact solver is quadratic in the number of training examples, 198,000 on KDD99. Nyström's method therefore
+approximates the kernel, and stochastic gradient descent solves the problem; both are scikit-learn's.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class OneClassSVM(Model):
     @dataclass(frozen=True)
     class Config:
         nu: float = 0.1
-        """The share of the training data that may lie outside (our choice)."""
+        """Upper bound on the share of training examples outside the boundary (our choice)."""
         components: int = 300
-        """Training examples that span the approximate kernel (our choice)."""
+        """Number of training examples that span the approximate kernel (our choice)."""
         gamma: float = 0.0
-        """The kernel's exp(-gamma ||x - y||^2); 0 takes 1 / (columns * variance), as scikit-learn does."""
+        """gamma of the kernel exp(-gamma ||x - y||^2); 0 uses scikit-learn's 1 / (columns * variance)."""
 
     keeps_state = False
 
@@ -42,5 +42,5 @@ class OneClassSVM(Model):
         ).fit(x)
 
     def energy(self, x: Tensor) -> Tensor:
-        """Minus the signed distance to the boundary."""
+        """Minus the signed distance to the boundary, (n,)."""
         return torch.from_numpy(-self.fitted.decision_function(x.flatten(1).double().cpu().numpy()))

@@ -1,4 +1,4 @@
-"""Control: real examples drawn anew from the data's distribution, what a perfect model would give."""
+"""Control: fresh real examples from the data's distribution, as a perfect model would give."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class RealData(Model):
         self.source = cast(Law, data)
 
     def sample(self, n: int) -> Tensor:
-        """(n, *shape), real and not from the training pool."""
-        # One number from the global state, which the engine seeds, seeds the draw.
+        """Draw real examples that are not in the training pool: (n, *shape)."""
+        # The seed comes from torch's global state, which the engine seeds.
         seed = int(torch.randint(2**62, (1,)))
         generator = torch.Generator(device=self.source.device).manual_seed(seed)
         return self.source.fresh(n, generator)

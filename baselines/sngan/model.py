@@ -1,7 +1,7 @@
-"""SN-GAN: spectral normalisation for generative adversarial networks (Miyato, Kataoka, Koyama, Yoshida 2018).
+"""SN-GAN: Spectral Normalization for Generative Adversarial Networks (Miyato, Kataoka, Koyama, Yoshida 2018).
 
-Every layer of the discriminator is divided by its largest singular value, which holds its slope, and the
-loss is the hinge.
+A GAN with the hinge loss. Each layer of the discriminator is divided by its largest singular value, which
+bounds the discriminator's Lipschitz constant.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ class SNGAN(Model):
         steps: int = 100_000
         """Generator steps (the paper: 100,000)."""
         batch_size: int = 64
-        """Examples a step of either net (the paper, section 4.1)."""
+        """Batch size of both networks (the paper, section 4.1)."""
         critic_steps: int = 5
-        """Discriminator steps for each generator step (the paper, Table 1: n_dis)."""
+        """Discriminator steps per generator step (the paper, Table 1: n_dis)."""
         z_dim: int = 128
         """Dimension of the latent prior N(0, I) (the paper, section 4)."""
         nets: Literal["dcgan", "residual"] = "dcgan"
-        """The nets for images; "residual" are the paper's for CIFAR-10 (Tables 4 and 5)."""
+        """Networks for images; "residual" are the paper's for CIFAR-10 (Tables 4 and 5)."""
         width: int = 64
-        """Channels of the discriminator's first layer and before the generator's last (DCGAN's nets), or
-        of every layer of the residual discriminator (the paper: 128)."""
+        """Channels of the discriminator's first layer and of the generator's last hidden layer (DCGAN's
+        networks), or of every layer of the residual discriminator (the paper: 128)."""
         generator_width: int = 256
         """Channels of the residual generator (the paper: 256)."""
         kernel: int = 5
-        """Side of the discriminator's kernels for 28x28 images (DCGAN)."""
+        """Kernel size of the discriminator for 28x28 images (DCGAN)."""
         layers: tuple[int, ...] = (512, 512, 512)
         """Hidden sizes of the discriminator for vectors (Gulrajani et al. 2017, gan_toy.py)."""
         generator_layers: tuple[int, ...] = (512, 512, 512)
         """Hidden sizes of the generator for vectors (Gulrajani et al. 2017, gan_toy.py)."""
         init: float = 0.02
-        """Standard deviation of the convolutions' weights (DCGAN); 0 draws by He et al. 2015."""
+        """Standard deviation of the initial convolution weights (DCGAN); 0 uses He et al. (2015)."""
         power_iterations: int = 1
-        """Steps of the power method a training step (the paper, Algorithm 1)."""
+        """Power iterations per training step (the paper, Algorithm 1)."""
         lr: float = 2e-4
-        """Learning rate of Adam (the paper, Table 1: C)."""
+        """Adam's learning rate (the paper, Table 1: C)."""
         lr_end: float = 1.0
-        """The rate at the end as a share of `lr`; 1 keeps it constant."""
+        """Final learning rate as a share of `lr`; 1 keeps it constant."""
         lr_decay: Literal["cosine", "linear"] = "cosine"
-        """On which line it gets there."""
+        """Decay schedule from `lr` to the final learning rate."""
         beta1: float = 0.0
-        """Adam's first decay (the paper's settings with the hinge)."""
+        """Adam's beta_1 (the paper's settings with the hinge loss)."""
         beta2: float = 0.9
-        """Adam's second decay (the same)."""
+        """Adam's beta_2 (the paper's settings with the hinge loss)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -91,7 +91,7 @@ class SNGAN(Model):
             run.log(**step(batch))
 
     def _step(self, batch: Tensor) -> dict[str, Tensor]:
-        """One step of G after those of D; what is logged of it."""
+        """One generator step after the discriminator steps; returns the values to log."""
         c = self.config
         # D (equation 16): min E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]
         for x in batch.split(c.batch_size):
@@ -116,22 +116,22 @@ class SNGAN(Model):
         return torch.randn(n, self.z_dim, device=self.device)
 
     def generate(self, z: Tensor) -> Tensor:
-        """G(z), (n, ...), with its graph."""
+        """G(z), (n, ...), differentiable."""
         made: Tensor = self.G(z)
         return made
 
     def logit(self, x: Tensor) -> Tensor:
-        """D(x), (n,), with its graph: of the hinge loss no logit, but one up to scale and shift (DDLS)."""
+        """D(x), (n,), differentiable. With the hinge loss, a logit only up to scale and shift (DDLS)."""
         values: Tensor = self.D(x).squeeze(1)
         return values
 
     @sampler("generator")
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """G(z), z ~ N(0, I)."""
+        """Draw G(z), (n, *shape), with z ~ N(0, I)."""
         return self.generate(self._z(n))
 
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:
-        """-D(x): the discriminator is high on data."""
+        """-D(x), (n,): the discriminator is high on data."""
         return -self.logit(x)

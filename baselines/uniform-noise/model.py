@@ -1,4 +1,4 @@
-"""Control: every value uniform over the data's range, or between the extremes of the training data."""
+"""Control: every value uniform over the data's range, or between the training data's extremes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class UniformNoise(Model):
     keeps_state = False
 
     def train(self, data: Data, run: Run) -> None:
-        """Where the data have no range, take that of the first thousand examples, column by column."""
+        """Take the data's range; without one, each value's range over the first thousand examples."""
         self.low: float | Tensor
         self.high: float | Tensor
         if data.spec.low is not None and data.spec.high is not None:
@@ -22,6 +22,6 @@ class UniformNoise(Model):
         self.low, self.high = x.amin(0), x.amax(0)
 
     def sample(self, n: int) -> Tensor:
-        """(n, *shape), uniform."""
+        """Draw uniform noise: (n, *shape)."""
         low, high = self.low, self.high
         return low + (high - low) * torch.rand(n, *self.data.shape, device=self.device)

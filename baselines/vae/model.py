@@ -1,7 +1,7 @@
-"""VAE: auto-encoding variational Bayes (Kingma and Welling 2014); the Gaussian decoder's variance is learned.
+"""VAE: Auto-Encoding Variational Bayes (Kingma and Welling 2014), with a learned decoder variance.
 
-One variance for all pixels or columns, learned with the rest (Rybkin, Daniilidis, Levine 2021), makes the
-bound a density of the data in their own units, for images as for records.
+The decoder is Gaussian. One variance, shared by all pixels or columns, is learned (Rybkin, Daniilidis, Levine
+2021), so that the bound is a log density in the data's own units, for images and for tabular data.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ class VAE(Model):
         steps: int = 100_000
         """Training steps (our choice)."""
         epochs: int = 0
-        """Passes over the data, in place of `steps`; 0 counts steps."""
+        """Training epochs; if above 0, they replace `steps`."""
         batch_size: int = 100
-        """Examples a step (Kingma and Welling, section 5: M = 100)."""
+        """Batch size (Kingma and Welling, section 5: M = 100)."""
         z_dim: int = 20
         """Dimension of the latent prior N(0, I) (Kingma and Welling try 3 to 200)."""
         layers: tuple[int, ...] = (500, 500)
-        """Hidden sizes of the encoder, and backwards of the decoder (Kingma and Welling: 500, one layer)."""
+        """Hidden sizes of the encoder; the decoder mirrors them (Kingma and Welling: one layer of 500)."""
         lr: float = 1e-3
-        """Learning rate of Adam (our choice)."""
+        """Adam's learning rate (our choice)."""
         beta1: float = 0.9
-        """Adam's first decay (Kingma and Ba 2015)."""
+        """Adam's beta_1 (Kingma and Ba 2015)."""
         beta2: float = 0.999
-        """Adam's second decay (Kingma and Ba 2015)."""
+        """Adam's beta_2 (Kingma and Ba 2015)."""
         first_variance: float = 1.0
-        """The decoder's variance before training, in the data's units squared (our choice). At the data's own
-        variance the bound is stationary where the code tells nothing, and training may never leave that."""
+        """Initial variance of the decoder, in units of the data squared (our choice). At the data's own
+        variance the bound is stationary at a code without information, and training may not leave it."""
         least_variance: float = 1e-4
-        """Floor of the decoder's variance, in the data's units squared: a column that is constant in the
-        training data has none (our choice)."""
+        """Lower limit of the decoder's variance, in units of the data squared: a column that is constant in
+        the training data has variance 0 (our choice)."""
         draws: int = 16
-        """Latent draws for each example when the bound is taken for a score (our choice)."""
+        """Latent draws per example when the bound is a score (our choice)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -64,7 +64,7 @@ class VAE(Model):
         for x in run.batches(data, size=c.batch_size, **length):
             mean, log_variance = self._posterior(x)
             z = mean + torch.randn_like(mean) * (log_variance / 2).exp()
-            # Equation 10 with one draw: the likelihood of x given z, less KL(q(z|x) || p(z)).
+            # Equation 10 with one draw: log p(x|z) - KL(q(z|x) || p(z)).
             likelihood = self._log_likelihood(x, z).mean()
             divergence = _kl_to_prior(mean, log_variance).mean()
             self.opt.zero_grad()
@@ -73,9 +73,9 @@ class VAE(Model):
             run.log(bound=likelihood - divergence, kl=divergence, variance=self.variance())
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x), (n, z_dim) each."""
+        """Mean and log variance of q(z | x), (n, z_dim) each."""
         mean, log_variance = self.encoder(x).chunk(2, 1)
-        # exp(30) is far from any posterior; it keeps what lies far outside the training data finite.
+        # The clamp keeps examples far outside the training data finite; no real posterior comes near exp(30).
         return mean, log_variance.clamp(-30, 30)
 
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
@@ -88,16 +88,17 @@ class VAE(Model):
     @sampler("generator")
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """The decoder's mean for z ~ N(0, I); its noise is left out, as is usual."""
+        """Draw the decoder's mean, (n, *shape), for z ~ N(0, I), without observation noise, as is usual."""
         means: Tensor = self.decoder(torch.randn(n, self.config.z_dim, device=self.device))
         return means
 
     @torch.no_grad()
     def log_likelihood_bound(self, x: Tensor) -> Tensor:
-        """The evidence lower bound (equation 3), the expectation over q(z | x) by draws, the KL exact.
+        """The evidence lower bound, (n,), nats (equation 3), with an exact KL term.
 
-        The draws are seeded by the example, so that a score repeats and depends on no other example; each
-        one's bound is unbiased.
+        The expected log p(x | z) is a mean over `draws` draws of q(z | x). The draws are seeded by the
+        example, so an example's score is reproducible and independent of the others. Each estimate is
+        unbiased for the bound.
         """
         c = self.config
         noise = noise_of(x, c.draws, c.z_dim)
@@ -110,14 +111,14 @@ class VAE(Model):
     @score("reconstruction")
     @torch.no_grad()
     def reconstruction(self, x: Tensor) -> Tensor:
-        """The squared error of decoding the posterior's mean."""
+        """Squared error of decoding the posterior mean, (n,)."""
         mean, _ = self._posterior(x)
         errors: Tensor = (x - self.decoder(mean)).flatten(1).square().sum(1)
         return errors
 
 
 class Variance(nn.Module):
-    """One positive number, learned by its logarithm, with a floor."""
+    """One positive number, parametrised by its logarithm, with a lower limit."""
 
     def __init__(self, first: float, least: float) -> None:
         super().__init__()

@@ -1,4 +1,8 @@
-"""WGAN-GP: improved training of Wasserstein GANs (Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017)."""
+"""WGAN-GP: Improved Training of Wasserstein GANs (Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017).
+
+The critic D estimates the Wasserstein distance of data and samples; a penalty keeps its gradient norm near 1
+between them. The generator G minimises that estimate.
+"""
 
 from __future__ import annotations
 
@@ -22,51 +26,51 @@ class WGANGP(Model):
         steps: int = 200_000
         """Generator steps (the paper's gan_mnist.py and gan_cifar.py: 200,000 iterations)."""
         epochs: int = 0
-        """Passes over the data, in place of `steps`; 0 counts steps."""
+        """Training epochs; if above 0, they replace `steps`."""
         batch_size: int = 64
-        """Examples a step of either net (the paper, Algorithm 1)."""
+        """Batch size of both networks (the paper, Algorithm 1)."""
         critic_steps: int = 5
-        """Critic steps for each generator step (the paper, Algorithm 1: n_critic)."""
+        """Critic steps per generator step (the paper, Algorithm 1: n_critic)."""
         generator_batch: int = 0
-        """Examples of the generator's step; 0 takes `batch_size` (gan_cifar_resnet.py: twice that)."""
+        """Batch size of the generator step; 0 uses `batch_size` (gan_cifar_resnet.py: twice that)."""
         fresh_latents: bool = True
-        """Draw latents of its own for the generator's step (the paper); false takes those of the last
-        critic step, and saves a pass of the generator."""
+        """Whether the generator step draws new latents (the paper). False reuses those of the last critic
+        step and saves a forward pass of the generator."""
         z_dim: int = 128
         """Dimension of the latent prior N(0, I) (the paper's code)."""
         nets: Literal["dcgan", "residual"] = "dcgan"
-        """The nets for images; "residual" are those of the paper's gan_cifar_resnet.py."""
+        """Networks for images; "residual" are those of the paper's gan_cifar_resnet.py."""
         width: int = 64
-        """Channels of the critic's first layer and before the generator's last (the paper's code: DIM), or
-        of every layer of both residual nets."""
+        """Channels of the critic's first layer and of the generator's last hidden layer (the paper's code:
+        DIM), or of every layer of both residual networks."""
         generator_maps: tuple[int, ...] = ()
-        """Channels of the generator's four hidden maps for 28x28 images; empty: 8, 4, 2, 1 times `width`."""
+        """Channels of the generator's four hidden layers for 28x28 images; empty: (8, 4, 2, 1) * `width`."""
         kernel: int = 5
-        """Side of the kernels for 28x28 images (the paper's code)."""
+        """Kernel size for 28x28 images (the paper's code)."""
         layers: tuple[int, ...] = (512, 512, 512)
         """Hidden sizes of the critic for vectors (the paper's gan_toy.py)."""
         generator_layers: tuple[int, ...] = (512, 512, 512)
         """Hidden sizes of the generator for vectors (the paper's gan_toy.py)."""
         init: float = 0.02
-        """Standard deviation of the convolutions' weights (DCGAN); 0 draws by He et al. 2015."""
+        """Standard deviation of the initial convolution weights (DCGAN); 0 uses He et al. (2015)."""
         penalty: float = 10.0
         """Weight of the gradient penalty (the paper, Algorithm 1: lambda)."""
         penalty_norm: Literal["full", "channelwise"] = "full"
-        """Over which axes the gradient's norm runs; "channelwise" is a slip of MEG's code."""
+        """Gradient norm of the penalty: over the whole example, or per pixel ("channelwise", MEG's bug)."""
         epsilon: Literal["sample", "element"] = "sample"
-        """One mixing weight a sample (the paper), or one a value, another slip of MEG's code."""
+        """Interpolation weights: one per sample (the paper), or one per value ("element", MEG's bug)."""
         lr: float = 1e-4
-        """Learning rate of Adam (the paper, Algorithm 1)."""
+        """Adam's learning rate (the paper, Algorithm 1)."""
         lr_end: float = 1.0
-        """The rate at the end as a share of `lr`; 1 keeps it constant."""
+        """Final learning rate as a share of `lr`; 1 keeps it constant."""
         lr_decay: Literal["cosine", "linear"] = "cosine"
-        """On which line it gets there."""
+        """Decay schedule from `lr` to the final learning rate."""
         beta1: float = 0.5
-        """Adam's first decay (the paper's image scripts; Algorithm 1 has 0)."""
+        """Adam's beta_1 (the paper's image scripts; Algorithm 1 has 0)."""
         beta2: float = 0.9
-        """Adam's second decay (the paper, Algorithm 1)."""
+        """Adam's beta_2 (the paper, Algorithm 1)."""
         average: float = 1.0
-        """Rate at which the sampled generator follows the trained one; 1 samples that itself (the paper)."""
+        """Update rate of the weight average of G, which is sampled from; 1: no averaging (the paper)."""
 
     def __init__(self, data: DataSpec, config: Config) -> None:
         super().__init__(data, config)
@@ -113,7 +117,7 @@ class WGANGP(Model):
             refresh_batch_norm(self.G_average, self._z)
 
     def _step(self, batch: Tensor) -> dict[str, Tensor]:
-        """One step of G after those of D; what is logged of it."""
+        """One generator step after the critic steps; returns the values to log."""
         c = self.config
         # D: Algorithm 1, lines 3 to 9: min E[D(G(z))] - E[D(x)] + lambda E(||grad D|| - 1)^2
         for x in batch.split(c.batch_size):
@@ -143,33 +147,33 @@ class WGANGP(Model):
         return torch.randn(n, self.config.z_dim, device=self.device)
 
     def critic(self, x: Tensor) -> Tensor:
-        """D(x), (n,), with its graph."""
+        """D(x), (n,), differentiable."""
         values: Tensor = self.D(x).squeeze(1)
         return values
 
     def generate(self, z: Tensor) -> Tensor:
-        """G(z), (n, ...), with its graph."""
+        """G(z), (n, ...), differentiable."""
         images: Tensor = self.G_average(z)
         return images
 
     def logit(self, x: Tensor) -> Tensor:
-        """D(x), (n,), with its graph: up to scale and shift what a logit is (DDLS, section 3.3)."""
+        """D(x), (n,), differentiable: a logit up to scale and shift (DDLS, section 3.3)."""
         return self.critic(x)
 
     @sampler("generator")
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """G(z), z ~ N(0, I)."""
+        """Draw G(z), (n, *shape), with z ~ N(0, I)."""
         images: Tensor = self.G_average(self._z(n))
         return images
 
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:
-        """-D(x): the critic is high on data."""
+        """-D(x), (n,): the critic is high on data."""
         return -self.critic(x)
 
     @score("gradient_norm")
     def gradient_norm(self, x: Tensor) -> Tensor:
-        """||grad D(x)||^2."""
+        """||grad D(x)||^2, (n,)."""
         _, squares = squared_gradient_norm(self.critic, x, backward=False)
         return squares

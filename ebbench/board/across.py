@@ -1,7 +1,7 @@
-"""Methods compared over many data sets, as Demsar (2006) recommends.
+"""Compares methods over many data sets, as Demsar (2006) recommends.
 
-Janez Demsar, "Statistical comparisons of classifiers over multiple data sets", JMLR 7. The tests see one
-number for each method and data set, the mean over the seeds. The data sets are the sample, not the seeds.
+Janez Demsar, "Statistical comparisons of classifiers over multiple data sets", JMLR 7. The tests use one
+number per method and data set, the mean over the seeds. The sample is the data sets, not the seeds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ebbench.board.stats import ALPHA, Better, holm
 from ebbench.contract import Metric
 from ebbench.record.schema import Result
 
-# Of fewer data sets no test of this module says anything.
+# With fewer data sets the tests of this module say nothing.
 LEAST_SETS = 5
 # Of more methods, the pairs are too many for a line each.
 MOST_BY_PAIRS = 5
@@ -30,7 +30,7 @@ MOST_BY_PAIRS = 5
 class Pair:
     """Two methods over the data sets: how often each is better, and Wilcoxon's signed-rank test.
 
-    `difference` is the median over the data sets of a - b. `adjusted` is p after Holm's correction over all
+    `difference` is the median of a - b over the data sets. `adjusted` is p after Holm's correction over all
     pairs of the comparison.
     """
 
@@ -45,18 +45,18 @@ class Pair:
 
     @property
     def apart(self) -> bool:
-        """Whether the test tells the two apart."""
+        """Whether the test finds a difference."""
         return self.adjusted < ALPHA
 
 
 @dataclass(frozen=True)
 class Across:
-    """Methods over data sets, the best average rank first.
+    """Methods over data sets, sorted by average rank, the best first.
 
     `values[i][j]` is the mean over the seeds of method i on data set j. `ranks` are average ranks: 1 is the
-    best, and ties share a rank. `friedman` is p of the hypothesis that all methods are alike (Friedman's test
-    in the form of Iman and Davenport), None for fewer than three methods. `critical` is Nemenyi's critical
-    difference of two average ranks at 5 %.
+    best, and ties share a rank. `friedman` is the p-value of the hypothesis that all methods are equal
+    (Friedman's test in Iman and Davenport's form), None for fewer than three methods. `critical` is Nemenyi's
+    critical difference between two average ranks at the 5 % level.
     """
 
     metric: str
@@ -71,9 +71,9 @@ class Across:
 
     @property
     def alike(self) -> list[tuple[int, int]]:
-        """Runs of methods, from the first to the last, whose average ranks differ by less than `critical`.
+        """Groups of consecutive methods whose average ranks all differ by less than `critical`.
 
-        Each is as long as it can be, and of two methods at least.
+        Each group is maximal and has at least two methods.
         """
         found: list[tuple[int, int]] = []
         for first, rank in enumerate(self.ranks):
@@ -83,12 +83,12 @@ class Across:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON values, a key a field."""
+        """As JSON values, one key per field."""
         return {**vars(self), "pairs": [vars(pair) for pair in self.pairs]}
 
 
 def by_set(row: Row, results: Mapping[str, Result], metric: str) -> dict[str, float]:
-    """The mean over the seeds of one metric by data set (part); only sets that every seed has."""
+    """The mean over seeds of one metric, by data set (part); only data sets that every seed has."""
     seeds = [
         {part.name: part.metrics[metric] for part in results[run].parts if metric in part.metrics}
         for run in row.runs
@@ -100,9 +100,9 @@ def by_set(row: Row, results: Mapping[str, Result], metric: str) -> dict[str, fl
 def of_group(
     title: str, rows: Sequence[Row], results: Iterable[Result], metrics: Sequence[Metric]
 ) -> list[tuple[str, Across]]:
-    """The comparisons of the rows of one group, one a primary metric, each with the group's title.
+    """Comparisons of the rows of one group, one per primary metric, each with the group's title.
 
-    Rows without a tier for a rank, invalid ones and controls are left out.
+    Rows whose tier has no rank, invalid rows and controls are excluded.
     """
     by_run = {result.run_id: result for result in results}
     found = (of_rows(rows, by_run, metric) for metric in metrics if metric.primary)
@@ -110,9 +110,9 @@ def of_group(
 
 
 def of_rows(rows: Sequence[Row], results: Mapping[str, Result], metric: Metric) -> Across | None:
-    """The rows of one group that may be ranked, compared over the data sets that all of them have.
+    """Compare the rankable rows of one group over the data sets that all of them have.
 
-    None where fewer than two rows or fewer than `LEAST_SETS` data sets are left.
+    None if fewer than two rows or fewer than `LEAST_SETS` data sets remain.
     """
     able = [row for row in rows if row.kind == "model" and not row.block and not row.invalid]
     named = {label(row): values for row in able if (values := by_set(row, results, metric.name))}
@@ -120,9 +120,9 @@ def of_rows(rows: Sequence[Row], results: Mapping[str, Result], metric: Metric) 
 
 
 def compared(metric: str, better: Better, named: Mapping[str, Mapping[str, float]]) -> Across | None:
-    """Methods by name, each with a value by data set, compared over the sets that all of them have.
+    """Compare methods, given by name with a value per data set, over the data sets that all of them have.
 
-    None as `of_rows`.
+    None under the same conditions as `of_rows`.
     """
     if len(named) < 2:
         return None
@@ -151,7 +151,7 @@ def compared(metric: str, better: Better, named: Mapping[str, Mapping[str, float
 
 
 def _friedman(ranks: np.ndarray, sets: int, signed: np.ndarray) -> float | None:
-    """Demsar, section 3.2.2: Friedman's statistic with scipy's correction for ties, made an F statistic."""
+    """Demsar, section 3.2.2: Friedman's statistic with scipy's tie correction, as an F statistic."""
     k = len(ranks)
     if k < 3:
         return None
@@ -161,14 +161,14 @@ def _friedman(ranks: np.ndarray, sets: int, signed: np.ndarray) -> float | None:
 
     statistic = float(friedmanchisquare(*signed).statistic)
     rest = sets * (k - 1) - statistic
-    # All data sets order the methods alike.
+    # All data sets give the same order of methods.
     if rest <= 1e-9 * sets:
         return 0.0
     return float(f.sf((sets - 1) * statistic / rest, k - 1, (k - 1) * (sets - 1)))
 
 
 def _critical(k: int, sets: int) -> float:
-    """Demsar, section 3.2.2: q sqrt(k (k + 1) / (6 N)), q that of the studentized range over sqrt 2."""
+    """Demsar, section 3.2.2: q sqrt(k (k + 1) / (6 N)), q the studentized range quantile over sqrt 2."""
     from scipy.stats import studentized_range
 
     q = float(studentized_range.ppf(1 - ALPHA, k, np.inf)) / math.sqrt(2)
@@ -180,7 +180,7 @@ def _pairs(methods: Sequence[str], table: np.ndarray, better: Better) -> list[Pa
     sign = 1.0 if better == "higher" else -1.0
     first, second = (np.array(side) for side in zip(*indices, strict=True))
     gaps = table[first] - table[second]
-    # Values of equal size differ by rounding.
+    # Equal differences can differ by rounding.
     sizes = np.abs(table).max(axis=1)
     gaps[np.abs(gaps) <= 1e-12 * np.maximum(sizes[first], sizes[second])[:, None]] = 0.0
     found = _wilcoxon(gaps)
@@ -202,12 +202,12 @@ def _pairs(methods: Sequence[str], table: np.ndarray, better: Better) -> list[Pa
 
 
 def _wilcoxon(gaps: np.ndarray) -> list[float]:
-    """p of Wilcoxon's signed-rank test for each row of differences, (m, n); 1 where all of them are zero."""
+    """p-values of Wilcoxon's signed-rank test for each row of differences, (m, n); 1 if all are zero."""
     from scipy.stats import wilcoxon
 
     p = np.ones(len(gaps))
     sizes = np.sort(np.abs(gaps), axis=1)
-    # scipy chooses one method for all rows of a call: an exact one is only for rows without ties and zeros.
+    # scipy uses one method for all rows of a call; the exact method needs rows without ties and zeros.
     plain = (sizes[:, 0] > 0) & (np.diff(sizes, axis=1) > 0).all(axis=1)
     for rows in (plain, ~plain & gaps.any(axis=1)):
         if rows.any():
@@ -216,7 +216,7 @@ def _wilcoxon(gaps: np.ndarray) -> list[float]:
 
 
 def in_words(title: str, found: Across) -> list[str]:
-    """A comparison as lines of text; of more than two methods with their average ranks."""
+    """A comparison as lines of text, with average ranks if there are more than two methods."""
     n = len(found.sets)
     lines = [f"{title}: {found.metric} over {n} data sets, the mean over the seeds of each"]
     if len(found.methods) > 2:

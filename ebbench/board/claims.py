@@ -1,6 +1,6 @@
-"""What papers claim, as data beside the tasks (`claims.toml`), and what the rows of a board say of it.
+"""Papers' claims, as data beside the tasks (`claims.toml`), and what the rows of a board say about them.
 
-No verdict is written by hand: `judge` takes a claim and the rows of its task.
+No verdict is written by hand: `judge` computes it from a claim and the rows of its task.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ OUTCOMES: tuple[Outcome, ...] = (
     "at another budget only",
     "not run",
 )
-# Budgets whose rows say something of a claim: `smoke` only shows that a method runs.
+# Budgets whose rows can support a claim: `smoke` only shows that a method runs.
 COUNTED = tuple(budget for budget in reversed(BUDGETS) if budget != "smoke")
-# An interval that is wider than this share of a claimed value, to either side, confirms nothing.
+# An interval whose half-width exceeds this share of a claimed value confirms nothing.
 WIDEST = 0.1
 
 
@@ -45,11 +45,11 @@ class _Strict(BaseModel):
 
 
 class Side(_Strict):
-    """Which row a claim is about.
+    """The row that a claim is about.
 
-    `model` is "name" or "name:variant". Without a `sampler` it is the plain one, without a `protocol` the
-    task's first. `options` are the task's that matter, `overrides` what `--set` changed of the model.
-    `metric` is the claim's where it is not given.
+    `model` is "name" or "name:variant". Without a `sampler` it is the default one, without a `protocol` the
+    task's first. `options` are the relevant task options, `overrides` the model settings changed by `--set`.
+    `metric` defaults to the claim's.
     """
 
     model: str
@@ -61,11 +61,11 @@ class Side(_Strict):
 
 
 class Claim(_Strict):
-    """One claim: that a row has a `value`, or that it is better `than` another.
+    """One claim: a row has a `value`, or is better `than` another row.
 
     `says` is the claim in our words, `source` the paper and table, `confidence` how sure we are of it (as for
-    `Published`). `budget` is the one that the claim is about, `data` the data set. `needs` says what a
-    run takes that not everybody has.
+    `Published`). `budget` is the budget that the claim is about, `data` the data set. `needs` lists what a
+    run requires that not everybody has.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,60}$")]
@@ -91,9 +91,9 @@ class Claim(_Strict):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the rows say of a claim.
+    """What the rows say about a claim.
 
-    `said` gives the reason in words. `there` is the outcome at `budget` where that is not the claim's.
+    `said` gives the reason in words. `there` is the outcome at `budget` if that differs from the claim's.
     `runs` are the results behind it.
     """
 
@@ -106,12 +106,12 @@ class Verdict:
     runs: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON values, a key a field."""
+        """As JSON values, one key per field."""
         return {**asdict(self), "claim": self.claim.model_dump(mode="json"), "runs": list(self.runs)}
 
 
 def read(folder: Path) -> list[Claim]:
-    """The claims in a task's folder; none where it has no such file.
+    """The claims in a task's folder; none without the file.
 
     Raises PluginError, which names the field.
     """
@@ -143,18 +143,18 @@ def read(folder: Path) -> list[Claim]:
 def judge(task: str, claim: Claim, rows: Iterable[Row], metrics: Sequence[Metric], protocol: str) -> Verdict:
     """The verdict on one claim; `protocol` is the task's default.
 
-    Of a value, with the 95 % interval of our mean (Student's t):
+    For a value, with the 95 % interval of our mean (Student's t):
 
     - `exceeded`: the interval lies on the better side of value ± plus_minus.
     - `contradicted`: it lies on the worse side.
-    - `reproduced`: it meets value ± plus_minus, and is no wider than `WIDEST` of the value to either side.
-    - `not reproduced`: it meets it, but is too wide to say more.
+    - `reproduced`: it overlaps value ± plus_minus, and its half-width is at most `WIDEST` of the value.
+    - `not reproduced`: it overlaps, but is wider.
 
-    Of a comparison, by the t-test of `stats.p_value` at 5 %: `reproduced` where the better one is the one
-    that is claimed, `contradicted` where it is the other, `not reproduced` where they cannot be told apart.
+    For a comparison, with the t-test of `stats.p_value` at 5 %: `reproduced` if the claimed row is better,
+    `contradicted` if the other one is, `not reproduced` if they do not differ significantly.
 
-    Only rows count that may be ranked and that passed the task's gates, of two seeds at least. Where there is
-    none at the claim's budget, those of another say what they say: `at another budget only`.
+    Only rows with at least two seeds count that may be ranked and passed the task's gates. Without one at the
+    claim's budget, rows at another budget decide: `at another budget only`.
     """
     able = [row for row in rows if not row.block and not row.invalid]
     one_seed = False
@@ -206,7 +206,7 @@ def _valued(claim: Claim, row: Row, better: str) -> tuple[Outcome, str]:
     cell = row.metrics[claim.metric].interval
     assert cell.low is not None and cell.high is not None, "of two seeds at least"
     said = f"{spelled(cell.mean, cell.half_width)} against {claim.value:g}"
-    # The same count at each seed has an interval of no width.
+    # An interval can have zero width: the same count at each seed.
     least, most = claim.value - claim.plus_minus, claim.value + claim.plus_minus
     if cell.low > most or cell.high < least:
         return ("exceeded" if (cell.low > most) == (better == "higher") else "contradicted"), said
@@ -227,6 +227,6 @@ def _compared(claim: Claim, found: Sequence[Row], better: str) -> tuple[Outcome,
 
 
 def counted(verdicts: Iterable[Verdict]) -> dict[Outcome, int]:
-    """How many claims have each outcome, in the order of `OUTCOMES`."""
+    """The number of claims per outcome, in the order of `OUTCOMES`."""
     found = [verdict.outcome for verdict in verdicts]
     return {outcome: found.count(outcome) for outcome in OUTCOMES}

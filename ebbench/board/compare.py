@@ -1,4 +1,4 @@
-"""Two rows against each other, metric by metric and seed by seed."""
+"""Compares two rows, metric by metric and seed by seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ebbench.contract import Metric
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that are compared: what it is called, and the values of each metric by seed."""
+    """One side of a comparison: its label, and the values of each metric by seed."""
 
     label: str
     values: Mapping[str, Mapping[int, float]]
@@ -23,12 +23,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Compared:
-    """One metric of both. `difference` is a - b over the common seeds, or of the means where there are none.
+    """One metric of both sides of a comparison.
 
-    `low` and `high` bound it at 95 %: paired over the common seeds, or by Welch's interval where there are
-    none; None for one common seed, and where there are none and a side has a single value. `p` is None where
-    there is no test; `adjusted` is p after Holm's correction over all that were compared at once. `verdict`
-    is the label of the better one, "tie", "untested", or "" where neither direction is better.
+    `difference` is a - b over common seeds, or of the means without common seeds. `low` and `high` are its 95
+    % interval: paired over common seeds, or Welch's without common seeds. They are None for a single common
+    seed, and without common seeds if a side has a single value. `p` is None without a test; `adjusted` is p
+    after Holm's correction over all metrics compared in one call. `verdict` is the label of the better side,
+    "tie", "untested", or "" if neither direction is better.
     """
 
     group: str
@@ -46,7 +47,7 @@ class Compared:
     verdict: str
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON values, a key a field."""
+        """As JSON values, one key per field."""
         return dict(vars(self))
 
 
@@ -56,9 +57,9 @@ def side(row: Row) -> Side:
 
 
 def compare(pairs: Iterable[tuple[str, Side, Side]], metrics: Sequence[Metric]) -> list[Compared]:
-    """Every metric that both sides of a pair have; each pair comes with the title of its group.
+    """Compare every metric that both sides of a pair have; each pair comes with its group's title.
 
-    All tests of one call are a family: their p-values are adjusted by Holm's method.
+    All tests of one call are one family: their p-values are adjusted by Holm's method.
     """
     asked = [
         (title, one, other, metric)

@@ -1,4 +1,4 @@
-"""Whether the checkout would make a result again: by the same code, in the same settings."""
+"""Whether the checkout would make a result again: with the same code and the same settings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ebbench.plugins.configs import plain, plain_value
 from ebbench.plugins.settled import settled
 from ebbench.record.schema import BasePart, Result
 
-# "older code": a run of today would be another run. "not here": nobody can tell, the plug-in is not here.
+# "older code": today's run would be a different run. "not here": unknown, since the plug-in is not here.
 State = Literal["current", "older code", "not here"]
 
 
 class Today:
-    """The plug-ins of the checkout, each loaded once; `loaded` are those that somebody has loaded already."""
+    """The plug-ins of the checkout, each loaded once; `loaded` are those already loaded elsewhere."""
 
     def __init__(self, loaded: Mapping[tuple[loader.Kind, str], loader.Plugin] | None = None) -> None:
         self._loaded = loaded or {}
@@ -27,7 +27,7 @@ class Today:
         self._given: dict[tuple[str, ...], tuple[dict[str, Any], dict[str, Any]] | str] = {}
 
     def state(self, result: Result) -> tuple[State, str]:
-        """The state of a result, and the reason in words; "" for one that would be made again."""
+        """The state of a result, and the reason in words ("" if it is current)."""
         task, model = self._plugin("task", result.task.name), self._plugin("model", result.model.name)
         if task is None or model is None:
             missing = f"task '{result.task.name}'" if task is None else f"model '{result.model.name}'"
@@ -38,23 +38,23 @@ class Today:
         return ("older code", "; ".join(dict.fromkeys(reasons))) if reasons else ("current", "")
 
     def task_code(self, name: str) -> str:
-        """The hash of a task's code; "" where no task of that name is here."""
+        """The hash of a task's code; "" if there is no task with that name."""
         task = self._plugin("task", name)
         return task.code_hash if task else ""
 
     def _plugin(self, kind: loader.Kind, name: str) -> loader.Plugin | None:
         if (kind, name) not in self._plugins:
             try:
-                # By name alone: a path in a result would be a stranger's code.
+                # By name only: a path in a result could lead to untrusted code.
                 found = self._loaded.get((kind, name)) or (
                     loader.load(kind, name) if name in loader.names(kind) else None
                 )
                 if found is not None:
                     _ = found.cls, found.code_hash
-                    # A task that does not say its version is none that a run of today could be of.
+                    # Today's run cannot be of a task without a version.
                     found = found if kind == "model" or hasattr(found.cls, "version") else None
             except EbbenchError:
-                # `ebbench list` says what is wrong with it.
+                # `ebbench list` reports the error.
                 found = None
             self._plugins[kind, name] = found
         return self._plugins[kind, name]
@@ -99,7 +99,7 @@ class Today:
             sampler,
             json.dumps(result.overrides, sort_keys=True),
         )
-        # The seeds of a row have the same settings.
+        # All seeds of a row have the same settings.
         if asked not in self._given:
             self._given[asked] = self._settled(model, result, sampler, changed, knobs)
         found = self._given[asked]
@@ -120,7 +120,7 @@ class Today:
         changed: dict[str, Any],
         knobs: dict[str, Any],
     ) -> tuple[dict[str, Any], dict[str, Any]] | str:
-        """The settings and the knobs that a run of today would have, or why there are none."""
+        """The settings and knobs of today's run, or why there are none."""
         try:
             config, values = settled(
                 model,
@@ -133,6 +133,6 @@ class Today:
                 knobs=knobs,
             )
         except (EbbenchError, KeyError) as error:
-            # A variant, a sampler or a knob that is gone.
+            # A variant, a sampler or a knob that no longer exists.
             return f"its settings cannot be made today ({str(error).splitlines()[0]})"
         return plain(config), {k: plain_value(v) for k, v in values.items()}

@@ -1,4 +1,4 @@
-"""The rows of a table as text: JSON, CSV, Markdown, LaTeX, and the words that all of them share."""
+"""Exports the rows of a table as JSON, CSV, Markdown and LaTeX, and the words that these share."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ebbench.record.text import one_line
 
 
 def as_json(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
-    """A list of rows, with every metric."""
+    """A JSON list of rows, with all metrics."""
     whole = [row.as_json() for row in rows]
     return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_csv(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
-    """A line a row, with every metric."""
+    """One line per row, with all metrics."""
     names = list(dict.fromkeys(name for row in rows for name in (*row.metrics, *row.published)))
     lines = [_flat(row, names) for row in rows]
     text = io.StringIO()
-    # No rows, no metrics: the header holds the columns that do not depend on them.
+    # Without rows there are no metrics: the header has the columns that do not depend on them.
     writer = csv.DictWriter(text, list(lines[0]) if lines else list(_FLAT), lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _csv_cell(value) for name, value in line.items()} for line in lines)
@@ -80,7 +80,7 @@ def _flat(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
 
 
 def _csv_cell(value: Any) -> Any:
-    """A value as a spreadsheet may be given it: a text that would be read as a formula gets an apostrophe."""
+    """A value that is safe in a spreadsheet: text that would be a formula gets a leading apostrophe."""
     if not isinstance(value, str):
         return value
     text = one_line(value)
@@ -92,7 +92,7 @@ def _compact(value: Any) -> str:
 
 
 def as_markdown(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
-    """A table a group, with the `metrics` given."""
+    """One table per group, with the given `metrics`."""
     lines: list[str] = []
 
     def line(texts: Sequence[str]) -> str:
@@ -112,7 +112,7 @@ def as_markdown(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
 
 
 def as_latex(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
-    """A tabular a group, with the `metrics` given."""
+    """One tabular per group, with the given `metrics`."""
     lines: list[str] = []
     for title, group in groups(rows):
         columns = scored(group, metrics)

@@ -1,4 +1,4 @@
-"""What a row and its numbers are called in every table."""
+"""Names of rows and text of their numbers, the same in every table."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ebbench.record.schema import EXTERNAL, Result
 
 
 def full_name(name: str, variant: str) -> str:
-    """How a model is asked for: "model", or "model:variant"."""
+    """The model's name as a user types it: "model", or "model:variant"."""
     return f"{name}:{variant}" if variant else name
 
 
 def label(row: Row) -> str:
-    """A row in one word and its settings: `Row.label`."""
+    """The label of a row with its settings: `Row.label`."""
     return row.label
 
 
 def groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """The blocks of a table: rows that share all but the method, under a title that says what they share.
+    """The blocks of a table: rows that share all but the method, with a title that lists what they share.
 
-    Rows without a tier for a rank are a block of their own.
+    Rows whose tier has no rank form blocks of their own.
     """
     for (_, block), found in itertools.groupby(rows, key=lambda row: (row.group(), row.block)):
         group = list(found)
@@ -45,7 +45,7 @@ def groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
 
 
 def comparable(rows: Sequence[Row], protocols: Sequence[str]) -> Iterator[tuple[str, list[Row]]]:
-    """As `groups`, but with the rows of every tier together: what may be compared, whoever confirmed it.
+    """As `groups`, but rows of all tiers together: all that may be compared, whoever confirmed it.
 
     The groups come in the order of the task's `protocols`, the default one first.
     """
@@ -57,13 +57,13 @@ def comparable(rows: Sequence[Row], protocols: Sequence[str]) -> Iterator[tuple[
 
 
 def command(result: Result) -> str:
-    """The command that makes a result again, as its settings say it; "" for what was made elsewhere.
+    """The command that makes a result again, from its settings; "" for results made elsewhere.
 
-    It is quoted for a shell, and none of it is a text that a submission gave for a command.
+    It is quoted for a shell. No part of it is a command from a submission.
     """
     if result.budget == EXTERNAL:
         return ""
-    # Of a bundle the folder has to be got first.
+    # For a bundle, the user must first get its folder.
     name = result.model.name if result.verification is None else f"./{result.model.name}"
     options = {key: value for key, value in result.task.options.items() if value != ""}
     words = run_words(
@@ -79,7 +79,7 @@ def command(result: Result) -> str:
 
 
 def scored(group: Sequence[Row], metrics: Sequence[Metric]) -> list[Metric]:
-    """Those of the metrics that a row of the group has: their names may hang on a task's options."""
+    """Those of the metrics that a row of the group has; their names may depend on the task's options."""
     return [metric for metric in metrics if any(metric.name in row.metrics for row in group)]
 
 
@@ -88,7 +88,7 @@ def has_published(group: Sequence[Row], metric: Metric) -> bool:
 
 
 def header(group: Sequence[Row], metrics: Sequence[Metric]) -> list[tuple[str, bool]]:
-    """The columns: a name, and whether it holds numbers; "published" only where something was."""
+    """The columns: name, and whether it is numeric; "published" only if something was published."""
     columns = [("tier", False), ("rank", True), ("model", False), ("sampler", False), ("n", True)]
     for metric in metrics:
         unit = "" if metric.unit in ("", metric.name) else f" ({metric.unit})"
@@ -99,22 +99,22 @@ def header(group: Sequence[Row], metrics: Sequence[Metric]) -> list[tuple[str, b
 
 
 def place(row: Row, group: Sequence[Row]) -> str:
-    """The rank as it is shown: "1", or "1=" where it is shared; "" for a row without one."""
+    """The displayed rank: "1", or "1=" if it is shared; "" for a row without a rank."""
     if row.rank is None:
         return ""
     return f"{row.rank}=" if sum(other.rank == row.rank for other in group) > 1 else str(row.rank)
 
 
 def cells(row: Row, group: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
-    """The text of each column of `header` for one row of its group."""
+    """The text of each column of `header`, for one row of its group."""
     config, knobs = changed(row)
     model = full_name(row.model, row.variant)
-    # What a card declares is worth a word where it parts two rows that are called the same.
+    # The declared score is only shown if it distinguishes two rows with the same label.
     twins = {other.score for other in group if label(other) == label(row)}
     score = f"by {row.score}" if len(twins) > 1 else ""
     kind = "(control)" if row.kind == "control" else ""
     cells = [
-        # A row that is current needs no word.
+        # A current row gets no remark.
         joined(row.tier, f"({row.code})" if row.code == "older code" else ""),
         place(row, group),
         joined(model, config, score, kind),
@@ -135,7 +135,7 @@ def cells(row: Row, group: Sequence[Row], metrics: Sequence[Metric]) -> list[str
 
 def changed(row: Row) -> tuple[str, str]:
     """The settings that a row changed, as text: the model's, and the knobs of its sampler."""
-    # A knob is overridden as "sampler.knob"; beside the sampler its name need not be said again.
+    # The override of a knob is "sampler.knob"; beside the sampler its name is redundant.
     prefix = f"{row.sampler}."
     knobs = {k.removeprefix(prefix): v for k, v in row.overrides.items() if k.startswith(prefix)}
     config = {k: v for k, v in row.overrides.items() if not k.startswith(prefix)}
@@ -147,15 +147,15 @@ def joined(*parts: str) -> str:
 
 
 def settings(values: dict[str, Any]) -> str:
-    """`name=value` of each, by name."""
+    """`name=value` pairs, sorted by name."""
     shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
     return " ".join(f"{name}={value}" for name, value in sorted(shown.items()))
 
 
 def spelled(mean: float, half_width: float | None) -> str:
-    """The mean, to the second significant digit of the half-width; without one to four of its own.
+    """The mean, rounded to the second significant digit of the half-width; without one to four digits.
 
-    A whole number, such as a count of modes, has no decimals then.
+    An integer, such as a number of modes, then has no decimals.
     """
     if not half_width:
         plain = f"{mean:.0f}" if mean == round(mean) and abs(mean) < 1e9 else _fixed(mean, 4, mean)
@@ -164,20 +164,20 @@ def spelled(mean: float, half_width: float | None) -> str:
 
 
 def _fixed(value: float, digits: int, scale: float) -> str:
-    """`value` with as many decimals as `scale` needs for `digits` significant ones."""
+    """`value` with as many decimals as `scale` needs for `digits` significant digits."""
     decimals = digits - 1 - math.floor(math.log10(abs(scale))) if scale else 0
-    # Beyond these a row of zeros says less than an exponent.
+    # Beyond this an exponent is more readable than a row of zeros.
     return f"{value:.{max(0, decimals)}f}" if decimals <= 8 and abs(value) < 1e9 else f"{value:.3e}"
 
 
 def spelled_published(value: float, plus_minus: float | None, confidence: str) -> str:
-    """A published number as its source has it, and how sure that is where it was not seen there."""
+    """A published number as in its source, with its confidence unless it was seen verbatim."""
     shown = f"{value:g}" if plus_minus is None else f"{value:g} ± {plus_minus:g}"
     return shown if confidence == "verbatim" else f"{shown} ({confidence})"
 
 
 def footer(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
-    """What the numbers mean: level, method, n; how rows were ranked; what was left out."""
+    """Explains the numbers: level, method, n, how rows were ranked, and what was excluded."""
     if not rows:
         return []
     n = sorted({len(row.seeds) for row in rows})

@@ -1,4 +1,4 @@
-"""Whose a model's name is, where that was disputed: the decisions of the maintainers, `names.toml`."""
+"""Decisions of the maintainers on disputed model names, from `names.toml`."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _Line = Annotated[str, AfterValidator(_line)]
 
 
 class Standing(BaseModel):
-    """What was decided of one name.
+    """The decision on one name.
 
-    - "held": it is the `owner`'s. Where `bundles` are named (SHA-256), results of others do not count.
-    - "disputed": nothing under it has a rank until it is settled.
-    - "withdrawn": nothing under it counts, and its arrays stand against nobody else's.
+    - "held": it belongs to `owner`. If `bundles` are listed (SHA-256), only their results count.
+    - "disputed": nothing under this name has a rank until the dispute is settled.
+    - "withdrawn": nothing under this name counts, and its arrays do not block other submissions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,12 +44,12 @@ class Standing(BaseModel):
 
 @dataclass(frozen=True)
 class Names:
-    """The decisions, by name; a name that is not among them is nobody's concern."""
+    """The decisions, by name; other names are undisputed."""
 
     standings: Mapping[str, Standing] = field(default_factory=dict)
 
     def refusal(self, result: Result) -> str:
-        """Why a result counts as claimed for its name; "" where nothing speaks against it."""
+        """Why a result under this name only counts as claimed; "" if there is no objection."""
         standing = self.standings.get(result.model.name)
         if standing is None:
             return ""
@@ -62,15 +62,15 @@ class Names:
         return ""
 
     def withdrawn(self, name: str) -> bool:
-        """Whether what stands under a name stands against nobody."""
+        """Whether the name is withdrawn, so that its entries block no other submission."""
         standing = self.standings.get(name)
         return standing is not None and standing.status == "withdrawn"
 
 
 def read(*folders: Path) -> Names:
-    """The decisions in folders of results; none where they have no `names.toml`.
+    """The decisions in folders of results; none without a `names.toml`.
 
-    Raises UsageError for a wrong one.
+    Raises UsageError for an invalid one.
     """
     found: dict[str, Standing] = {}
     for folder in folders:

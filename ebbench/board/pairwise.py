@@ -1,7 +1,7 @@
-"""The p-values of all pairs of many rows at once: those of `stats.p_value`, computed on arrays.
+"""p-values of all pairs of many rows at once: those of `stats.p_value`, computed on arrays.
 
-A board of a thousand rows has half a million pairs. One call of a library's test takes a millisecond; here
-a row is tested against all that follow it in a few operations on arrays.
+A board of a thousand rows has half a million pairs, and one library call per test takes a millisecond. Here a
+row is tested against all later ones in a few array operations.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-# Differences of equal size still spread by rounding, about 1e-16 of the values subtracted.
+# Equal differences still vary by rounding, about 1e-16 of the subtracted values.
 NOISE = 1e-14
 
 
 def p_values(rows: Sequence[Mapping[int, float]]) -> np.ndarray:
-    """The two-sided p-value of every pair of rows, each a map from a seed to a finite value.
+    """Two-sided p-values of all pairs of rows, each a map from seed to finite value.
 
-    The array is (k, k), symmetric, and NaN where a pair has no test and on its diagonal. Each pair is tested
-    as by `stats.p_value`: the paired t-test over the common seeds, and with fewer than two of them Welch's.
+    The array is (k, k), symmetric, and NaN for pairs without a test and on the diagonal. Each pair is tested
+    as by `stats.p_value`: the paired t-test over common seeds, or Welch's test with fewer than two of them.
     """
     p = np.full((len(rows), len(rows)), np.nan)
     if len(rows) < 2:
@@ -39,7 +39,7 @@ def p_values(rows: Sequence[Mapping[int, float]]) -> np.ndarray:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """`stats.holm` of an array, (n,)."""
+    """`stats.holm` for an array, (n,)."""
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
     factors = len(p) - np.arange(len(p))
@@ -48,13 +48,13 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def _paired(one: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The paired test of a row, (s,), against others, (m, s): NaN where a value is missing, and no test."""
+    """Paired tests of a row, (s,), against others, (m, s); NaN marks a missing value, and no test."""
     from scipy.special import stdtr
 
     common = ~(np.isnan(one) | np.isnan(others))
     n = common.sum(axis=1)
     size = np.where(common, np.fmax(np.abs(one), np.abs(others)), 0.0).max(axis=1)
-    # By a power of two, exactly, so that no square overflows or vanishes.
+    # Exact scaling by a power of two, so that no square overflows or underflows.
     _, exponent = np.frexp(size)
     down = -exponent[:, None]
     gaps = np.where(common, np.ldexp(one, down) - np.ldexp(others, down), 0.0)
@@ -68,7 +68,7 @@ def _paired(one: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _alone(values: np.ndarray) -> dict[str, np.ndarray]:
-    """What Welch's test needs of each row: n, and its mean, spread and greatest size over 2 ** exponent."""
+    """Inputs of Welch's test for each row: n, and mean, spread and largest magnitude over 2 ** exponent."""
     there = ~np.isnan(values)
     n = there.sum(axis=1)
     size = np.where(there, np.abs(values), 0.0).max(axis=1)
@@ -82,13 +82,13 @@ def _alone(values: np.ndarray) -> dict[str, np.ndarray]:
         "mean": mean,
         "spread": spread,
         "size": np.ldexp(size, -exponent),
-        # Zeros are of no size: the other row's counts.
+        # All-zero rows have no scale, so the other row's applies.
         "exponent": np.where(size > 0, exponent, -10_000),
     }
 
 
 def _welch(one: Mapping[str, Any], all_rows: Mapping[str, np.ndarray], others: np.ndarray) -> np.ndarray:
-    """Welch's test of a row against those at the places `others`; NaN where one has a single value."""
+    """Welch's tests of a row against those at index `others`; NaN for rows with a single value."""
     from scipy.special import stdtr
 
     other = {key: found[others] for key, found in all_rows.items()}
@@ -107,5 +107,5 @@ def _welch(one: Mapping[str, Any], all_rows: Mapping[str, np.ndarray], others: n
 
 
 def _without_spread(p: np.ndarray, spread: np.ndarray, mean: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Values that do not spread leave no doubt: p is 1 where the difference is zero, else 0."""
+    """For values without spread, p is 1 if the difference is zero, else 0."""
     return np.where(spread <= noise, np.where(np.abs(mean) <= noise, 1.0, 0.0), p)

@@ -1,4 +1,4 @@
-"""Ranks of the rows of one group."""
+"""Ranks the rows of one group."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ebbench.contract import Limit, Metric
 
 
 def ranked(group: list[Row], metrics: Sequence[Metric], limits: Sequence[Limit] = ()) -> list[Row]:
-    """The rows of one group with their ranks: the best first, controls after them.
+    """The rows of one group with their ranks: best first, then controls.
 
-    Rows whose tier gives no rank come last.
+    Rows whose tier has no rank come last.
     """
     present = {name for row in group for name in row.metrics}
     deciding = [m for m in metrics if m.primary and m.better != "neither" and m.name in present]
@@ -29,7 +29,7 @@ def ranked(group: list[Row], metrics: Sequence[Metric], limits: Sequence[Limit] 
             for i, row in able.items()
             if deciding[0].name in row.metrics
         }
-        # No test says whether a single value differs: it has no place among means, nor may it part them.
+        # No test applies to a single value: it gets no rank among means and must not separate them.
         for i in [i for i, n in seeds.items() if n == 1 and max(seeds.values()) > 1]:
             note = f"not ranked: one seed, beside rows of up to {max(seeds.values())}"
             group[i] = replace(group[i], notes=[*group[i].notes, note])
@@ -47,7 +47,7 @@ def ranked(group: list[Row], metrics: Sequence[Metric], limits: Sequence[Limit] 
 
 
 def _gated(row: Row, metrics: Sequence[Metric], limits: Sequence[Limit]) -> Row:
-    """The row, marked as invalid where one of its seeds did not pass a gate, or lies beyond a limit."""
+    """The row, marked as invalid if a seed failed a gate or exceeds a limit."""
     failed = {
         metric.name: [seed for seed, value in by_seed(row, metric.name).items() if value < 1]
         for metric in metrics
@@ -65,14 +65,14 @@ def _gated(row: Row, metrics: Sequence[Metric], limits: Sequence[Limit]) -> Row:
         if beyond:
             seed, said = next(iter(beyond.items()))
             more = f" (and {len(beyond) - 1} more)" if len(beyond) > 1 else ""
-            # A control may be what no model is: real data are copies of the training images.
+            # A control may exceed limits: real data, for example, are copies of training images.
             what = "not ranked: impossible" if row.kind == "model" else "what no model may have"
             notes.append(f"{what} at seed {seed}{more}: {said}")
     return replace(row, invalid=bool(notes), notes=[*row.notes, *notes])
 
 
 def _places(group: Mapping[int, Row], deciding: Sequence[Metric]) -> dict[int, int]:
-    """The rank of each row by the first metric; where that ties, the next one decides."""
+    """The rank of each row by the first metric; ties are broken by the next one."""
     if not deciding:
         return {}
     metric, others = deciding[0], deciding[1:]
@@ -99,6 +99,6 @@ def _signed_mean(row: Row, metric: Metric) -> float:
 
 
 def by_seed(row: Row, metric: str) -> dict[int, float]:
-    """The values of a metric by seed, without those that were not scored."""
+    """The values of a metric by seed, without missing ones."""
     values = zip(row.seeds, row.metrics[metric].values, strict=True)
     return {seed: value for seed, value in values if value is not None}

@@ -1,4 +1,4 @@
-"""One row of a table: a model under one configuration, over its seeds."""
+"""One row of a table: a model in one configuration, over its seeds."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ebbench.board.tiers import RANKED, Tier
 
 @dataclass(frozen=True)
 class Cell:
-    """One metric of a row: the interval over the seeds, and each seed's value (None: not scored)."""
+    """One metric of a row: the interval over seeds, and each seed's value (None if not scored)."""
 
     interval: Interval
     values: list[float | None]
 
     def as_json(self) -> dict[str, Any]:
-        """The keys mean, low, high (null where one seed says nothing of spread) and values."""
+        """The keys mean, low, high (null with a single seed) and values."""
         found = self.interval
         return {"mean": found.mean, "low": found.low, "high": found.high, "values": self.values}
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A published number: as printed, with its plus-minus (whatever its source means by it)."""
+    """A published number as printed, with its plus-minus (in whatever sense the source uses it)."""
 
     value: float
     plus_minus: float | None
@@ -37,14 +37,13 @@ class Reference:
 
 @dataclass(frozen=True)
 class Row:
-    """One row. `seeds` is sorted, and `runs` (the run ids) and every list of values have its order.
+    """One row. `seeds` is sorted; `runs` (the run ids) and all lists of values are in its order.
 
-    `rank` is the place among the models of the group by the task's primary metrics, the next one
-    deciding where the one before it ties; None for a control, for an `invalid` row (a seed of which did
-    not pass one of the task's gates), for a row of one seed beside rows of several, and where nothing
-    decides. `code` says whether the checkout would make the row again. `notes` say why not, why a row has
-    no rank, and which results were left out because newer ones replace them. `commits` and `machines` are
-    those of the trainings, each once.
+    `rank` is the place among the group's models by the task's primary metrics, each breaking ties of the one
+    before. It is None for a control, for an `invalid` row (a seed failed one of the task's gates), for a row
+    of one seed beside rows of several, and if nothing decides. `code` says whether the checkout would make
+    the row again. `notes` explain why not, why a row has no rank, and which results were replaced by newer
+    ones. `commits` and `machines` are those of the trainings, without repeats.
     """
 
     task: str
@@ -75,7 +74,7 @@ class Row:
 
     @cached_property
     def label(self) -> str:
-        """The row in one word and its settings: "model:variant@sampler knob=value"."""
+        """The row's label with its settings: "model:variant@sampler knob=value"."""
         changed = "".join(f" {key}={value}" for key, value in sorted(self.overrides.items()))
         variant = f":{self.variant}" if self.variant else ""
         return f"{self.model}{variant}{f'@{self.sampler}' if self.sampler else ''}{changed}"
@@ -86,7 +85,7 @@ class Row:
         return "" if self.tier in RANKED else self.tier
 
     def group(self) -> tuple[int, str, str, str, str]:
-        """What rows must share to be compared: version (newest first), source, options, protocol, budget."""
+        """What comparable rows share: version (newest first), source, options, protocol, budget."""
         return (-self.task_version, self.source, text_of(self.options), self.protocol, self.budget)
 
     def as_json(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Intervals over seeds, comparisons of two rows, and ranks in which ties share a place.
+"""Intervals over seeds, comparisons of two rows, and ranks with ties.
 
-scipy is imported inside the functions: only those who ask for an interval or a test pay for it.
+scipy is imported inside the functions, so that only callers who need an interval or a test pay for it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from ebbench.errors import UsageError
 
 Better = Literal["higher", "lower"]
 
-# The level of the tests: below it a difference counts as one.
+# Significance level of the tests.
 ALPHA = 0.05
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its confidence interval; `low` and `high` are None where n says nothing of spread."""
+    """A mean with its confidence interval; `low` and `high` are None if n is too small for one."""
 
     mean: float
     low: float | None
@@ -32,13 +32,13 @@ class Interval:
 
     @property
     def half_width(self) -> float | None:
-        """Half the interval's width, the number behind "±"; None without an interval."""
+        """Half the interval's width, the number after "±"; None without an interval."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The mean difference a - b over n pairs, and the two-sided p-value; None where n < 2."""
+    """The mean difference a - b over n pairs, and its two-sided p-value (None for n < 2)."""
 
     difference: float
     p: float | None
@@ -46,10 +46,10 @@ class Comparison:
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """The Student-t interval of the mean over independent runs (seeds).
+    """Student's t interval of the mean over independent runs (seeds).
 
-    It assumes that the runs are drawn from roughly a normal distribution. One value has no
-    interval. UsageError for no value, one that is not finite, or a level outside (0, 1).
+    It assumes roughly normally distributed runs. A single value has no interval. Raises UsageError for no
+    values, for values that are not finite, and for a level outside (0, 1).
     """
     _check(values, level)
     n, mean = len(values), _mean(values)
@@ -62,9 +62,9 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
 
 def prediction(values: Sequence[float], further: int, level: float = 0.95) -> Interval:
-    """Where the mean of `further` more runs is to be expected, from the runs that there are (Student's t).
+    """Prediction interval for the mean of `further` more runs, from the given runs (Student's t).
 
-    It assumes what `interval` does, and raises as it does. One value says nothing of spread: no interval.
+    Assumptions and errors are those of `interval`. A single value has no interval.
     """
     _check(values, level)
     n, mean = len(values), _mean(values)
@@ -78,10 +78,10 @@ def prediction(values: Sequence[float], further: int, level: float = 0.95) -> In
 
 
 def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
-    """The paired t-test of a - b over the seeds that both have; both map a seed to a value.
+    """The paired t-test of a - b over common seeds; both map a seed to a value.
 
-    Pairing takes out what a seed does to both alike. Differences that are all equal leave no doubt:
-    p is 1 where they are zero and 0 where they are not.
+    Pairing removes a seed's effect on both rows. For differences that are all equal, p is 1 if they are zero,
+    else 0.
     """
     seeds = sorted(a.keys() & b.keys())
     differences = [a[seed] - b[seed] for seed in seeds]
@@ -94,7 +94,7 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
         return Comparison(mean, None, n)
     ours, theirs = _scaled([a[seed] for seed in seeds], [b[seed] for seed in seeds])
     differences = [x - y for x, y in zip(ours, theirs, strict=True)]
-    # Differences of equal size still spread by rounding, about 1e-16 of the values subtracted.
+    # Equal differences still vary by rounding, about 1e-16 of the subtracted values.
     noise = 1e-14 * max(map(abs, [*ours, *theirs]))
     if statistics.stdev(differences) <= noise:
         return Comparison(mean, 1.0 if abs(_mean(differences)) <= noise else 0.0, n)
@@ -106,15 +106,15 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
 def p_value(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:
     """The two-sided p-value of two rows; both map a seed to a value.
 
-    The test is paired over the common seeds; with fewer than two of those it is Welch's t-test; and
-    where a row has a single value there is no test: None.
+    The test is paired over common seeds; with fewer than two of them it is Welch's t-test. If a row has a
+    single value there is no test: None.
     """
     found = paired(a, b)
     return found.p if found.p is not None else _welch(list(a.values()), list(b.values()))
 
 
 def _welch(a: Sequence[float], b: Sequence[float]) -> float | None:
-    # Two rows without common seeds (someone else's runs) cannot be paired.
+    # Rows without common seeds (someone else's runs) cannot be paired.
     if len(a) < 2 or len(b) < 2:
         return None
     a, b = _scaled(a, b)
@@ -122,7 +122,7 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> float | None:
     noise = 1e-14 * max(map(abs, [*a, *b]))
     if max(spreads) <= noise:
         return 1.0 if abs(means[0] - means[1]) <= noise else 0.0
-    # Not `ttest_ind`: of values that are all equal, as a count often is, it warns.
+    # Not `ttest_ind`, which warns if all values are equal, as counts often are.
     from scipy.stats import ttest_ind_from_stats
 
     found = ttest_ind_from_stats(means[0], spreads[0], len(a), means[1], spreads[1], len(b), equal_var=False)
@@ -130,17 +130,17 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> float | None:
 
 
 def welch_interval(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Interval:
-    """The difference of two means, a - b, over runs that share no seed, with Welch's interval.
+    """The difference of two means, a - b, over runs without common seeds, with Welch's interval.
 
-    The spreads may differ; the degrees of freedom are Welch's and Satterthwaite's. `n` is that of the smaller
-    set. Where one has a single value there is no interval. Raises UsageError as `interval` does.
+    Variances may differ; degrees of freedom follow Welch and Satterthwaite. `n` is that of the smaller set.
+    If one set has a single value there is no interval. Raises UsageError as `interval` does.
     """
     _check(a, level)
     _check(b, level)
     difference, n = _mean(a) - _mean(b), min(len(a), len(b))
     if n < 2:
         return Interval(difference, None, None, n, level, "t, Welch")
-    # By the share of each in the whole, so that no square overflows.
+    # In terms of each variance's share of the total, so that no square overflows.
     errors = [statistics.stdev(values) / math.sqrt(len(values)) for values in (a, b)]
     error = math.hypot(*errors)
     if error == 0:
@@ -153,9 +153,9 @@ def welch_interval(a: Sequence[float], b: Sequence[float], level: float = 0.95) 
 
 
 def share(successes: int, n: int, level: float = 0.95) -> Interval:
-    """The share of n independent trials that succeeded, with Wilson's score interval (Wilson, 1927).
+    """The share of successes in n independent trials, with Wilson's score interval (Wilson 1927).
 
-    Raises UsageError for no trial, and for successes that are no count from 0 to n.
+    Raises UsageError for no trials, and unless successes are a count from 0 to n.
     """
     if n < 1 or not 0 <= successes <= n:
         raise UsageError(f"a share of {successes} among {n}", expected="a count of at most n, and n above 0")
@@ -168,7 +168,8 @@ def share(successes: int, n: int, level: float = 0.95) -> Interval:
 def share_difference(a: tuple[int, int], b: tuple[int, int], level: float = 0.95) -> Interval:
     """The difference of two independent shares, a - b, each (successes, n), with Newcombe's interval.
 
-    It is made of the two Wilson intervals (Newcombe, 1998, method 10). `n` is the smaller. Raises as `share`.
+    Computed from the two Wilson intervals (Newcombe 1998, method 10). `n` is the smaller one. Raises as
+    `share` does.
     """
     one, other = share(*a, level), share(*b, level)
     difference = one.mean - other.mean
@@ -178,16 +179,16 @@ def share_difference(a: tuple[int, int], b: tuple[int, int], level: float = 0.95
 
 
 def _scaled(a: Sequence[float], b: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Both by one power of two, exactly: t-tests stay as they are, and no square overflows or vanishes."""
+    """Both rows, exactly scaled by one power of two: t-tests are unchanged, and no square overflows."""
     _, exponent = math.frexp(max(map(abs, [*a, *b])))
     return [math.ldexp(x, -exponent) for x in a], [math.ldexp(x, -exponent) for x in b]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values of one family of tests, adjusted by Holm's step-down method, in the order given.
+    """The p-values of one family of tests, adjusted by Holm's step-down method, in the given order.
 
-    Where each test whose adjusted p is below alpha counts, the chance of even one false finding among
-    the family is at most alpha, however the tests hang together (Holm, 1979).
+    If tests with an adjusted p below alpha count as findings, the probability of any false finding in the
+    family is at most alpha, whatever the dependence between the tests (Holm 1979).
     """
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted = [0.0] * len(p_values)
@@ -201,13 +202,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def rank(rows: Sequence[Mapping[int, float]], better: Better, alpha: float = ALPHA) -> list[int]:
     """The rank of each row, 1 for the best; each row maps a seed to a value, at least one.
 
-    Every pair of the rows is a test of one family (`p_value`), whose p-values are adjusted by Holm's
-    method: k rows are k (k - 1) / 2 tests. Two rows tie where the adjusted p is `alpha` or more. A pair
-    that has no test, since a row has a single value, belongs to no family and ties where the means are equal.
+    Every pair of rows is one test (`p_value`) of a family of k (k - 1) / 2 tests, whose p-values are adjusted
+    by Holm's method. Two rows tie if the adjusted p is at least `alpha`. A pair without a test, because a row
+    has a single value, is not part of the family and ties if the means are equal.
 
-    Rows are taken in the order of their means. A row that ties with the first of the current group
-    joins it; the first that does not opens the next group, whose rank is its position. (A tie is
-    not transitive: the group's first row decides, so a rank never contradicts the means.)
+    Rows are processed in the order of their means. A row that ties with the first row of the current group
+    joins it; otherwise it opens a new group, whose rank is its position. (Ties are not transitive: the
+    group's first row decides, so ranks never contradict means.)
     """
     if any(not row for row in rows):
         raise UsageError("a row without values cannot be ranked", expected="one value per seed")
@@ -228,7 +229,7 @@ def rank(rows: Sequence[Mapping[int, float]], better: Better, alpha: float = ALP
 
 
 def _told_apart(rows: Sequence[Mapping[int, float]], alpha: float) -> tuple[Any, Any]:
-    """Of each pair of the rows whether the two differ, and whether there is a test: two (k, k) arrays."""
+    """For each pair of rows whether they differ, and whether there is a test: two (k, k) arrays."""
     import numpy as np
 
     from ebbench.board import pairwise

@@ -1,8 +1,8 @@
-"""From results to the rows of a table: one a model, configuration, sampler, budget and protocol.
+"""Makes table rows from results: one per model, configuration, sampler, budget and protocol.
 
-Only results that differ in nothing but their seed share a row. Rows are ranked within a group of
-the same task version, data, options, protocol and budget, and never across. `Row.as_json` is the
-stable form that `ebbench table --format json` prints; docs/table.md says what each key means.
+Only results that differ in nothing but their seed share a row. Rows are ranked within a group of the same
+task version, data, options, protocol and budget, never across groups. `Row.as_json` is the stable form that
+`ebbench table --format json` prints; docs/table.md documents its keys.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ def rows(
     today: Today | None = None,
     own: str = "",
 ) -> list[Row]:
-    """The rows of `task`, group after group, the models of a group by rank and its controls last.
+    """The rows of `task`, group by group: models by rank, then controls.
 
-    Rows that nobody here made or reproduced follow at the end of their group (`Row.block`). `metrics`,
-    `published` and `limits` are the task's own; without them rows are neither ranked nor set beside a
-    published number. `names` are the decisions about names. Intervals are Student's t over the seeds at
-    `level`. `today` saves loading the plug-ins anew where the rows of several tasks are made.
+    Rows that were neither made nor reproduced here follow at the end of their group (`Row.block`). `metrics`,
+    `published` and `limits` are the task's own; without them rows get no rank and no published number.
+    `names` are the decisions on disputed names. Intervals are Student's t over the seeds at `level`. `today`
+    avoids loading the plug-ins again for several tasks.
 
-    A result on a task that was submitted with it is left out where the task that is here has other code. With
-    `own`, the hash of a submitted task's code, none but those on that task are taken.
+    Results on a task that was submitted with them are left out if the task here has different code. With
+    `own`, the hash of a submitted task's code, only results on that task are used.
     """
     today = today or Today()
     pooled: dict[tuple[str, str], list[Result]] = {}
-    # By the object: a stranger may give a result another's run id.
+    # Keyed by object, because a submission may reuse another result's run id.
     tiers: dict[int, tuple[Tier, str]] = {}
     here = today.task_code(task)
     for result in results:
         brought = own_task(result)
         if result.task.name == task and (brought == own if own else brought in ("", here or brought)):
             tier, _ = tiers[id(result)] = tier_of(result, names or Names())
-            # What a stranger claims joins no row that was confirmed.
+            # Unconfirmed claims do not join a confirmed row.
             pooled.setdefault((result.row_key(), "" if tier in RANKED else tier), []).append(result)
     order = [metric.name for metric in metrics]
     made = [_row(results, order, published, level, today, tiers) for results in pooled.values()]
@@ -108,10 +108,10 @@ def _row(
 
 
 def _current(results: list[Result]) -> tuple[list[Result], list[str]]:
-    """One result a seed, all of the newest version of the model; and what was left out.
+    """One result per seed, all of the model's newest version; and what was left out.
 
-    The mean over seeds of which some ran on other code, or on values that a card gave then and does
-    not give now, would be the mean of nothing. What a model builds on is part of its version.
+    A mean over seeds that ran with different code, or with values that a card no longer gives, would be
+    meaningless. The version of a model includes what it builds on.
     """
     newest_first = sorted(results, key=lambda r: (r.created, r.run_id), reverse=True)
     version = _version(newest_first[0])
@@ -145,7 +145,7 @@ def _each_once(values: Iterable[str]) -> list[str]:
 
 
 def _oldest(states: Sequence[tuple[State, str]]) -> tuple[State, str]:
-    """The state of a row: of older code where one of its seeds is."""
+    """The state of a row: "older code" if any of its seeds is."""
     return next((found for found in states if found[0] == "older code"), states[0])
 
 
@@ -165,9 +165,9 @@ def _names(results: list[Result], order: list[str]) -> list[str]:
 
 
 def _references(published: Sequence[Published], made: Result) -> dict[str, Reference]:
-    """The published numbers of this model, variant, sampler and protocol under these values, by metric.
+    """Published numbers for this model, variant, sampler and protocol under these values, by metric.
 
-    A published row that names no sampler holds for each, unless another names this one.
+    A published row without a sampler applies to all samplers, unless another row names this one.
     """
     full = full_name(made.model.name, made.model.variant)
     sampler = made.sampler.name if made.sampler else None

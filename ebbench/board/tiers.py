@@ -1,4 +1,4 @@
-"""How far a number was confirmed, and whether that is enough for a rank."""
+"""How far a number was confirmed (its tier), and which tiers are ranked."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from ebbench.record.schema import EXTERNAL, Result
 from ebbench.storage import made
 
 Tier = Literal["claimed", "recomputed", "reproduced", "made here"]
-# From the least to the most that was done to confirm a number.
+# In increasing order of confirmation.
 TIERS: tuple[Tier, ...] = get_args(Tier)
-# Trained and scored by those who answer for the board: only these have a rank.
+# Trained and scored by the board's maintainers: only these tiers have a rank.
 RANKED: tuple[Tier, ...] = ("reproduced", "made here")
 
-# In the details of a verification: the hash of the task's code, where a submission brought the task.
+# Key in a verification's details: the hash of the task's code, if the submission brought the task.
 OWN_TASK = "own_task"
 
 
 def own_task(result: Result) -> str:
-    """The hash of the code of the task that came with a submission; "" for a task of the board."""
+    """The hash of the code of a task that came with the submission; "" for a task of the board."""
     details = result.verification.details if result.verification else {}
     return str(details.get(OWN_TASK, ""))
 
 
 def tier_of(result: Result, names: Names) -> tuple[Tier, str]:
-    """The tier of a result; and why it is less than its file says, "" where it is not.
+    """The tier of a result, and why it is lower than its file says ("" if it is not).
 
-    `made here` is what this machine made, and what the project's own models made and nobody submitted.
-    `reproduced` and `recomputed` need a maintainer's signature. All else is somebody's word: `claimed`.
+    `made here`: made on this machine, or made by the project's own models and not submitted. `reproduced` and
+    `recomputed` need a maintainer's signature. Everything else is `claimed`.
     """
     if refused := names.refusal(result):
         return "claimed", refused

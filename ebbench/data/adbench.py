@@ -1,7 +1,7 @@
-"""ADBench's classical data sets: tables of rows, each normal or an anomaly.
+"""ADBench's classical data sets: tables whose rows are normal or anomalous.
 
-Han, Hu, Huang, Jiang and Zhao, "ADBench: Anomaly Detection Benchmark", NeurIPS 2022. Their repository keeps
-one file of NumPy a data set: `X`, a row an example, and `y`, 1 for an anomaly.
+Han, Hu, Huang, Jiang and Zhao, "ADBench: Anomaly Detection Benchmark", NeurIPS 2022. Their repository has one
+NumPy file per data set: `X` with one row per example, and `y`, which is 1 for an anomaly.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DATASET = "adbench"
 
 @dataclass(frozen=True)
 class TableSet:
-    """One data set: its number and name in ADBench, its rows, its columns, and its anomalous rows."""
+    """One data set: its number and name in ADBench, and its numbers of rows, columns and anomalies."""
 
     number: int
     name: str
@@ -36,11 +36,11 @@ class TableSet:
 
     @property
     def file(self) -> str:
-        """The name of its file."""
+        """The name of the data file."""
         return f"{self.number}_{self.name}.npz"
 
 
-# Counted in the files, whose SHA-256 datasets.toml has.
+# Counted in the files, whose SHA-256 are in datasets.toml.
 _HERE = (
     TableSet(1, "ALOI", 49_534, 27, 1_508),
     TableSet(2, "annthyroid", 7_200, 6, 534),
@@ -88,8 +88,8 @@ _HERE = (
 )
 SETS: Mapping[str, TableSet] = {one.name: one for one in _HERE}
 
-# The other four. Their SHA-256 is not known here, so that no file of theirs could be checked. The sizes are
-# those of ADBench's table of data sets.
+# The other four. Their SHA-256 are unknown here, so their files cannot be checked. The sizes are from
+# ADBench's table of data sets.
 UNCHECKED: Mapping[str, TableSet] = {
     one.name: one
     for one in (
@@ -102,9 +102,9 @@ UNCHECKED: Mapping[str, TableSet] = {
 
 
 def find(name: str, where: str = "") -> TableSet:
-    """The data set of a name ("breastw", in any case), number ("4") or file ("4_breastw").
+    """The data set with a name ("breastw", case-insensitive), number ("4") or file name ("4_breastw").
 
-    Raises `UsageError` for one that is not known, and for the four that cannot be checked.
+    Raises `UsageError` for an unknown data set, and for the four that cannot be checked.
     """
     wanted = name.strip().removesuffix(".npz").lower()
     for one in (*SETS.values(), *UNCHECKED.values()):
@@ -122,10 +122,10 @@ def find(name: str, where: str = "") -> TableSet:
 
 
 def load(store: Store, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """A data set: rows float64 (n, columns), and which are anomalies, bool (n,), in the file's order.
+    """One data set: rows float64 (n, columns), and anomaly flags bool (n,), in the file's order.
 
-    Raises `DataError` for a file that is missing, cut short or altered, `StorageError` for one that cannot
-    be read or downloaded to the cache.
+    Raises `DataError` for a missing, truncated or altered file, and `StorageError` for one that cannot be
+    read or downloaded to the cache.
     """
     known = SETS[name]
     path = store.path(DATASET, known.file)
@@ -140,17 +140,17 @@ def load(store: Store, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_
 
 
 def read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The rows of a file, float64 (n, d), and which are anomalies, bool (n,).
+    """The rows of a file, float64 (n, d), and anomaly flags, bool (n,).
 
-    No pickle is read. Raises `DataError` for a file that holds something else than `X`, finite numbers, and
-    `y`, zeros and ones of both kinds, and `StorageError` for one that cannot be read.
+    Pickles in the file are not read. Raises `DataError` unless the file holds `X`, finite numbers, and `y`,
+    both zeros and ones; raises `StorageError` for a file that cannot be read.
     """
     expected = "X (n, d), finite numbers, and y (n,), 0 for normal and 1 for anomalous, both kinds"
     raw = read_bytes(path)
     try:
         with np.load(io.BytesIO(raw), allow_pickle=False) as file:
             x, y = file["X"], file["y"]
-    # A file that holds one array gives no archive, which has neither names nor a context.
+    # A file with a single array is not loaded as an archive, so it has no names and no context manager.
     except (
         zipfile.BadZipFile,
         zlib.error,

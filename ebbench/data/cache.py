@@ -1,4 +1,4 @@
-"""Files on their way into the data cache: under another name until they are whole and verified."""
+"""Files on their way into the data cache: under a temporary name until they are complete and verified."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ebbench.errors import StorageError
 
 @contextmanager
 def arriving(target: Path) -> Iterator[Path]:
-    """The path of a file on its way to `target`, in a folder beside it that is gone afterwards.
+    """Context with a temporary path for `target`, in a folder beside it that is removed afterwards.
 
-    Raises `StorageError` where the cache cannot be written.
+    Raises `StorageError` if the cache cannot be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def arriving(target: Path) -> Iterator[Path]:
 
 
 def place(part: Path, target: Path) -> None:
-    """Move a verified file to its name, at once: a file of that name is whole at any moment."""
+    """Move a verified file to its final name atomically: a file with that name is always complete."""
     try:
         part.chmod(0o644)
         os.replace(part, target)
@@ -39,7 +39,7 @@ def place(part: Path, target: Path) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:
-    """The error for a data cache that cannot be written."""
+    """The error for a data cache that is not writable."""
     return StorageError(
         f"cannot write to the data cache: {error.strerror or error}",
         where=str(path),
@@ -49,9 +49,9 @@ def unwritable(path: Path, error: OSError) -> StorageError:
 
 
 def write(file: FileIO, block: bytes) -> None:
-    """Write all of `block`, at once and not when the file is closed, where nobody waits for an error.
+    """Write all of `block` immediately, so that errors surface here and not when the file is closed.
 
-    Raises `StorageError` for a disk that is full.
+    Raises `StorageError` if the disk is full.
     """
     left = memoryview(block)
     try:
@@ -63,7 +63,7 @@ def write(file: FileIO, block: bytes) -> None:
 
 @contextmanager
 def opened(part: Path) -> Iterator[FileIO]:
-    """A new file to write to, unbuffered; see `write`."""
+    """A new unbuffered file to write to; see `write`."""
     try:
         file = FileIO(part, "w")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Whether a data file is the published one: by its size and its SHA-256, and nothing else."""
+"""Checks whether a data file is the published one, by its size and SHA-256 only."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ebbench.storage.files import cannot_read, look
 
 BLOCK = 1 << 20
 
-# Nanoseconds for which a file's times may stand still while it changes: two seconds on the coarsest file
-# systems.
+# Resolution of file times in nanoseconds: two seconds on the coarsest file systems. Changes within it may not
+# show in a file's times.
 _COARSE = 2_000_000_000
 
-# What a file was like when it was read and found good.
+# Metadata of a file at the time that it was read and found valid.
 _Stamp = tuple[int, int, int, int, int]
 _good: dict[tuple[Path, Content], _Stamp] = {}
 
 
 def check(path: Path, content: Content) -> str:
-    """What is wrong with a file, found and expected; "" if nothing is. The file is read.
+    """What is wrong with a file, found and expected; "" if nothing is. Reads the file.
 
-    Raises `StorageError` when it cannot be read.
+    Raises `StorageError` if it cannot be read.
     """
     found = look(path)
     if found is None or not stat.S_ISREG(found.st_mode):
@@ -39,11 +39,11 @@ def check(path: Path, content: Content) -> str:
 
 
 def recheck(path: Path, content: Content) -> str:
-    """As `check`, but a file that this process has found good is not read again while it is the same.
+    """As `check`, but does not read a file again that this process found valid and that has not changed.
 
-    The same is: the same device, file number, size, time of change and time of its last new attribute, all
-    older than two seconds when it was read. Nothing is remembered between processes, so that a fault of the
-    disk stays hidden no longer than one of them lives.
+    Unchanged means the same device, inode, size, modification time and change time, all times older than two
+    seconds when it was read. Nothing is remembered between processes, so that a disk fault is found by the
+    next process.
     """
     before = _stamp(path)
     if before is not None and _good.get((path, content)) == before:
@@ -55,9 +55,9 @@ def recheck(path: Path, content: Content) -> str:
 
 
 def measure(path: Path, limit: int) -> tuple[int, str]:
-    """The size in bytes and the SHA-256 of a file; no more than `limit` + 1 bytes are read, however it grows.
+    """The size in bytes and the SHA-256 of a file; reads at most `limit` + 1 bytes, even of a growing file.
 
-    Raises `StorageError` when it cannot be read.
+    Raises `StorageError` if it cannot be read.
     """
     digest, size = hashlib.sha256(), 0
     try:
@@ -71,7 +71,7 @@ def measure(path: Path, limit: int) -> tuple[int, str]:
 
 
 def kind(path: Path) -> str:
-    """What lies at `path`, in words: "a folder", "a link to nothing", "a named pipe", ..."""
+    """What is at `path`, in words: "a folder", "a link to nothing", "a named pipe", ..."""
     found = look(path)
     if found is None:
         return "a link to nothing" if os.path.islink(path) else "nothing"

@@ -1,4 +1,4 @@
-"""CIFAR-10: the official archive or its pickled batches, and JPEG copies of quality 75, which are lossy."""
+"""CIFAR-10: the official archive or its pickled batches, and lossy JPEG copies of quality 75."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ Source = Literal["cifar10", "cifar10-jpeg75"]
 Images = NDArray[np.uint8]
 
 ARCHIVE = "cifar-10-python.tar.gz"
-# The same images as six files, for who has unpacked the archive (as torchvision does).
+# The same images as six files, for users who have unpacked the archive (as torchvision does).
 UNPACKED = "cifar10-batches"
 BATCHES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
 JPEG: Literal["cifar10-jpeg75"] = "cifar10-jpeg75"
 JPEG_ARCHIVE = "cifar10_jpeg_q75.tar.xz"
 SIZES = {"train": 50_000, "test": 10_000}
 BATCH = 10_000
-# train/00000_6.jpg: the image of index 0, of class 6.
+# train/00000_6.jpg: image 0, class 6.
 _MEMBER = re.compile(r"(train|test)/(\d{5})_(\d)\.jpg")
 
 
 def source_here(store: Store) -> Source | None:
-    """The best form that is here: the exact pixels, else the JPEG copies, else None.
+    """The best available source: the exact pixels, else the JPEG copies, else None.
 
-    Nothing is downloaded. The files that are here are read to be checked, once a process. Raises
-    `StorageError` for one that cannot be read; a bad one counts as here, and is an error in `load`.
+    Nothing is downloaded. Available files are read once per process to check them. Raises `StorageError` for
+    one that cannot be read. An invalid file counts as available and raises an error in `load`.
     """
     if _here(store, "cifar10") or _here(store, UNPACKED):
         return "cifar10"
@@ -48,16 +48,16 @@ def source_here(store: Store) -> Source | None:
 
 
 def hashes(store: Store, source: Source) -> dict[str, str]:
-    """SHA-256 by the published name of a source's file: of the archive, whichever form of it is in use."""
+    """SHA-256 by published file name; always the archive's, whichever form of the source is used."""
     return store.hashes(source)
 
 
 def load(store: Store, split: Split, source: Source) -> tuple[Images, Images]:
     """One split: images uint8 (n, 3, 32, 32) and classes uint8 (n,), in the official order.
 
-    n is 50,000 for "train" and 10,000 for "test". The arrays are kept and given again: change a copy of
-    them. Raises `DataError` for a file that is missing, cut short or altered, `StorageError` for one that
-    cannot be read or downloaded to the cache.
+    n is 50,000 for "train" and 10,000 for "test". The arrays are cached and shared: copy them before changing
+    them. Raises `DataError` for a missing, truncated or altered file, and `StorageError` for one that cannot
+    be read or downloaded to the cache.
     """
     if source == JPEG:
         return _read_jpegs(store.path(JPEG, JPEG_ARCHIVE), split)
@@ -69,8 +69,8 @@ def load(store: Store, split: Split, source: Source) -> tuple[Images, Images]:
 def read_batch(raw: bytes, path: Path) -> tuple[Images, Images]:
     """One pickled batch: images uint8 (10000, 3, 32, 32) and classes uint8 (10000,).
 
-    Nothing that a pickle can name is called, but for what makes an array. Raises `DataError` for a
-    pickle that asks for more, is broken, or holds something else; `path` is for its message.
+    The pickle can only call what builds an array. Raises `DataError` if it is broken, asks for anything else,
+    or holds something else; `path` is for the message.
     """
     expected = f"a pickled dict with 'data', uint8 ({BATCH}, 3072), and 'labels', {BATCH} of 0 to 9"
     try:
@@ -78,7 +78,7 @@ def read_batch(raw: bytes, path: Path) -> tuple[Images, Images]:
         data, labels = found[b"data"], np.asarray(found[b"labels"])
     except pickle.UnpicklingError as error:
         raise broken(path, str(error), expected, "CIFAR-10", UNPACKED) from error
-    # A pickle is a program: a broken one may raise whatever its last whole instruction raises.
+    # A pickle is a program: a broken one may raise any exception.
     except Exception as error:
         raise broken(path, f"{type(error).__name__}: {error}", expected, "CIFAR-10", UNPACKED) from error
     fits = isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.shape == (BATCH, 3072)
@@ -90,16 +90,16 @@ def read_batch(raw: bytes, path: Path) -> tuple[Images, Images]:
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """Bytes as Python 3 writes them in protocol 2."""
+    """Bytes as Python 3 encodes them in protocol 2."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes in {encoding}")
     return text.encode("latin1")
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads arrays, numbers, strings and containers, and refuses whatever else a pickle names."""
+    """Reads arrays, numbers, strings and containers, and refuses every other name in a pickle."""
 
-    # The function moved between versions of NumPy; an array says where it is now.
+    # The function moved between NumPy versions; an array's own pickle says where it is.
     allowed: dict[tuple[str, str], Any] = {
         ("numpy.core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
         ("numpy._core.multiarray", "_reconstruct"): np.zeros(0).__reduce__()[0],
@@ -124,7 +124,7 @@ def _read_archive(path: Path, split: Split) -> tuple[Images, Images]:
     raw: dict[str, bytes] = {}
     try:
         with tarfile.open(path, "r:gz") as archive:
-            # In the archive's order, which is another: each step back would unpack it from the start.
+            # In the archive's own order, because each step back would decompress from the start.
             for member in archive:
                 name = member.name.rpartition("/")[2]
                 if name in BATCHES[split] and (file := archive.extractfile(member)):
@@ -156,7 +156,7 @@ def _read_jpegs(path: Path, split: Split) -> tuple[Images, Images]:
                 index = int(found[2])
                 images[index] = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"))
                 classes[index], seen[index] = int(found[3]), True
-    # OSError: Pillow's for an image that is cut short, with UnidentifiedImageError among its kinds.
+    # OSError: Pillow raises it, or its subclass UnidentifiedImageError, for truncated images.
     except (tarfile.TarError, lzma.LZMAError, EOFError, ValueError, IndexError, OSError) as error:
         raise broken(path, str(error), f"an archive of {n:,} images of 32x32", "CIFAR-10", JPEG) from error
     if not seen.all():
@@ -166,5 +166,5 @@ def _read_jpegs(path: Path, split: Split) -> tuple[Images, Images]:
 
 
 def _here(store: Store, dataset: str) -> bool:
-    # A file that is here and bad is an error where it is read; one that is not here is none.
+    # An invalid file counts as available and raises an error on reading; a missing one does not.
     return all(file.state != "missing" for file in store.survey(dataset))

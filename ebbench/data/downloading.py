@@ -1,4 +1,4 @@
-"""One file from one address into the cache, by way of pooch."""
+"""Downloads one file from one address into the cache, using pooch."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ from ebbench.data.registry import Content
 if TYPE_CHECKING:
     import requests
 
-# Seconds until a mirror that does not take the connection, or then sends nothing, is given up.
+# Timeouts in seconds for connecting to a mirror, and for waiting for its next bytes.
 TIMEOUT = (6.0, 20.0)
 
-# How often a transfer that broke off is begun again.
+# Number of retries of an interrupted transfer.
 RETRIES = 2
 
 BLOCK = 1 << 16
 
 
 class Failed(Exception):
-    """A mirror has no good copy or is out of reach; the message says which, for the user."""
+    """A mirror has no valid copy or cannot be reached; the message says which, for the user."""
 
 
 def download(address: str, target: Path, content: Content, title: str) -> None:
-    """Fetch `address` to `target`, verified; `title` names the file where its progress is shown.
+    """Download `address` to `target` and verify it; `title` names the file in the progress display.
 
-    A transfer that breaks off, or a server that is busy, is tried again; what cannot be reached is not.
-    Raises `Failed` where the mirror does not give what `content` says, `StorageError` for a cache that
-    cannot be written.
+    An interrupted transfer or a busy server is retried; an unreachable server is not. Raises `Failed` if the
+    mirror does not deliver what `content` requires, and `StorageError` if the cache cannot be written.
     """
-    # A quarter of a second, and only where something is downloaded.
+    # Imported here, because it takes a quarter of a second and only downloads need it.
     import pooch
     import requests
 
@@ -59,7 +58,7 @@ def download(address: str, target: Path, content: Content, title: str) -> None:
 
 
 class _Transfer:
-    """What pooch calls for each attempt: its own transfer by HTTP, held to the size that is expected."""
+    """What pooch calls for each attempt: its own HTTP transfer, limited to the expected size."""
 
     def __init__(self, content: Content, title: str) -> None:
         self.content, self.title = content, title
@@ -72,9 +71,9 @@ class _Transfer:
         transfer = HTTPDownloader(
             chunk_size=BLOCK,
             timeout=TIMEOUT,
-            # The bytes as they are: a server may otherwise pack them once more for the way.
+            # Without content encoding: a server may otherwise compress the bytes again.
             headers={"User-Agent": "ebbench", "Accept-Encoding": "identity"},
-            # Pooch leaves the connection open where a transfer ends early.
+            # Pooch leaves the connection open if a transfer ends early.
             hooks={"response": lambda answer, **_: answers.append(answer)},
         )
         host = url.split("/")[2]
@@ -83,7 +82,7 @@ class _Transfer:
                 transfer(url, sink, None)
             except requests.RequestException as error:
                 status = error.response.status_code if error.response is not None else 0
-                # Pooch tries these again. The others stay as they are: the next mirror is the better try.
+                # Pooch retries these. For other errors the next mirror is the better option.
                 if sink.size or status >= 500 or status == 429:
                     raise
                 raise Failed(_reason(error)) from error
@@ -93,7 +92,7 @@ class _Transfer:
 
 
 class _Sink:
-    """A file that takes no more bytes than are expected, and says how far it is on a terminal."""
+    """A file that accepts no more bytes than expected and shows progress on a terminal."""
 
     def __init__(self, file: FileIO, content: Content, title: str, host: str) -> None:
         self.file, self.content, self.size = file, content, 0
@@ -111,7 +110,7 @@ class _Sink:
         if not self.size:
             self._begin()
         self.size += len(block)
-        # One byte too many is enough to see that it is another file (a provider's log-in page).
+        # One byte too many shows that it is another file (a provider's log-in page, say).
         if self.size > self.content.size:
             raise Failed(f"found more than {self.content.size:,} bytes, expected {self.content.size:,}")
         write(self.file, block)
@@ -119,7 +118,7 @@ class _Sink:
             self.bar.advance(self.task, len(block))
 
     def flush(self) -> None:
-        """Nothing is left to flush; pooch asks for it after each block."""
+        """Does nothing: writes are unbuffered, but pooch calls this after each block."""
 
     def _begin(self) -> None:
         print(f"downloading {self.said}", file=sys.stderr, flush=True)
@@ -134,10 +133,10 @@ class _Sink:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """Why a request failed, in one line: urllib3's own reason where requests only wraps it."""
+    """Why a request failed, in one line: urllib3's own reason if requests only wraps it."""
     if error.response is not None:
         return f"{error.response.status_code} {error.response.reason}"
     inner = error.args[0] if error.args else error
     reason = str(getattr(inner, "reason", None) or inner)
-    # Without "HTTPSConnection(host='...', port=443): ": the message has the host already.
+    # Without "HTTPSConnection(host='...', port=443): ", since the message already names the host.
     return reason.partition("): ")[2] or reason

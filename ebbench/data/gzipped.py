@@ -1,4 +1,4 @@
-"""Files that may be packed with gzip."""
+"""Reads files that may be compressed with gzip."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ebbench.storage.files import cannot_read
 
 
 def read_packed(path: Path, *, what: str, dataset: str) -> bytes:
-    """The content of a file, unpacked if it is gzip.
+    """The content of a file, decompressed if it is gzip.
 
-    `what` names its format and `dataset` the data set to fetch it with, for the messages. Raises
-    `DataError` where the gzip data are cut short or altered, `StorageError` where it cannot be read.
+    `what` names its format and `dataset` the data set to fetch, for messages. Raises `DataError` for
+    truncated or altered gzip data, `StorageError` for a file that cannot be read.
     """
     raw = read(path)
     if raw[:2] != b"\x1f\x8b":
@@ -27,7 +27,7 @@ def read_packed(path: Path, *, what: str, dataset: str) -> bytes:
 
 
 def read(path: Path) -> bytes:
-    """The content of a file as it is. Raises `StorageError` where it cannot be read."""
+    """The raw content of a file. Raises `StorageError` if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -35,7 +35,7 @@ def read(path: Path) -> bytes:
 
 
 def broken(path: Path, found: str, expected: str, what: str, dataset: str) -> DataError:
-    """The error for a data file that is no good: what it should be, and how to get it anew."""
+    """The error for an invalid data file: what was expected, and how to get a new copy."""
     fetched = f"fetch the file again: `ebbench data fetch {dataset}`"
     return DataError(
         f"{path.name} is no good {what} file: {found}",

@@ -1,7 +1,7 @@
-"""Pictures of the user's own: a folder or a zip of them, at any depth, brought to squares of one size.
+"""The user's own pictures: a folder or zip file, at any depth, converted to squares of one size.
 
-The names of folders are no labels, so torchvision's ImageFolder layout (a folder a class) is a folder like
-any. Nothing is written and nothing downloaded.
+Folder names are not labels, so torchvision's ImageFolder layout (a folder per class) is treated like any
+other folder. Nothing is written and nothing downloaded.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from ebbench.storage.files import home
 Images = NDArray[np.uint8]
 Crop = Literal["centre", "celeba"]
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-# Width and height of CelebA's aligned pictures, and the side of the square at their centre that is kept.
+# Width and height of CelebA's aligned pictures, and the side of the central square to keep.
 CELEBA, CELEBA_SIDE = (178, 218), 108
-# Bad pictures that an error names; more than these are counted.
+# Maximum number of unreadable pictures that an error names; the others are only counted.
 MOST_NAMED = 50
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """A folder or a zip, and the names of its pictures, sorted; `state` tells whether it has changed."""
+    """A folder or zip file and the sorted names of its pictures; `state` shows whether it has changed."""
 
     path: Path
     names: tuple[str, ...]
@@ -43,9 +43,9 @@ class Pictures:
 
 
 def locate(path: str, data_dir: Path | None) -> Path:
-    """The folder or zip called `path`: as it is, else in `data_dir` or where data files are looked for.
+    """The folder or zip file called `path`: as given, else in `data_dir` or the data folders.
 
-    Raises DataMissing for one that is nowhere.
+    Raises DataMissing if it is in none of them.
     """
     given = Path(path).expanduser()
     shared = os.environ.get("EBBENCH_DATA", "")
@@ -63,9 +63,9 @@ def locate(path: str, data_dir: Path | None) -> Path:
 
 
 def listed(path: Path) -> Pictures:
-    """The pictures in a folder or a zip, by the suffixes of their names; hidden files are left out.
+    """The pictures in a folder or zip file, by file suffix; hidden files are ignored.
 
-    Raises DataError for a file that is no zip, and where there is no picture.
+    Raises DataError for a file that is not a zip file, and if there is no picture.
     """
     if path.is_dir():
         found = []
@@ -78,7 +78,7 @@ def listed(path: Path) -> Pictures:
         state = (len(names), sum(s.st_size for s in stats), sum(s.st_mtime_ns for s in stats))
     else:
         with _zipped(path) as archive:
-            # What macOS puts beside each file has a hidden name in the folder __MACOSX.
+            # macOS adds a hidden file in the folder __MACOSX for each file.
             inside = [info.filename for info in archive.infolist() if not info.is_dir()]
         names = tuple(sorted(name for name in inside if _is_picture(PurePosixPath(name).name)))
         stat = path.stat()
@@ -95,7 +95,7 @@ def listed(path: Path) -> Pictures:
 
 @lru_cache(maxsize=4)
 def digest(pictures: Pictures) -> str:
-    """The SHA-256 of the sorted names and the bytes of all pictures. The name of the folder is no part."""
+    """SHA-256 of the sorted names and the bytes of all pictures, without the folder's name."""
     whole = hashlib.sha256()
     for name, content in _contents(pictures, pictures.names):
         own = hashlib.sha256(content).hexdigest()
@@ -107,8 +107,8 @@ def digest(pictures: Pictures) -> str:
 def load(pictures: Pictures, names: tuple[str, ...], size: int, crop: Crop) -> Images:
     """The pictures called `names`, in that order, as squares of `size` pixels: uint8 (n, 3, size, size).
 
-    The array is kept and given again: change a copy of it. Raises DataError that names each picture that
-    cannot be read.
+    The array is cached and shared: copy it before changing it. Raises DataError, which names the pictures
+    that cannot be read.
     """
     images = np.empty((len(names), 3, size, size), np.uint8)
     bad = []
@@ -116,7 +116,7 @@ def load(pictures: Pictures, names: tuple[str, ...], size: int, crop: Crop) -> I
         try:
             with Image.open(BytesIO(content)) as opened:
                 images[i] = square(opened, size, crop)
-        # Pillow's readers raise whatever a broken file leads them to: OSError, ValueError, SyntaxError, ...
+        # Pillow's readers may raise anything on a broken file: OSError, ValueError, SyntaxError, ...
         except Exception as error:
             bad.append(f"{name}: {_said(error)}")
     if bad:
@@ -132,18 +132,18 @@ def load(pictures: Pictures, names: tuple[str, ...], size: int, crop: Crop) -> I
 
 
 def chosen(names: tuple[str, ...], most: int) -> tuple[str, ...]:
-    """All names, or `most` of them, evenly over their order."""
+    """All names, or `most` of them, evenly spaced in their order."""
     if most <= 0 or most >= len(names):
         return names
     return tuple(names[i * len(names) // most] for i in range(most))
 
 
 def square(picture: Image.Image, size: int, crop: Crop) -> Images:
-    """One picture as uint8 (3, size, size): cut to a square, resized by Pillow's bicubic, which antialiases.
+    """One picture as uint8 (3, size, size), cropped to a square and resized by Pillow's antialiased bicubic.
 
-    "centre" keeps the largest square at the centre. "celeba" keeps the 108x108 pixels at the centre of an
-    aligned picture of CelebA, as DCGAN's code does. Grey becomes colour, and what is transparent white.
-    Raises ValueError for a picture that is none of CelebA's, or that has more than 8 bits a channel.
+    "centre" keeps the largest central square. "celeba" keeps the central 108x108 pixels of an aligned CelebA
+    picture, as DCGAN's code does. Grey becomes RGB, and transparent areas become white. Raises ValueError for
+    a picture without CelebA's size under "celeba", or with more than 8 bits per channel.
     """
     if picture.mode.startswith(("I", "F")):
         raise ValueError(f"it has more than 8 bits a channel (mode {picture.mode})")
@@ -160,7 +160,7 @@ def square(picture: Image.Image, size: int, crop: Crop) -> Images:
 
 
 def opaque(picture: Image.Image) -> Image.Image:
-    """The picture in colour; what is transparent in it is white."""
+    """The picture in RGB, with transparent areas white."""
     if "A" in picture.getbands() or "transparency" in picture.info:
         layered = picture.convert("RGBA")
         ground = Image.new("RGBA", layered.size, "white")
@@ -173,18 +173,18 @@ def _is_picture(name: str) -> bool:
 
 
 def _said(error: Exception) -> str:
-    """What is wrong in a few words; Pillow names the buffer, which says nothing."""
+    """The problem in a few words; Pillow's message names only its buffer, which tells nothing."""
     text = str(error).split("\n")[0]
     return "it is no picture, or a broken one" if not text or "BytesIO" in text else text
 
 
 def _contents(pictures: Pictures, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """The bytes of each picture by name. Raises DataError for one that cannot be read."""
+    """The bytes of each picture, by name. Raises DataError for one that cannot be read."""
     with _reading(pictures.path) as read:
         for name in names:
             try:
                 content = read(name)
-            # RuntimeError: a zip with a password. KeyError, BadZipFile: one that was cut short.
+            # RuntimeError: a zip file with a password. KeyError, BadZipFile: a truncated one.
             except (OSError, RuntimeError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
                 raise DataError(
                     f"a picture cannot be read: {error}",

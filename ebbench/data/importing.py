@@ -1,4 +1,4 @@
-"""Data files that the user has: recognised by their content, and copied into the cache."""
+"""Imports the user's data files: recognises them by content and copies them into the cache."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ebbench.data.registry import Content, DataFile, Dataset
 from ebbench.errors import MOST_NAMED, DataError
 from ebbench.storage.files import absolute, cannot_read, look
 
-# What reading a gzip file raises that is cut short or altered.
+# Exceptions that reading a truncated or altered gzip file raises.
 BROKEN = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """One file that was taken: where it came from and where it lies now."""
+    """One imported file: its origin and its place in the cache."""
 
     dataset: str
     file: str
@@ -35,7 +35,7 @@ class Imported:
 
 
 class _Known(NamedTuple):
-    """A form of a published file: the name it is stored by, and what it must hold."""
+    """One form of a published file: the name it is stored under, and its required content."""
 
     entry: Dataset
     file: DataFile
@@ -44,10 +44,10 @@ class _Known(NamedTuple):
 
 
 def import_path(path: Path, cache: Path) -> list[Imported]:
-    """Copy the data files in `path` (a file, or a folder with all below it) into the folder `cache`.
+    """Copy the data files in `path` (a file, or a folder and everything below it) into the folder `cache`.
 
-    Files are recognised by their content, not by their names: as published, unpacked, or packed anew.
-    Raises `DataError` when nothing is recognised, `StorageError` for what cannot be read or written.
+    Files are recognised by content, not by name: as published, decompressed, or compressed again. Raises
+    `DataError` if nothing is recognised, `StorageError` for files that cannot be read or written.
     """
     path = absolute(path, "the path to import")
     found = look(path)
@@ -96,20 +96,20 @@ def _import_file(path: Path, cache: Path) -> Imported | None:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """The regular files in a folder and below it, in the order of their paths; links lead to files alone."""
+    """The regular files in a folder and below it, sorted by path; links are followed to files only."""
 
     def refuse(error: OSError) -> None:
         raise cannot_read(Path(error.filename), error) from error
 
     found = [Path(at, name) for at, _, names in os.walk(folder, onerror=refuse) for name in names]
     for path in sorted(found):
-        # Pipes and devices have no end, and a link may lead nowhere.
+        # Pipes and devices have no end, and a link may be broken.
         if (seen := look(path)) is not None and stat.S_ISREG(seen.st_mode):
             yield path
 
 
 def _recognise(path: Path) -> _Known | None:
-    """Which data file this is, by its content; None if it is none."""
+    """Which data file this is, by its content; None if it is not one."""
     forms = _forms()
     largest = max(forms, default=0)
     found = look(path)
@@ -120,7 +120,7 @@ def _recognise(path: Path) -> _Known | None:
         for known in here:
             if known.content.sha256 == sha256:
                 return known
-    # Packed anew: other bytes, the same content.
+    # Compressed again: different bytes, same content.
     if found.st_size <= 2 * largest and (unpacked := _measure_unpacked(path, limit=largest)):
         for known in forms.get(unpacked.size, []):
             if known.content == unpacked:
@@ -139,7 +139,7 @@ def _forms() -> dict[int, list[_Known]]:
 
 
 def _measure_unpacked(path: Path, limit: int) -> Content | None:
-    """The size and hash of what a gzip file holds; None if it is none, broken, or holds more than `limit`."""
+    """Size and hash of a gzip file's content; None if it is not gzip, broken, or larger than `limit`."""
     digest, size = hashlib.sha256(), 0
     try:
         if not _is_gzip(path):
@@ -156,7 +156,7 @@ def _measure_unpacked(path: Path, limit: int) -> Content | None:
 
 
 def _copy(source: IO[bytes], file: FileIO, path: Path, limit: int) -> None:
-    """Copy `limit` bytes and a block at most; what is cut short is left so, and seen when it is checked."""
+    """Copy at most `limit` bytes and one block; a truncated copy is detected when it is checked."""
     size = 0
     try:
         while size <= limit and (block := source.read(BLOCK)):
@@ -169,7 +169,7 @@ def _copy(source: IO[bytes], file: FileIO, path: Path, limit: int) -> None:
 
 
 def _opened(path: Path, *, unpack: bool) -> IO[bytes]:
-    """The bytes of a file, unpacked on the way if it is packed and `unpack` is asked."""
+    """The bytes of a file, decompressed while reading if it is compressed and `unpack` is set."""
     if unpack and _is_gzip(path):
         return gzip.open(path, "rb")  # type: ignore[return-value]
     return path.open("rb")
@@ -181,7 +181,7 @@ def _is_gzip(path: Path) -> bool:
 
 
 def _described(path: Path) -> str:
-    """A file in words: its size, and its SHA-256 if it is no larger than the largest data file."""
+    """A file in words: its size, and its SHA-256 unless it is larger than the largest data file."""
     size, sha256 = measure(path, limit=max(_forms(), default=0))
     found = look(path)
     if found is not None and found.st_size == size:

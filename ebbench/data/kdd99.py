@@ -1,4 +1,4 @@
-"""KDD Cup 1999: the connection records, and their encoding as vectors."""
+"""KDD Cup 1999: the connection records and their encoding as vectors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILE = "kddcup.data_10_percent.gz"
 NORMAL = "normal."
 LABEL = "label"
 
-# The archive's kddcup.names, in the file's order.
+# From the archive's kddcup.names, in the file's order.
 COLUMNS = (
     "duration",
     "protocol_type",
@@ -66,7 +66,7 @@ COLUMNS = (
     "dst_host_rerror_rate",
     "dst_host_srv_rerror_rate",
 )
-# As DAGMM and MEG take them: 7 categorical columns and 34 numbers.
+# As in DAGMM and MEG: 7 categorical columns and 34 numeric ones.
 CATEGORICAL = (
     "protocol_type",
     "service",
@@ -105,10 +105,10 @@ LABELS = (
 
 @dataclass(frozen=True)
 class Encoding:
-    """How records become vectors: the numbers first, then a block of ones and zeros a category.
+    """How records become vectors: the numeric columns first, then one one-hot block per category.
 
-    `vocabularies` maps each categorical column to its values, in the order of the block. A value that
-    is not among them leaves its block zero.
+    `vocabularies` maps each categorical column to its values, in the order of the block. Values outside the
+    vocabulary leave their block zero.
     """
 
     numbers: Sequence[str]
@@ -116,18 +116,18 @@ class Encoding:
 
     @property
     def size(self) -> int:
-        """The number of columns of a vector."""
+        """The length of a vector."""
         return len(self.numbers) + sum(len(values) for values in self.vocabularies.values())
 
     def encode(self, records: pd.DataFrame) -> NDArray[np.float32]:
-        """Vectors of `records`, float32 (n, size), not scaled."""
+        """Encode `records` as vectors, float32 (n, size), unscaled."""
         made = np.zeros((len(records), self.size), np.float32)
         made[:, : len(self.numbers)] = records[list(self.numbers)].to_numpy(np.float32)
         begin = len(self.numbers)
         rows = np.arange(len(records))
         for column, values in self.vocabularies.items():
             place = records[column].cat.categories.get_indexer_for(list(values))
-            # From a record's code to its column in the block; -1 for values outside the vocabulary.
+            # Maps a record's category code to its column in the block; -1 outside the vocabulary.
             to_block = np.full(len(records[column].cat.categories), -1)
             to_block[place[place >= 0]] = np.flatnonzero(place >= 0)
             block = to_block[records[column].cat.codes.to_numpy()]
@@ -138,10 +138,10 @@ class Encoding:
 
 
 def fit(records: pd.DataFrame, categorical: Sequence[str] = CATEGORICAL) -> Encoding:
-    """The encoding whose vocabularies are the values that `records` hold, sorted.
+    """The encoding whose vocabularies are the sorted values in `records`.
 
-    Of the whole 10 % file it has 121 columns with the 7 categorical columns of DAGMM and MEG, and 118
-    with the protocol, the service and the flag alone.
+    Fitted to the whole 10 % file it has 121 columns with the 7 categorical columns of DAGMM and MEG, and 118
+    with only protocol, service and flag as categories.
     """
     numbers = [column for column in COLUMNS if column not in categorical]
     return Encoding(numbers, {column: sorted(records[column].unique()) for column in categorical})
@@ -150,19 +150,18 @@ def fit(records: pd.DataFrame, categorical: Sequence[str] = CATEGORICAL) -> Enco
 def load(store: Store) -> pd.DataFrame:
     """The 494,021 records of the 10 % file, in its order; see `read`.
 
-    Raises `DataError` where the file is missing, cut short or altered, `StorageError` where it cannot be read
-    or downloaded to the cache.
+    Raises `DataError` for a missing, truncated or altered file, and `StorageError` for one that cannot be
+    read or downloaded to the cache.
     """
     return read(store.path("kdd99", FILE))
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The records in a KDD99 file, packed or not: 41 columns and "label", one row a connection.
+    """The records of a KDD99 file, compressed or not: 41 columns and "label", one row per connection.
 
-    The columns of `CATEGORICAL` and the label are pandas categories, the others float64; the label
-    keeps its full stop ("normal."). Raises `DataError` for a file cut short, a row with a field too
-    few or too many, a number that is none and a label that is not one of the 23, and `StorageError` for a
-    file that cannot be read.
+    The columns in `CATEGORICAL` and the label are pandas categories, the others float64; labels keep their
+    full stop ("normal."). Raises `DataError` for a truncated file, a row with too few or too many fields, a
+    value that is not a number, and an unknown label; raises `StorageError` for a file that cannot be read.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Training data of which some examples have a label: what a task holds, and what a model is given of it."""
+"""Partly labelled training data: what a task holds, and what a model gets of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ebbench.errors import ContractError
 
 
 class LabelledPool(Pool):
-    """A pool with `labels`, int64 (n,): the class of each example from 0 on, -1 where it has no label.
+    """A pool with `labels`, int64 (n,): the class of each example, from 0, or -1 without a label.
 
     Raises ContractError for labels that do not fit the examples or the spec's number of classes.
     """
@@ -34,27 +34,27 @@ class LabelledPool(Pool):
 
 
 class GivenLabelled(Given):
-    """What a model sees of labelled training data: the examples, and the labels of those that have one."""
+    """What a model gets of labelled training data: the examples, and the labels of the labelled ones."""
 
     def __init__(self, data: Data, labels: Tensor) -> None:
         super().__init__(data)
-        # A copy: a model may write into what it is given.
+        # A copy, since a model may change it in place.
         self.labels = labels.clone()
 
 
 def given(data: Data) -> Given:
-    """What a model is given of training data; labels where the data's spec has classes, and only there.
+    """What a model gets of training data; it includes labels only if the spec has classes.
 
-    Raises ContractError as `labels_of`.
+    Raises ContractError as `labels_of` does.
     """
     labels = labels_of(data)
     return Given(data) if labels is None else GivenLabelled(data, labels)
 
 
 def labels_of(data: Data) -> Tensor | None:
-    """The labels of training data, int64 (n,); None where the data's spec has no classes.
+    """The labels of training data, int64 (n,); None if the spec has no classes.
 
-    Raises ContractError for data that have classes and no labels.
+    Raises ContractError for data with classes but without labels.
     """
     if not data.spec.classes:
         return None

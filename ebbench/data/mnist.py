@@ -24,10 +24,10 @@ SIZES = {"train": 60_000, "test": 10_000}
 
 
 def load(store: Store, split: Split) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """One split of MNIST: images uint8 (n, 28, 28), 0 the background, and labels uint8 (n,).
+    """One split of MNIST: images uint8 (n, 28, 28) with background 0, and labels uint8 (n,).
 
-    n is 60,000 for "train" and 10,000 for "test". Raises `DataError` for files that are missing,
-    cut short or altered, `StorageError` for those that cannot be read or downloaded to the cache.
+    n is 60,000 for "train" and 10,000 for "test". Raises `DataError` for missing, truncated or altered files,
+    and `StorageError` for files that cannot be read or downloaded to the cache.
     """
     images_file, labels_file = FILES[split]
     n = SIZES[split]
@@ -39,12 +39,12 @@ def load(store: Store, split: Split) -> tuple[NDArray[np.uint8], NDArray[np.uint
 
 
 def read_idx(path: Path, shape: tuple[int, ...] | None = None) -> NDArray[np.uint8]:
-    """An idx file of unsigned bytes, gzip-packed or not, as a writable uint8 array.
+    """An idx file of unsigned bytes, gzip-compressed or not, as a writable uint8 array.
 
-    The format: two zero bytes, the type (8: unsigned byte), the number of dimensions, one
-    big-endian 32-bit length for each, then the values with the last axis fastest. With `shape` the
-    file must have just that. Raises `DataError` where a file breaks the format, by a byte too few
-    or too many as well, and `StorageError` where it cannot be read.
+    The format: two zero bytes, the type (8: unsigned byte), the number of dimensions, one big-endian 32-bit
+    length per dimension, then the values with the last axis fastest. With `shape` the file must have exactly
+    that shape. Raises `DataError` if a file breaks the format, also by a single missing or extra byte, and
+    `StorageError` if it cannot be read.
     """
     raw = read_packed(path, what="idx", dataset="mnist")
     if len(raw) < 4:

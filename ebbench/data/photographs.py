@@ -1,4 +1,4 @@
-"""scikit-learn's two photographs, cut into squares: pictures that are everywhere, for a first look."""
+"""scikit-learn's two photographs, cut into squares: images that are always available, for a first look."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Images = NDArray[np.uint8]
-# A temple in China, and a flower: 427 rows of 640 pixels each.
+# A temple in China and a flower, 640x427 pixels each.
 NAMES = ("china.jpg", "flower.jpg")
-# Squares begin at each eighth pixel, and overlap. None lies across this column: trained on are those left of
-# it, held out those right of it, where a square of 256 still fits.
+# Squares start at every eighth pixel and overlap. None crosses the column BORDER: those left of it are for
+# training, those right of it are held out. A square of 256 pixels still fits there.
 STRIDE, BORDER = 8, 384
 
 
 def hashes() -> dict[str, str]:
-    """The SHA-256 of each file."""
+    """SHA-256 of each file, by name."""
     return {name: hashlib.sha256(_file(name).read_bytes()).hexdigest() for name in NAMES}
 
 
 def patches(size: int) -> tuple[Images, Images]:
-    """Squares of `size` <= 256 pixels to train on and others that are held out, uint8 (n, 3, size, size)."""
+    """Squares of `size` <= 256 pixels for training, and held-out ones, uint8 (n, 3, size, size)."""
     kept: tuple[list[Images], list[Images]] = ([], [])
     for name in NAMES:
         picture = _pixels(name)
@@ -38,7 +38,7 @@ def patches(size: int) -> tuple[Images, Images]:
 
 
 def _file(name: str) -> Path:
-    # Found without importing scikit-learn, which takes seconds.
+    # Located without importing scikit-learn, which takes seconds.
     found = find_spec("sklearn")
     assert found is not None and found.origin is not None
     return Path(found.origin).parent / "datasets" / "images" / name

@@ -1,4 +1,4 @@
-"""Training data that fit in memory: one tensor on the device, indexed there."""
+"""Training data in memory: one tensor on the device."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ebbench.contract import Data, DataSpec
 
 
 class Pool:
-    """Examples, and others of the same kind that are not trained on, if there are any.
+    """Training examples, and optionally held-out examples from the same distribution.
 
-    Both are (n, *spec.shape), float32 as they are, or uint8 of 0 to 255, which are brought to the range
-    of `spec` when they are taken. What is taken is a copy, which a model may change in place.
+    Both are (n, *spec.shape): float32, used as they are, or uint8, scaled from 0..255 to the range of `spec`
+    when indexed. Indexing returns a copy, which a model may change in place.
     """
 
     def __init__(
@@ -33,18 +33,18 @@ class Pool:
     def __getitem__(self, index: Tensor) -> Tensor:
         """The examples at `index` (int64, (n,)): float32, (n, *spec.shape), a copy."""
         taken = self._examples[index]
-        # A slice or a single number gives a view, which is the pool's own memory.
+        # A slice or a single index gives a view of the pool's own memory.
         own = taken.untyped_storage().data_ptr() == self._examples.untyped_storage().data_ptr()
         return in_range(taken.clone() if own else taken, self.spec)
 
     def fresh(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` of the held-out examples (of all, where none are held out), drawn with replacement."""
+        """`n` held-out examples, drawn with replacement; training examples if none are held out."""
         index = torch.randint(len(self._held_out), (n,), generator=generator, device=generator.device)
         return in_range(self._held_out[index.to(self._held_out.device)].to(self.device), self.spec)
 
 
 class Given:
-    """What a model sees of a task's training data: the examples, and nothing that answers the task."""
+    """What a model gets of a task's training data: the examples only."""
 
     def __init__(self, data: Data) -> None:
         self.spec = data.spec
@@ -60,7 +60,7 @@ class Given:
 
 
 def in_range(values: Tensor, spec: DataSpec) -> Tensor:
-    """uint8 values of 0 to 255 as float32 from spec.low to spec.high; floats as they are."""
+    """Scale uint8 values of 0 to 255 to float32 from spec.low to spec.high; floats are unchanged."""
     if values.dtype != torch.uint8:
         return values
     assert spec.low is not None and spec.high is not None
@@ -68,6 +68,6 @@ def in_range(values: Tensor, spec: DataSpec) -> Tensor:
 
 
 def to_bytes(values: Tensor, spec: DataSpec) -> Tensor:
-    """Floats from spec.low to spec.high as uint8 of 0 to 255, to the nearest: what `in_range` undoes."""
+    """Round floats from spec.low to spec.high to uint8 of 0 to 255: the inverse of `in_range`."""
     assert spec.low is not None and spec.high is not None
     return values.sub(spec.low).mul_(255 / (spec.high - spec.low)).round_().clamp_(0, 255).to(torch.uint8)

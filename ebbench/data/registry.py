@@ -1,4 +1,4 @@
-"""The data sets that there are: names, sizes, SHA-256, addresses. They stand in datasets.toml."""
+"""The known data sets, from datasets.toml: names, sizes, SHA-256, addresses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What a file must hold: its size in bytes and its SHA-256 in hexadecimal."""
+    """What a file must contain: its size in bytes and its SHA-256 in hexadecimal."""
 
     size: int
     sha256: str
@@ -19,9 +19,9 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class DataFile:
-    """One packed file of a data set, as published.
+    """One file of a data set, as published, usually compressed.
 
-    `plain` is the same file unpacked, which is as good: many users have only that. Its name is the
+    `plain` is its decompressed form, which is equally valid, since many users have only that. Its name is the
     published one without `.gz`. An archive of many files has no such form.
     """
 
@@ -31,17 +31,17 @@ class DataFile:
 
     @property
     def forms(self) -> dict[str, Content]:
-        """The accepted file names and what each must hold."""
+        """The accepted file names, and the required content of each."""
         unpacked = {self.name.removesuffix(".gz"): self.plain} if self.plain else {}
         return {self.name: self.packed} | unpacked
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A data set: its files, where they can be had, and where others keep them.
+    """A data set: its files, where to download them, and where other tools keep them.
 
-    `mirrors` are addresses, tried in order, in which `{file}` stands for the file's name. `folders`
-    are sub-folders in which other tools keep the same files (torchvision's "MNIST/raw").
+    `mirrors` are addresses, tried in order; `{file}` stands for the file's name. `folders` are sub-folders in
+    which other tools keep the same files (torchvision's "MNIST/raw").
     """
 
     name: str

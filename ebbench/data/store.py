@@ -1,7 +1,7 @@
-"""The store of data files: find, verify, import, download.
+"""The store of data files: finds, verifies, imports and downloads them.
 
-What a data set is stands in datasets.toml. Every file is checked before it is used; nothing is downloaded
-unless a caller asks for the file. This module imports no numpy and no torch.
+Data sets are defined in datasets.toml. Every file is checked before it is used; nothing is downloaded unless
+a caller asks for the file. This module imports neither numpy nor torch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ebbench.storage.files import absolute, home, look
 
 @dataclass(frozen=True)
 class _Place:
-    """A folder that is searched. In the user's folders nothing is ever written or renamed."""
+    """A folder to search. Nothing is ever written or renamed in the user's folders."""
 
     label: str
     folder: Path
@@ -34,13 +34,13 @@ class _Place:
 class Store:
     """Where data files come from.
 
-    With `data_dir` only that folder is searched, and what it lacks is an error. Without it: the
-    folder in the environment's EBBENCH_DATA, then the user's cache (`$EBBENCH_HOME/data`, or the
-    platform's cache folder), then, unless `offline` or the environment's EBBENCH_OFFLINE is set, a
-    download into the cache. A folder may hold the files itself, in a sub-folder named after the
-    data set, or where torchvision keeps them.
+    With `data_dir` only that folder is searched, and a missing file is an error. Otherwise the order is: the
+    folder in the environment variable EBBENCH_DATA, then the user's cache (`$EBBENCH_HOME/data`, or the
+    platform's cache folder), then a download into the cache, unless `offline` or the variable EBBENCH_OFFLINE
+    is set. A folder may hold the files directly, in a sub-folder named after the data set, or where
+    torchvision keeps them.
 
-    Raises `DataError` for a folder that does not exist, `UsageError` for a path that can be none.
+    Raises `DataError` for a folder that does not exist, `UsageError` for an impossible path.
     """
 
     def __init__(self, data_dir: Path | None = None, *, offline: bool = False) -> None:
@@ -57,14 +57,14 @@ class Store:
 
     @property
     def cache(self) -> Path:
-        """The folder that downloads and imports go to; it need not exist yet."""
+        """The folder for downloads and imports; it need not exist yet."""
         return home() / "data"
 
     def path(self, dataset: str, file: str) -> Path:
-        """The verified file called `file` (its published name), packed or unpacked.
+        """The verified file called `file` (its published name), compressed or not, downloaded if necessary.
 
-        It is downloaded if it has to be. Raises `DataError` for a bad file in a user's folder and
-        for a `data_dir` without it, `DataMissing` where it cannot be had, and `StorageError`.
+        Raises `DataError` for an invalid file in a user's folder and for a `data_dir` without the file,
+        `DataMissing` if it is not available, and `StorageError`.
         """
         entry = _dataset(dataset)
         wanted = {one.name: one for one in entry.files}
@@ -86,26 +86,26 @@ class Store:
         return self._download(entry, wanted[file])
 
     def paths(self, dataset: str) -> dict[str, Path]:
-        """Every file of a data set by its published name; as `path`."""
+        """Every file of a data set by its published name; see `path`."""
         return {file.name: self.path(dataset, file.name) for file in _dataset(dataset).files}
 
     def hashes(self, dataset: str) -> dict[str, str]:
-        """The SHA-256 of each published file, whichever form of it is in use."""
+        """SHA-256 of each published file, whichever form of it is used."""
         return {file.name: file.packed.sha256 for file in _dataset(dataset).files}
 
     def survey(self, dataset: str) -> list[FileStatus]:
-        """What is here of a data set; nothing is changed.
+        """What is available of a data set; changes nothing.
 
-        A file is read and checked once a process, and again only when it changed: see `checking.recheck`.
+        A file is read and checked once per process, and again only if it changes: see `checking.recheck`.
         """
         return self._statuses(dataset, recheck)
 
     def verify(self, dataset: str) -> list[FileStatus]:
-        """As `survey`, but every file is read now, whatever is remembered of it."""
+        """As `survey`, but reads every file again."""
         return self._statuses(dataset, check)
 
     def import_path(self, path: Path) -> list[importing.Imported]:
-        """Copy the data files in `path`, a file or a folder, into the cache; see `importing.import_path`."""
+        """Copy the data files in `path`, a file or folder, into the cache; see `importing.import_path`."""
         return importing.import_path(path, self.cache)
 
     def _statuses(self, dataset: str, checked: Callable[[Path, Content], str]) -> list[FileStatus]:
@@ -184,7 +184,7 @@ def _existing(given: Path | str, label: str) -> Path:
 
 
 def _candidates(place: _Place, entry: Dataset, file: DataFile) -> Iterator[tuple[Path, Content]]:
-    """What in `place` carries the name of `file`, packed first. It may be no file, but is no folder."""
+    """The entries in `place` with the name of `file`, compressed first; folders are left out."""
     folders = [place.folder / entry.name]
     if not place.ours:
         folders += [place.folder, *(place.folder / folder for folder in entry.folders)]
@@ -192,7 +192,7 @@ def _candidates(place: _Place, entry: Dataset, file: DataFile) -> Iterator[tuple
         for name, content in file.forms.items():
             path = folder / name
             found = look(path)
-            # A link to nothing is no missing file: whoever made it meant one to be there.
+            # A broken link is not a missing file: its author meant a file to be there.
             if path.is_symlink() if found is None else not stat.S_ISDIR(found.st_mode):
                 yield path, content
 
@@ -211,7 +211,7 @@ def _set_aside(path: Path) -> Path:
     try:
         os.replace(path, aside)
     except FileNotFoundError:
-        # Another process was first: it lies aside.
+        # Another process has already moved it aside.
         pass
     except OSError as error:
         raise StorageError(

@@ -1,4 +1,5 @@
-"""SVHN, house numbers of street view: the cropped digits (Netzer et al. 2011), MATLAB files of format 2."""
+"""SVHN, house numbers from street view: the cropped digits (format 2; Netzer et al. 2011), in MATLAB
+files."""
 
 from __future__ import annotations
 
@@ -20,25 +21,25 @@ SIZES = {"train": 73_257, "test": 26_032}
 
 
 def here(store: Store, split: Split) -> bool:
-    """Whether a split's file is here, good or bad. Nothing is downloaded; files are read to be checked."""
+    """Whether a split's file is available, valid or not; files are read to check them, not downloaded."""
     return any(f.file == FILES[split] and f.state != "missing" for f in store.survey("svhn"))
 
 
 def load(store: Store, split: Split) -> tuple[Images, Images]:
     """One split: images uint8 (n, 3, 32, 32) and digits uint8 (n,), 0 to 9, in the official order.
 
-    n is 73,257 for "train" and 26,032 for "test". The arrays are kept and given again: change a copy of
-    them. Raises `DataError` for a file that is missing, cut short or altered, `StorageError` for one that
-    cannot be read or downloaded to the cache.
+    n is 73,257 for "train" and 26,032 for "test". The arrays are cached and shared: copy them before changing
+    them. Raises `DataError` for a missing, truncated or altered file, and `StorageError` for one that cannot
+    be read or downloaded to the cache.
     """
     return _load(store.path("svhn", FILES[split]), SIZES[split])
 
 
 def read_mat(path: Path, n: int) -> tuple[Images, Images]:
-    """The `n` images uint8 (n, 3, 32, 32) of a file and their digits uint8 (n,).
+    """The `n` images of a file, uint8 (n, 3, 32, 32), and their digits, uint8 (n,).
 
     The file holds X, uint8 (32, 32, 3, n), and y, (n, 1), in which 10 stands for the digit 0. Raises
-    `DataError` where it holds anything else, or is no MATLAB file.
+    `DataError` if it holds anything else or is not a MATLAB file.
     """
     import io
 
@@ -48,7 +49,7 @@ def read_mat(path: Path, n: int) -> tuple[Images, Images]:
     raw = read(path)
     try:
         found = loadmat(io.BytesIO(raw), variable_names=["X", "y"])
-    # The reader raises whatever a byte that is out of place leads it to.
+    # The reader may raise anything on a damaged file.
     except Exception as error:
         raise broken(path, f"{type(error).__name__}: {error}", expected, "SVHN", "svhn") from error
     if missing := [name for name in ("X", "y") if name not in found]:

@@ -1,11 +1,11 @@
-"""Mode coverage: how many of K equally wanted modes a sampler reaches, and how evenly.
+"""Mode coverage: how many of K equally likely modes a sampler reaches, and how evenly.
 
-The measure of StackedMNIST (Metz et al., 2017; Srivastava et al., 2017): each of n channels is
-classified into one of 10 digits, a sample's mode is the tuple of its digits, K = 10^n. Everything
-here is sparse: cost and memory grow with the samples and the modes they reach, never with K.
+This is StackedMNIST's measure (Metz et al. 2017; Srivastava et al. 2017). Each of n channels is classified as
+one of 10 digits; the tuple of digits is the sample's mode, so K = 10^n. The code is sparse: cost and memory
+grow with the number of samples and of modes that they reach, never with K.
 
-A finite sample has a KL above zero even if the sampler is perfect. `expected_kl_uniform` and
-`expected_kl_product` give that floor exactly (to rounding), not by the usual (K - 1)/2N.
+A finite sample has KL > 0 even for a perfect sampler. `expected_kl_uniform` and `expected_kl_product` compute
+this floor exactly (up to rounding), instead of the usual approximation (K - 1) / (2N).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CLASSES = 10
 
 
 def mode_ids(digits: NDArray[np.integer]) -> NDArray[np.int64]:
-    """The modes of samples: `digits` (N, n), each 0 to 9, read as one number of n figures, (N,)."""
+    """Mode numbers (N,) of samples with `digits` (N, n), each 0 to 9, read as an n-digit decimal number."""
     ids = np.zeros(len(digits), dtype=np.int64)
     for channel in range(digits.shape[1]):
         ids *= CLASSES
@@ -39,11 +39,11 @@ def mode_digits(ids: NDArray[np.int64], stacks: int) -> NDArray[np.int64]:
 def kl_to_uniform(counts: NDArray[np.integer], modes: int) -> float:
     """KL(samples || uniform over `modes` modes), in nats.
 
-    `counts` holds how often each mode was met; modes never met may be left out or be 0.
+    `counts` holds the number of samples in each mode; empty modes may be omitted or be 0.
     """
     met = np.asarray(counts)[np.asarray(counts) > 0]
     n = int(met.sum())
-    # Rounding can leave -1e-17 where the truth is 0.
+    # Rounding can give -1e-17 instead of 0.
     return max(0.0, float(np.sum(met / n * np.log(met * (modes / n)))))
 
 
@@ -52,8 +52,8 @@ def kl_to_product(
 ) -> float:
     """KL(samples || independent channels with the given digit frequencies), in nats.
 
-    `ids` and `counts` are the modes met and how often; `frequencies` (n, 10) holds for each channel
-    the frequency of each digit, all above zero.
+    `ids` and `counts` are the modes reached and their numbers of samples. `frequencies` (n, 10) holds the
+    frequency of each digit in each channel, all above zero.
     """
     table = np.asarray(frequencies, dtype=np.float64)
     digits = mode_digits(ids, len(table))
@@ -63,7 +63,7 @@ def kl_to_product(
 
 
 def expected_kl_uniform(samples: int, modes: int) -> float:
-    """The expected KL(samples || uniform) of a perfect uniform sampler, in nats.
+    """Expected KL(samples || uniform) of a perfect uniform sampler, in nats.
 
     modes * E[(X/N) ln(X modes / N)] with X ~ Binomial(N, 1/modes), N = `samples`.
     """
@@ -71,10 +71,10 @@ def expected_kl_uniform(samples: int, modes: int) -> float:
 
 
 def expected_kl_product(samples: int, frequencies: Sequence[float], stacks: int) -> float:
-    """The expected KL(samples || uniform) of a perfect sampler of the data, in nats.
+    """Expected KL(samples || uniform) of a perfect sampler of the data, in nats.
 
-    Its n = `stacks` channels are independent, each with the digit `frequencies` (10,). The sum over
-    the 10^n modes needs only one term for each multiset of digits, C(n + 9, 9) of them.
+    The data have n = `stacks` independent channels, each with the digit `frequencies` (10,). The sum over
+    10^n modes needs one term per multiset of digits, C(n + 9, 9) in total.
     """
     modes = CLASSES**stacks
     total = 0.0
@@ -88,10 +88,10 @@ def expected_kl_product(samples: int, frequencies: Sequence[float], stacks: int)
 
 
 def deviation_of_kl(samples: int, frequencies: Sequence[float], stacks: int) -> float:
-    """The standard deviation of that KL over repeated draws of `samples` samples, in nats.
+    """Standard deviation of `expected_kl_product`'s KL over repeated draws of `samples` samples, in nats.
 
-    To second order (delta method): n Var(ln f)/N + (K - 1)/(2 N^2) under the root. With uniform
-    frequencies only the second term is left.
+    Second-order approximation (delta method): sqrt(n Var(ln f) / N + (K - 1) / (2 N^2)). With uniform
+    frequencies only the second term remains.
     """
     f = np.asarray(frequencies, dtype=np.float64)
     f = f[f > 0]
@@ -107,10 +107,10 @@ def _expected_term(samples: int, probability: float, reference: float) -> float:
     if probability >= 1.0:
         return -math.log(reference)
     mean = samples * probability
-    # Beyond this the binomial's tail is under e^-70 (Chernoff).
+    # Beyond this count the binomial tail is below e^-70 (Chernoff).
     last = min(samples, math.ceil(mean + 12 * math.sqrt(mean) + 60))
     x = np.arange(1, last + 1, dtype=np.float64)
-    # From one count to the next, in logarithms: p(x)/p(x - 1) = (N - x + 1)/x * p/(1 - p).
+    # Recursion in log space: p(x)/p(x - 1) = (N - x + 1)/x * p/(1 - p).
     odds = math.log(probability) - math.log1p(-probability)
     log_pmf = samples * math.log1p(-probability) + np.cumsum(np.log((samples - x + 1) / x) + odds)
     return float(np.sum(np.exp(log_pmf) * (x / samples) * np.log(x / (samples * reference))))

@@ -1,7 +1,7 @@
-"""Anomaly detection: how well a score tells anomalies from the rest.
+"""Anomaly detection metrics: how well a score separates anomalies from normal examples.
 
-`scores` are float (n,), higher for what is more anomalous; `anomalous` is bool (n,), both classes
-present. Energies are such scores as they are.
+`scores` are float (n,), higher for more anomalous examples, as energies are. `anomalous` is bool (n,) and has
+both classes.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ Labels = NDArray[np.bool_]
 
 
 def flagged_at_percentile(scores: Scores, anomalous: Labels, percentile: float) -> dict[str, float]:
-    """Precision, recall and F1 where every score at or above the percentile of all scores is flagged.
+    """Precision, recall and F1 if all scores at or above the percentile of all scores are flagged.
 
-    The rule of MEG's and Zenati's code. Where many scores tie at the threshold it flags all of them:
-    a constant score flags everything.
+    The rule of MEG's and Zenati's code. It flags every score tied at the threshold, so a constant score flags
+    everything.
     """
     flagged = scores >= np.percentile(scores, percentile)
     return _f1(float((flagged & anomalous).sum()), float(flagged.sum()), float(anomalous.sum()))
 
 
 def flagged_share(scores: Scores, anomalous: Labels, share: float) -> dict[str, float]:
-    """Precision, recall and F1 where exactly the highest `share` of the scores is flagged.
+    """Precision, recall and F1 if exactly the highest `share` of the scores is flagged.
 
-    Scores that tie at the threshold are flagged in part, each with equal chance, and count by their
-    expected number: a constant score has the precision of a coin.
+    Scores tied at the threshold are flagged at random with equal probability and count by their expectation,
+    so a constant score has chance precision.
     """
     n = round(share * len(scores))
     threshold = np.partition(scores, len(scores) - n)[len(scores) - n]
@@ -49,10 +49,10 @@ def _f1(hits: float, flagged: float, positives: float) -> dict[str, float]:
 
 
 def areas(scores: Scores, anomalous: Labels) -> dict[str, float]:
-    """Average precision, the trapezoid area under precision and recall ("auprc"), and AUROC.
+    """Average precision, trapezoid area under the precision-recall curve ("auprc"), and AUROC.
 
-    The trapezoid area is what MEG's and Zenati's code reports; it joins the points by straight lines,
-    which precision does not follow (Davis and Goadrich 2006), and is a little too high.
+    MEG's and Zenati's code reports the trapezoid area. It interpolates linearly between points, which
+    precision does not follow (Davis and Goadrich 2006), and so is slightly too high.
     """
     from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
@@ -65,26 +65,26 @@ def areas(scores: Scores, anomalous: Labels) -> dict[str, float]:
 
 
 def mean_of_last_ten(along: Sequence[float | None], *, final: bool) -> float | None:
-    """MEG's statistic of a metric taken along training, the untrained net first; None for want of ten.
+    """MEG's statistic: the mean of a metric over the last ten evaluations; None if there are fewer.
 
-    The mean over the last ten evaluations of a net that was trained at all. Without `final` the one
-    after the last epoch is left out, at which the authors did not look.
+    `along` holds the metric along training, the untrained network first, which does not count. Without
+    `final` the evaluation after the last epoch is left out, as the authors did not make it.
     """
     trained = [value for value in (along[1:] if final else along[1:-1]) if value is not None]
     return float(np.mean(trained[-10:])) if len(trained) >= 10 else None
 
 
 def ceiling(n: int, positives: int, share: float) -> float:
-    """The F1 of a perfect ranking of `n` examples when the highest `share` is flagged."""
+    """F1 of a perfect ranking of `n` examples with `positives` anomalies, the top `share` flagged."""
     flagged = round(share * n)
     return 2 * min(flagged, positives) / (flagged + positives)
 
 
 def drawn(scores: Scores, anomalous: Labels, points: int = 100, bins: int = 50) -> dict[str, Any]:
-    """What a page draws of a scoring, as JSON: precision against recall, and both classes' histograms.
+    """Plot data of a score, as JSON: the precision-recall curve and a histogram of each class.
 
-    The curve has `points` recalls, evenly spaced, each with the best precision at that recall or a
-    higher one. The bins hold equal shares of all scores, so that one outlier does not empty the rest.
+    The curve has `points` evenly spaced recalls, each with the best precision at that recall or higher. The
+    bins hold equal shares of all scores, so that one outlier does not empty the others.
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -96,7 +96,7 @@ def drawn(scores: Scores, anomalous: Labels, points: int = 100, bins: int = 50) 
         edges = np.array([edges[0] - 0.5, edges[0] + 0.5])
     return {
         "recall": _short(at),
-        # A recall that is met but for rounding counts as met.
+        # The tolerance counts recalls that are reached up to rounding.
         "precision": _short(best[np.searchsorted(recall[::-1], at - 1e-9)]),
         "edges": _short(edges),
         "normal": np.histogram(scores[~anomalous], edges)[0].tolist(),

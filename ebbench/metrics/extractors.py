@@ -1,4 +1,4 @@
-"""The nets whose features FID and its kin are taken of: Inception-v3, or the classifier of CIFAR-10."""
+"""The feature networks of FID and related metrics: Inception-v3, or the project's CIFAR-10 classifier."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from ebbench.metrics.cifar import resnet
 
 Name = Literal["inception", "cifar-resnet"]
 INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
-# What stands in a metric's name for the net, and in its description.
+# The network's suffix in metric names, and its title in descriptions.
 SUFFIX = {"inception": "", resnet.NAME: "_cifar"}
 TITLE = {"inception": "Inception-v3", resnet.NAME: "the project's CIFAR-10 classifier"}
 
 
 def chosen(asked: Literal["auto", "inception", "cifar-resnet"], store: Store) -> Name:
-    """The net that is asked for, "auto" settled: Inception where its weights are here; a note says if not.
+    """The network to use: `asked`, where "auto" is Inception if its weights are here, else `cifar-resnet`.
 
-    Raises DataError for weights that are missing or altered: before hours of training, not after.
+    A note on stderr says when "auto" falls back. Raises DataError if weights are missing or altered, before
+    training and not after it.
     """
     name: Name
     if asked != "auto":
@@ -56,13 +57,13 @@ def chosen(asked: Literal["auto", "inception", "cifar-resnet"], store: Store) ->
 
 
 def extractor(name: str, store: Store, device: torch.device) -> features.Extractor:
-    """The net called `name`, on `device`. The small one takes images of 32x32 pixels alone."""
+    """The network called `name`, on `device`. "cifar-resnet" accepts 32x32 images only."""
     if name == "inception":
-        # The store has checked the hash before anything of the file is loaded.
+        # The store checks the hash before the file is loaded.
         path = store.path("inception", INCEPTION_WEIGHTS)
         (digest,) = store.hashes("inception").values()
         return features.inception(path, digest, device)
-    # That import takes seconds.
+    # This import takes seconds.
     from ebbench.metrics.cifar.fidelity import CifarResNetExtractor
 
     net = CifarResNetExtractor(resnet.NAME, ["features", "logits"])

@@ -1,7 +1,7 @@
-"""Features of 8-bit images by a fixed net, taken once a set; IS, FID and their kin are made of them.
+"""Extracts features of 8-bit images with a fixed network, once per set, for IS, FID and related metrics.
 
-The net is one of torch-fidelity's extractors, or has their form and can be registered there (as the tests
-do), so that torch-fidelity can be asked for the same number.
+The network is one of torch-fidelity's extractors, or has their interface and can be registered there (as the
+tests do), so that torch-fidelity can compute the same number.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from ebbench.storage import arrays
 from ebbench.storage.files import home
 from ebbench.storage.hashing import content_hash
 
-# Images a pass. It is fixed, since the order of a convolution's sums may depend on it.
+# Images per forward pass. Fixed, since a convolution's order of summation may depend on it.
 BATCH = 64
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """A net that turns uint8 images (n, 3, h, w) into features (n, d) and logits (n, classes).
+    """A network that maps uint8 images (n, 3, h, w) to features (n, d) and logits (n, classes).
 
-    `sha256` is that of its weights. The net is in eval mode, on its device, in float32.
+    `sha256` is the hash of its weights. The network is in eval mode, on its device, in float32.
     """
 
     name: str
@@ -36,16 +36,16 @@ class Extractor:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features and logits of any number of images, on the CPU, in passes of a fixed size."""
+        """Features and logits of any number of images, on the CPU, in passes of fixed size."""
         made = [self.net(part) for part in torch.split(images, BATCH)]
         features, logits = (torch.cat([part[i].float().cpu() for part in made]) for i in range(2))
         return features, logits
 
 
 def inception(path: Path, sha256: str, device: torch.device) -> Extractor:
-    """Inception-v3 of 2015-12-05 by torch-fidelity: pool features (n, 2048) and unbiased logits (n, 1008).
+    """Inception-v3 of 2015-12-05 by torch-fidelity: pool features (n, 2048), unbiased logits (n, 1008).
 
-    `path` is executed in part when it is loaded (a pickle): it must have been checked to have `sha256`.
+    Loading `path` executes part of it (a pickle), so the caller must have checked its `sha256`.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -62,15 +62,15 @@ def reference(
     device: torch.device,
     note: Callable[[str], None],
 ) -> image.Reference:
-    """The features of real images (k, 3, h, w), their moments and radii, kept in ebbench's home.
+    """Features of real images (k, 3, h, w) with moments and radii, cached in ebbench's home folder.
 
-    `key` says which images they are, by the hashes of the data; the weights' hash is added. A name is
-    never enough. `note` is told when they have to be taken.
+    `key` identifies the images by the hashes of their data; the weights' hash is added. A name alone would
+    not identify them. `note` receives a message if the features must be computed.
     """
     digest = content_hash({"data": dict(key), "extractor": extractor.sha256, "batch": BATCH})
     path = home() / "references" / f"{digest}.npz"
     stored = arrays.kept(path)
-    # One that was damaged, or that an older version left, is taken anew.
+    # A damaged file, or one of an older version, is computed again.
     if stored is not None and {"features", "mean", "covariance", "radii", "wide_radii"} <= stored.keys():
         features, radii, wide = (
             torch.from_numpy(stored[name]) for name in ("features", "radii", "wide_radii")

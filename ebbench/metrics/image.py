@@ -1,9 +1,9 @@
-"""Image quality from features: inception score, Frechet and kernel distance, and shares of neighbours.
+"""Image quality from features: IS, FID, KID, precision, recall, density and coverage.
 
-Features are taken once per set of images; everything here works on them. IS and KID are torch-fidelity's own
-functions. The Frechet distance is ours: a symmetric eigendecomposition is faster than the eigenvalues of a
-product that is not symmetric, and does not turn complex. So are precision, recall, density and coverage:
-what they need of the real images alone is found once, and so is the distance of a sample to a real image.
+Features are extracted once per set of images; everything here uses them. IS and KID are torch-fidelity's own
+functions. The Fréchet distance is ours: a symmetric eigendecomposition is faster than the eigenvalues of a
+non-symmetric product, and stays real. Precision, recall, density and coverage are ours too: what depends only
+on the real images is computed once, and the four share the distances of samples to real images.
 """
 
 from __future__ import annotations
@@ -19,34 +19,35 @@ from ebbench.errors import ContractError
 
 Array = NDArray[np.float64]
 
-# torch-fidelity's defaults, and the papers' (Salimans et al. 2016: 10 splits; Binkowski et al. 2018: 100
-# subsets of 1,000; Kynkaanniemi et al. 2019: 3 neighbours). The seed shuffles the samples before a split.
+# Defaults of torch-fidelity and of the papers (Salimans et al. 2016: 10 splits; Binkowski et al. 2018: 100
+# subsets of 1,000; Kynkaanniemi et al. 2019: 3 neighbours). The seed shuffles the samples before splitting.
 SPLITS, SUBSETS, SUBSET_SIZE, NEIGHBOURS, SEED = 10, 100, 1000, 3, 2020
-# Of density and coverage (Naeem et al. 2020: 5 neighbours).
+# Neighbours for density and coverage (Naeem et al. 2020: 5).
 WIDE = 5
-# Rows of distances that are held at a time: 100 MB of them against 50,000 features.
+# Rows of distances held in memory at a time: 100 MB against 50,000 features.
 ROWS = 500
 
 
 class Moments:
-    """Mean and covariance of features, gathered batch by batch in float64."""
+    """Mean and covariance of features, accumulated batch by batch in float64."""
 
     def __init__(self, size: int) -> None:
         self.count = 0
-        # Sums around the first batch's mean: features of large mean and small spread keep their digits.
+        # Sums are centred at the first batch's mean, to keep precision for features of large mean and small
+        # spread.
         self._centre: Array | None = None
         self._sum = np.zeros(size)
         self._products = np.zeros((size, size))
 
     def add(self, features: Tensor) -> None:
-        """Take in features (n, size)."""
+        """Add features (n, size)."""
         x = features.detach().cpu().numpy().astype(np.float64)
         if self._centre is None:
             self._centre = x.mean(0)
         x -= self._centre
         self.count += len(x)
         self._sum += x.sum(0)
-        # NumPy sees a product with its own transpose and computes half of it; torch does not.
+        # NumPy computes only half of a product with its own transpose; torch computes all of it.
         self._products += x.T @ x
 
     def result(self) -> tuple[Array, Array]:
@@ -59,7 +60,7 @@ class Moments:
 
 
 def moments(features: Tensor) -> tuple[Array, Array]:
-    """Mean and covariance of features (n, size), gathered in float64."""
+    """Mean (size,) and unbiased covariance (size, size) of features (n, size), in float64."""
     gathered = Moments(features.shape[1])
     for part in torch.split(features, 1024):
         gathered.add(part)
@@ -68,8 +69,11 @@ def moments(features: Tensor) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Reference:
-    """Real images to compare with: features (k, size) in float32, their `moments`, and their distances to the
-    third and the fifth nearest among themselves, `radii` and `wide_radii` (k,)."""
+    """Real images to compare with: features (k, size) in float32, their `moments`, `radii` and `wide_radii`.
+
+    The radii (k,) are each feature's distances to its third and fifth nearest neighbour among the real
+    features.
+    """
 
     features: Tensor
     moments: tuple[Array, Array]
@@ -78,16 +82,16 @@ class Reference:
 
 
 def reference(features: Tensor, device: torch.device) -> Reference:
-    """What samples are compared with, of the features (k, size) of real images; distances on `device`."""
+    """The `Reference` of real features (k, size); distances are computed on `device`."""
     near, wide = radii(features, device, NEIGHBOURS, WIDE)
     return Reference(features, moments(features), near, wide)
 
 
 def quality(features: Tensor, logits: Tensor, real: Reference, device: torch.device) -> dict[str, float]:
-    """Every metric of one set of samples: is, is_std, fid, kid, and those of `neighbours`.
+    """All metrics of one set of samples: is, is_std, fid, kid, and those of `neighbours`.
 
-    Distances are taken on `device`. The order of the samples matters to `is` and `kid`, which split and draw
-    by a fixed seed.
+    `features` is (n, size), `logits` (n, classes). Distances are computed on `device`. The order of the
+    samples affects `is` and `kid`, which split and subsample with a fixed seed.
     """
     score, spread = inception_score(logits)
     return {
@@ -100,16 +104,16 @@ def quality(features: Tensor, logits: Tensor, real: Reference, device: torch.dev
 
 
 def frechet_distance(one: tuple[Array, Array], other: tuple[Array, Array]) -> float:
-    """Squared 2-Wasserstein distance of two Gaussians by mean and covariance (Heusel et al. 2017, FID).
+    """Fréchet distance of two Gaussians, given as mean and covariance (FID, Heusel et al. 2017).
 
-    |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2); with any R such that S1 = R R', the last trace is
-    the sum of the roots of the eigenvalues of R' S2 R, which is symmetric. A singular covariance (fewer
-    samples than features) is as good as any other: its null space adds nothing.
+    The squared 2-Wasserstein distance |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2). With any R such that
+    S1 = R R', the last trace is the sum of square roots of the eigenvalues of R' S2 R, which is symmetric. A
+    singular covariance (fewer samples than features) needs no special treatment: its null space adds nothing.
 
     Raises ContractError for moments that are not finite.
     """
     (mean1, cov1), (mean2, cov2) = one, other
-    # max() below would turn a NaN into the best value that there is.
+    # max() below would turn NaN into 0, the best value.
     if not all(np.isfinite(part).all() for part in (mean1, cov1, mean2, cov2)):
         raise ContractError(
             "the features' mean or covariance is NaN or infinite",
@@ -120,18 +124,21 @@ def frechet_distance(one: tuple[Array, Array], other: tuple[Array, Array]) -> fl
     try:
         root = np.linalg.cholesky(cov1)
     except np.linalg.LinAlgError:
-        # It is singular; ten times the work.
+        # The covariance is singular; the eigendecomposition costs ten times as much.
         values, vectors = np.linalg.eigh(cov1)
         root = vectors * np.sqrt(values.clip(0))
     cross = np.linalg.eigvalsh(root.T @ cov2 @ root)
     difference = mean1 - mean2
     distance = difference @ difference + np.trace(cov1) + np.trace(cov2) - 2 * np.sqrt(cross.clip(0)).sum()
-    # Rounding can leave -1e-12 where the sets are equal.
+    # Rounding can give -1e-12 for equal sets.
     return max(0.0, float(distance))
 
 
 def inception_score(logits: Tensor, splits: int = SPLITS) -> tuple[float, float]:
-    """exp E KL(p(y | x) || p(y)), logits (n, classes): mean and spread over splits (Salimans et al. 2016)."""
+    """Inception score exp E KL(p(y | x) || p(y)) of logits (n, classes): mean and std over splits.
+
+    Salimans et al. (2016), by torch-fidelity.
+    """
     from torch_fidelity.metric_isc import isc_features_to_metric
 
     found = isc_features_to_metric(logits.cpu(), splits, shuffle=True, rng_seed=SEED)
@@ -139,9 +146,9 @@ def inception_score(logits: Tensor, splits: int = SPLITS) -> tuple[float, float]
 
 
 def kernel_distance(one: Tensor, other: Tensor, size: int = SUBSET_SIZE) -> float:
-    """KID (Binkowski et al. 2018): the unbiased squared MMD with a cubic kernel, mean over random subsets.
+    """KID (Binkowski et al. 2018): unbiased squared MMD with a cubic kernel, mean over random subsets.
 
-    Subsets are of `size` or of as many features (n, m) as the smaller set has.
+    Subsets have `size` features, or as many as the smaller of the two sets (n, m).
     """
     from torch_fidelity.metric_kid import kid_features_to_metric
 
@@ -157,9 +164,12 @@ def kernel_distance(one: Tensor, other: Tensor, size: int = SUBSET_SIZE) -> floa
 
 
 def radii(features: Tensor, device: torch.device, *neighbours: int) -> list[Tensor]:
-    """Distances of features (n, size) to their k-th nearest among the others, k < n: (n,) a k, on the CPU."""
+    """For each k in `neighbours`: distances of features (n, size) to their k-th nearest other feature.
+
+    Returns one tensor (n,) per k, on the CPU. k must be below n.
+    """
     x = features.float().to(device)
-    # Each is its own nearest.
+    # Index 0 is the feature itself.
     nearest = [
         torch.cdist(part, x).topk(max(neighbours) + 1, largest=False).values for part in torch.split(x, ROWS)
     ]
@@ -170,10 +180,11 @@ def radii(features: Tensor, device: torch.device, *neighbours: int) -> list[Tens
 def neighbours(samples: Tensor, real: Reference, device: torch.device) -> dict[str, float]:
     """Improved precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
-    Precision is the share of `samples` (n, size) inside the balls of the `real` features, each as wide as
-    the distance to its third neighbour; recall that of the real ones inside those of the samples. Of the real
-    features' balls to the fifth neighbour, density is how many hold a sample, over 5, on average (about 1 for
-    real images, and it may be above), and coverage the share that hold any. Both sets have 6 or more.
+    Precision is the share of `samples` (n, size) inside a ball around a `real` feature with the distance to
+    its third nearest real neighbour as radius. Recall swaps the roles: the share of real features inside the
+    balls of the samples. Density and coverage use the real features' balls out to the fifth neighbour.
+    Density is the mean number of balls that contain a sample, divided by 5; it is about 1 for real images and
+    may exceed 1. Coverage is the share of balls that contain a sample. Both sets need at least 6 features.
     """
     x, reals = (features.float().to(device) for features in (samples, real.features))
     (of_samples,) = (found.to(device) for found in radii(samples, device, NEIGHBOURS))

@@ -1,7 +1,8 @@
-"""Samples and energies beside a mixture whose centres and spread are known: pure functions, arrays in.
+"""Compares samples and energies with a mixture of known centres and spread: pure functions on arrays.
 
-High quality by VEEGAN (Srivastava et al. 2017): within some standard deviations of the nearest centre.
-An energy E stands for the density exp(-E) / Z; on a grid that holds the data Z is a sum.
+A sample is of high quality if it lies within some standard deviations of its nearest centre (VEEGAN,
+Srivastava et al. 2017). An energy E defines the density exp(-E) / Z; on a grid that covers the data, Z is a
+sum.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ Array = NDArray[np.floating]
 
 
 def nearest(points: Array, centres: Array) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Distance to the nearest centre, (n,), and which it is, for `points` (n, d) and `centres` (k, d)."""
+    """Distance of `points` (n, d) to the nearest of `centres` (k, d), (n,), and that centre's index, (n,)."""
     distance, index = cKDTree(centres).query(points)
     return distance, index.astype(np.int64)
 
 
 def sliced_wasserstein(one: Array, other: Array, directions: int = 180) -> float:
-    """The 1-Wasserstein distance of two planar samples of one size, (n, 2), mean over the projections.
+    """Mean 1-Wasserstein distance over projections of two planar samples of equal size, (n, 2).
 
-    The `directions` are spread evenly over the half circle; in the units of the points (Bonneel et al. 2015,
-    with the directions fixed, not drawn).
+    The `directions` are evenly spaced over the half circle. The result is in units of the points (Bonneel et
+    al. 2015, with fixed instead of random directions). Raises ValueError for samples of different shapes.
     """
     if one.shape != other.shape:
         raise ValueError(f"samples of shapes {one.shape} and {other.shape} cannot be paired")
@@ -36,9 +37,9 @@ def sliced_wasserstein(one: Array, other: Array, directions: int = 180) -> float
 
 
 def grid(half_width: float, cells: int) -> tuple[NDArray[np.float64], float]:
-    """The midpoints of `cells` x `cells` squares on [-half_width, half_width]^2, and a square's area.
+    """Midpoints of `cells` x `cells` squares on [-half_width, half_width]^2, and the area of a square.
 
-    (cells^2, 2), row by row from below, x running fastest.
+    The midpoints are (cells^2, 2), row by row from the bottom, x varying fastest.
     """
     width = 2 * half_width / cells
     axis = -half_width + width * (np.arange(cells) + 0.5)
@@ -52,17 +53,17 @@ def log_partition(energy: Array, area: float) -> float:
 
 
 def masses(energy: Array) -> NDArray[np.float64]:
-    """The share of the normalised density in each cell of a grid; they add up to 1."""
+    """Probability of each cell of a grid under the normalised density; they sum to 1."""
     logs = -np.asarray(energy, np.float64)
     shares: NDArray[np.float64] = np.exp(logs - logsumexp(logs))
     return shares
 
 
 def peaks(mass: Array, cells: int, least: float) -> NDArray[np.int64]:
-    """Which cells are local maxima of the density, at least `least` of the highest.
+    """Indices of the cells that are local maxima of the density, at least `least` times the highest.
 
-    A maximum is one over the cells up to two away in each direction; of a plateau of equal cells the
-    first one counts.
+    A local maximum is the largest value within two cells in each direction; a plateau of equal cells counts
+    once, by its first cell.
     """
     square = np.asarray(mass).reshape(cells, cells)
     found = (square == maximum_filter(square, size=5, mode="nearest")) & (square >= least * square.max())

@@ -1,7 +1,7 @@
-"""The convolutional nets of EBGAN for images (Zhao, Mathieu, LeCun 2017, appendix, recalled).
+"""EBGAN's convolutional networks for images (Zhao, Mathieu, LeCun 2017, appendix, recalled).
 
-At `width` 64 and a side of 64 they are the paper's for LSUN and CelebA. Those of other sides have a layer
-more or less for each doubling.
+With `width` 64 and 64x64 images they are the paper's networks for LSUN and CelebA. Other sizes add or drop
+one layer per factor of 2.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from ebbench.nn.dcgan import SIDES, doublings
 class DeepGenerator(nn.Module):
     """Latent vectors (n, z_dim) -> images (n, channels, side, side) in (-1, 1), `side` one of SIDES.
 
-    Linear to 4x4 with 16 * `width` channels, then 4x4 stride-2 transposed convolutions. The channels halve at
-    each, to no less than `width`; the last gives the image. Batch norm and ReLU between, tanh at the end.
+    A linear layer to a 4x4 map with 16 * `width` channels, then 4x4 stride-2 transposed convolutions. Each
+    halves the channels, down to at least `width`; the last one outputs the image. Batch norm and ReLU in
+    between, tanh at the end.
     """
 
     def __init__(self, z_dim: int, channels: int, width: int, side: int) -> None:
@@ -33,17 +34,17 @@ class DeepGenerator(nn.Module):
         self.rest = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1), nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
-        """Images for the latent vectors `z`."""
+        """Images for latent vectors `z`."""
         h = self.first(z).view(len(z), -1, 4, 4).contiguous(memory_format=torch.channels_last)
         images: Tensor = self.rest(h)
         return images
 
 
 def encoder(channels: int, width: int, side: int) -> nn.Sequential:
-    """Images (n, channels, side, side) -> codes (n, m, 8, 8): 4x4 convolutions of stride 2, LeakyReLU 0.2.
+    """Images (n, channels, side, side) -> codes (n, m, 8, 8): 4x4 stride-2 convolutions, LeakyReLU 0.2.
 
-    `width` channels in the first, twice as many in each further one, up to 8 * `width`. Batch norm in all but
-    the first.
+    The first layer has `width` channels, and each further layer doubles them, up to 8 * `width`. All layers
+    but the first have batch norm.
     """
     layers: list[nn.Module] = []
     before = channels
@@ -55,9 +56,9 @@ def encoder(channels: int, width: int, side: int) -> nn.Sequential:
 
 
 def decoder(channels: int, width: int, side: int) -> nn.Sequential:
-    """Codes of `encoder` -> images in (-1, 1): the same maps backwards, by transposed convolutions.
+    """Codes of `encoder` -> images in (-1, 1): the mirrored network with transposed convolutions.
 
-    Batch norm in all but the last, LeakyReLU 0.2 between, tanh at the end.
+    Batch norm in all layers but the last, LeakyReLU 0.2 in between, tanh at the end.
     """
     widths = _widths(width, side)[::-1]
     layers: list[nn.Module] = []
@@ -68,7 +69,10 @@ def decoder(channels: int, width: int, side: int) -> nn.Sequential:
 
 
 def deep_nets(data: DataSpec, z_dim: int, *, width: int) -> tuple[nn.Module, nn.Module, nn.Module]:
-    """Encoder, decoder and generator. Raises ContractError for what are no images of a side among SIDES."""
+    """Encoder, decoder and generator for square images with a side in SIDES.
+
+    Raises ContractError for other shapes.
+    """
     match data.shape:
         case (channels, side, other) if side == other and side in SIDES:
             made = DeepGenerator(z_dim, channels, width, side)
@@ -82,5 +86,5 @@ def deep_nets(data: DataSpec, z_dim: int, *, width: int) -> tuple[nn.Module, nn.
 
 
 def _widths(width: int, side: int) -> list[int]:
-    """Channels after each halving, down to a map of 8x8."""
+    """Channels after each halving of the side, down to an 8x8 map."""
     return [width * min(8, 2**i) for i in range(doublings(side) - 1)]

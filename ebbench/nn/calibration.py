@@ -1,4 +1,4 @@
-"""Turn a critic's values into log-odds, by logistic regression."""
+"""Calibrates a critic's values to log odds by logistic regression."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHUNK = 1000
 
 
 class Calibration(nn.Module):
-    """d -> a d + c, the identity at first: what turns a critic's values into a logit."""
+    """The affine map d -> scale * d + shift from a critic's values to logits; initially the identity."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,13 +26,14 @@ class Calibration(nn.Module):
         return self.scale * d + self.shift
 
     def fit(self, real: Tensor, made: Tensor) -> None:
-        """Logistic regression of the values at real examples, (n,), against those at samples, (m,).
+        """Fit by logistic regression of values at real examples, (n,), against values at samples, (m,).
 
-        With n = m the result estimates log p_data - log p_G, as far as a line in d can.
+        With n = m the calibrated value estimates log p_data - log p_G, as far as an affine function of d can.
         """
         d = torch.cat([real, made])
         target = torch.cat([torch.ones_like(real), torch.zeros_like(made)])
-        # Fitted to standardised values, which are then given back their units: critics differ by thousands.
+        # The fit uses standardised values and is rescaled afterwards: critics' scales differ by factors of
+        # thousands.
         mean, std = d.mean(), d.std().clamp_min(1e-12)
         standardised = (d - mean) / std
         optimiser = torch.optim.LBFGS(self.parameters(), max_iter=200, line_search_fn="strong_wolfe")
@@ -53,7 +54,7 @@ class Calibration(nn.Module):
 def values_to_fit(
     logit: Callable[[Tensor], Tensor], draw: Callable[[int], Tensor], data: Data, n: int
 ) -> tuple[Tensor, Tensor]:
-    """`logit` at `n` training examples and at as many samples from `draw(n)`: two tensors (n,)."""
+    """`logit` at `n` random training examples and at `n` samples from `draw(n)`: two tensors (n,)."""
     generator = torch.Generator(device=data.device)
     generator.manual_seed(int(torch.randint(2**62, (1,))))
     counts = [min(CHUNK, n - begin) for begin in range(0, n, CHUNK)]

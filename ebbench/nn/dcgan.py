@@ -1,6 +1,6 @@
-"""DCGAN nets for images of 28x28 (MNIST) and 32x32 (CIFAR-10), as MEG's authors built them.
+"""DCGAN networks for 28x28 (MNIST) and 32x32 images (CIFAR-10), as MEG's authors built them.
 
-Those for 32x32 go on to 64x64, 128x128 and 256x256 by one layer, or pair of layers, for each doubling.
+The 32x32 networks extend to 64x64, 128x128 and 256x256 by one layer, or pair of layers, per factor of 2.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from torch import Tensor, nn
 
 from ebbench.errors import UsageError
 
-# The sides that four stride-2 layers pass between an MNIST image and its smallest map.
+# Sides of the feature maps of four stride-2 layers on 28x28 images.
 _SIDES_28 = (2, 4, 7, 14, 28)
-# The sides that the other nets are built for: 4 times 2 to the power of 3 to 6.
+# Image sides that the other networks support: 4 * 2^k for k = 3 to 6.
 SIDES = (32, 64, 128, 256)
 
 
 class Generator28(nn.Module):
     """Latent vectors (n, z_dim) -> images (n, channels, 28, 28) in (-1, 1).
 
-    Linear to 2x2 with 8 * `width` channels, four stride-2 transposed convolutions, batch norm and ReLU
-    between, tanh at the end. MEG's authors take `width` 64 and `kernel` 5. `hidden` gives the channels
-    of the four maps before the image in place of 8, 4, 2 and 1 times `width`.
+    A linear layer to a 2x2 map with 8 * `width` channels, then four stride-2 transposed convolutions. Batch
+    norm and ReLU in between, tanh at the end. MEG's authors use `width` 64 and `kernel` 5. `hidden` sets the
+    channels of the four maps before the image, instead of 8, 4, 2 and 1 times `width`.
+
+    Raises UsageError if `hidden` has neither 0 nor 4 entries.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class Generator28(nn.Module):
         layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU()]
         for (small, large), (wide, narrow) in zip(pairwise(_SIDES_28), pairwise(widths), strict=True):
             size, padding = _fitting(kernel, large)
-            # 2 -> 4, 7 -> 14 and 14 -> 28 double; 4 -> 7 does not: the output padding makes up for it.
+            # 2 -> 4, 7 -> 14 and 14 -> 28 double the side; 4 -> 7 does not, so it has another output padding.
             extra = large - ((small - 1) * 2 - 2 * padding + size)
             layers.append(nn.ConvTranspose2d(wide, narrow, size, 2, padding, output_padding=extra))
             if large < 28:
@@ -51,7 +53,7 @@ class Generator28(nn.Module):
         self.rest = nn.Sequential(*layers, nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
-        """Images for the latent vectors `z`."""
+        """Images for latent vectors `z`."""
         h = self.first(z).view(len(z), -1, 2, 2).contiguous(memory_format=torch.channels_last)
         images: Tensor = self.rest(h)
         return images
@@ -60,8 +62,8 @@ class Generator28(nn.Module):
 class Trunk28(nn.Sequential):
     """Images (n, channels, 28, 28) -> features (n, `features`): four stride-2 convolutions, LeakyReLU 0.2.
 
-    No normalisation: a gradient penalty is a matter of each example by itself (Gulrajani et al. 2017,
-    section 4).
+    It has no normalisation, because a gradient penalty acts on each example separately (Gulrajani et al.
+    2017, section 4).
     """
 
     def __init__(self, channels: int, width: int, kernel: int = 5) -> None:
@@ -77,9 +79,9 @@ class Trunk28(nn.Sequential):
 class Generator(nn.Module):
     """Latent vectors (n, z_dim) -> images (n, channels, side, side) in (-1, 1), `side` one of SIDES.
 
-    Linear to 4x4 with 8 * `width` channels and no batch norm there, 4x4 stride-2 transposed convolutions,
-    batch norm and ReLU, a 3x3 convolution and tanh; `width` is 64 in MEG's code, of 32x32. The channels are
-    `width` at the image's side and double with each halving up to 8 * `width`.
+    A linear layer to a 4x4 map with 8 * `width` channels and no batch norm, then 4x4 stride-2 transposed
+    convolutions with batch norm and ReLU, then a 3x3 convolution and tanh. The channels are `width` at the
+    image's side and double with each halving, up to 8 * `width`. MEG's code has `width` 64 and 32x32 images.
     """
 
     def __init__(self, z_dim: int, channels: int, width: int, side: int = 32) -> None:
@@ -92,7 +94,7 @@ class Generator(nn.Module):
         self.rest = nn.Sequential(*layers, nn.Conv2d(width, channels, 3, padding=1), nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
-        """Images for the latent vectors `z`."""
+        """Images for latent vectors `z`."""
         h = self.first(z).view(len(z), -1, 4, 4).contiguous(memory_format=torch.channels_last)
         images: Tensor = self.rest(h)
         return images
@@ -101,8 +103,9 @@ class Generator(nn.Module):
 class Trunk(nn.Sequential):
     """Images (n, channels, side, side) -> features (n, `features`): convolutions with LeakyReLU 0.1.
 
-    3x3 of stride 1 and 4x4 of stride 2 in turn, down to 4x4. The channels begin at `width` and double with
-    each halving up to 8 * `width`: the energy of MEG's code on CIFAR-10 at `width` 64 and `side` 32.
+    3x3 stride-1 and 4x4 stride-2 convolutions alternate down to a 4x4 map. The channels start at `width` and
+    double with each halving, up to 8 * `width`. `width` 64 and `side` 32 give the energy of MEG's code on
+    CIFAR-10.
     """
 
     def __init__(self, channels: int, width: int, side: int = 32) -> None:
@@ -119,19 +122,19 @@ class Trunk(nn.Sequential):
 
 
 def doublings(side: int) -> int:
-    """How often 4 is doubled to give `side`, one of SIDES."""
+    """How many doublings lead from 4 to `side`, one of SIDES."""
     return (side // 4).bit_length() - 1
 
 
 def _widths(width: int, side: int) -> list[int]:
-    """Channels of the maps from the image's side down to 4x4."""
+    """Channels of the maps, from the image's side down to 4x4."""
     return [width * min(8, 2**i) for i in range(doublings(side) + 1)]
 
 
 def _fitting(kernel: int, large: int) -> tuple[int, int]:
-    """Kernel and padding of the stride-2 layer whose larger side is `large`.
+    """Kernel size and padding of the stride-2 layer whose larger side is `large`.
 
-    An even kernel halves an even side exactly, but 7 <-> 4 needs an odd one.
+    An even kernel halves an even side exactly, but 7 <-> 4 needs an odd kernel.
     """
     size = kernel - 1 if large == 7 and kernel % 2 == 0 else kernel
     return size, (size - 1) // 2

@@ -1,4 +1,4 @@
-"""Fully connected nets with batch norm and dropout, as EBGAN's grid search on MNIST has them."""
+"""Fully connected networks with batch norm and dropout, as in EBGAN's grid search on MNIST."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Optimiser = Literal["adam", "sgd"]
 
 
 def dense(sizes: Sequence[int], *, batch_norm: bool, dropout: float = 0.0) -> list[nn.Module]:
-    """Linear layers from sizes[0] to sizes[-1], each with batch norm where wanted, ReLU, and dropout.
+    """Linear layers from sizes[0] to sizes[-1], each followed by optional batch norm, ReLU and dropout.
 
-    `dropout` is the share of units that are dropped after each ReLU.
+    `dropout` is the dropout rate after each ReLU.
     """
     layers: list[nn.Module] = []
     for narrow, wide in pairwise(sizes):
@@ -27,12 +27,15 @@ def dense(sizes: Sequence[int], *, batch_norm: bool, dropout: float = 0.0) -> li
 
 
 def shaped(layers: Iterable[nn.Module], data: DataSpec) -> nn.Sequential:
-    """`layers`, whose last gives the values of an example, then tanh for data of a range, and the shape."""
+    """`layers`, then tanh if the data have a range, then a reshape to the data's shape.
+
+    The last of `layers` must output as many values as an example has.
+    """
     return nn.Sequential(*layers, *([nn.Tanh()] if data.low is not None else []), nn.Unflatten(1, data.shape))
 
 
 def draw_weights(net: nn.Module, std: float) -> None:
-    """Draw the weights of the linear layers from N(0, std^2), in place; the biases are zero."""
+    """Draw the weights of all linear layers from N(0, std^2) and set their biases to zero, in place."""
     for module in net.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0.0, std)

@@ -16,10 +16,10 @@ LogDensity = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Chains:
-    """Where the chains ended, and how they went.
+    """Final states of the chains, and their diagnostics.
 
-    `state` is (n, ...). `acceptance` is the share of proposals that was accepted (1 without a test), a
-    scalar. `trace` (steps, n) holds the log-density before each step.
+    `state` is (n, ...). `acceptance` is the share of accepted proposals, a scalar (1 without a Metropolis
+    test). `trace` (steps, n) holds the log density before each step.
     """
 
     state: Tensor
@@ -27,16 +27,16 @@ class Chains:
     trace: Tensor
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Acceptance, and the effective sample size of the log-density as a share of the steps."""
+        """Acceptance, and the effective sample size of the log density as a share of all steps."""
         share = effective_sample_size(self.trace) / self.trace.numel() if len(self.trace) > 3 else None
         return {"acceptance": self.acceptance} | ({} if share is None else {"effective_share": share})
 
 
 def unadjusted_langevin(log_density: LogDensity, start: Tensor, *, steps: int, step_size: float) -> Chains:
-    """x <- x + step_size * grad log p(x) + sqrt(2 step_size) * noise, `steps` times.
+    """Unadjusted Langevin dynamics (ULA): x <- x + step_size * grad log p(x) + sqrt(2 step_size) * noise.
 
-    `log_density` maps (n, ...) to (n,), up to a constant; `start` is (n, ...). Its stationary law is
-    p only in the limit of small steps.
+    `log_density` maps (n, ...) to log p, (n,), up to a constant; `start` is (n, ...). The stationary
+    distribution is p only in the limit of small steps. Raises Diverged if a chain is not finite.
     """
     x, trace = start, []
     for _ in range(steps):
@@ -49,12 +49,13 @@ def unadjusted_langevin(log_density: LogDensity, start: Tensor, *, steps: int, s
 def metropolis_adjusted_langevin(
     log_density: LogDensity, start: Tensor, *, steps: int, step_size: float, exact: bool = True
 ) -> Chains:
-    """The same proposals, each accepted with the Metropolis-Hastings probability, so that p is stationary.
+    """Metropolis-adjusted Langevin (MALA): ULA's proposals with a Metropolis-Hastings test.
 
-    The ratio holds both proposal densities, q(y|x) proportional to
-    exp(-||y - x - step_size * grad log p(x)||^2 / (4 step_size)) (Roberts and Tweedie 1996, MALA).
-    `exact=False` puts the norm itself in place of its square, as MEG's released code does; that chain
-    has no stationary law that one could name, and serves only to repeat published numbers.
+    p is stationary. The acceptance ratio includes both proposal densities, with q(y|x) proportional to
+    exp(-||y - x - step_size * grad log p(x)||^2 / (4 step_size)) (Roberts and Tweedie 1996). `exact=False`
+    uses the norm instead of its square, as MEG's released code does. That chain has no known stationary
+    distribution and only serves to reproduce published numbers. Arguments and errors are those of
+    `unadjusted_langevin`.
     """
     x, trace = start, []
     value, gradient = _value_and_gradient(log_density, x)
@@ -76,16 +77,16 @@ def metropolis_adjusted_langevin(
 
 
 def effective_sample_size(trace: Tensor) -> Tensor:
-    """How many independent draws the values of chains are worth, a scalar; `trace` is (steps, chains).
+    """How many independent draws the chains' values are worth, a scalar; `trace` is (steps, chains).
 
-    Gelman et al., Bayesian Data Analysis (2013), section 11.5: autocorrelations from within and between
-    the chains, summed until two neighbours add up to less than zero (Geyer 1992). Chains that have not
-    met count for little, which is as it should be. Constant chains are worth one draw.
+    Gelman et al., Bayesian Data Analysis (2013), section 11.5. Autocorrelations combine variance within and
+    between chains; their sum stops when two successive values add up to less than zero (Geyer 1992). Chains
+    that have not mixed with each other therefore count little. Constant chains count as one draw.
     """
     trace = trace.double()
     steps, chains = trace.shape
     centred = trace - trace.mean(0)
-    # By Fourier transform, padded so that the ends do not meet.
+    # Autocovariance by FFT, zero-padded so that it does not wrap around.
     transformed = torch.fft.rfft(centred, n=2 * steps, dim=0)
     products = torch.fft.irfft(transformed.abs().square(), n=2 * steps, dim=0)[:steps]
     within_at_lag = products.mean(1) / steps
@@ -106,7 +107,7 @@ def effective_sample_size(trace: Tensor) -> Tensor:
 
 
 def _sound(trace: list[Tensor], x: Tensor, step_size: float) -> Tensor:
-    """The trace as one tensor. Raises Diverged, with the step, where a chain left the finite numbers."""
+    """The trace as one tensor (steps, n). Raises Diverged, with the step, if a chain is not finite."""
     whole = torch.stack(trace) if trace else x.new_zeros(0, len(x))
     bad = ~torch.isfinite(whole).all(1)
     if bool(bad.any()) or not bool(torch.isfinite(x).all()):

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons for records and points."""
+"""Multilayer perceptrons for tabular data and points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from torch import nn
 
 
 def mlp(sizes: Sequence[int], activation: nn.Module, *, last_linear: bool = True) -> nn.Sequential:
-    """Linear layers from sizes[0] to sizes[-1], `activation` between; after the last unless `last_linear`."""
+    """Linear layers from sizes[0] to sizes[-1] with `activation` in between.
+
+    With `last_linear=False` the activation also follows the last layer.
+    """
     layers: list[nn.Module] = []
     for narrow, wide in pairwise(sizes):
         layers += [nn.Linear(narrow, wide), activation]

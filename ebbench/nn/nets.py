@@ -1,4 +1,4 @@
-"""The net that fits the shape of the data: convolutional for images, a perceptron for vectors."""
+"""Networks that fit the data's shape: convolutional for images, MLPs for vectors."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def generator(
     layers: Sequence[int],
     maps: Sequence[int] = (),
 ) -> nn.Module:
-    """Latent vectors (n, z_dim) -> examples (n, *data.shape).
+    """A network that maps latent vectors (n, z_dim) to examples (n, *data.shape).
 
-    `layers` are the hidden sizes for vectors, `maps` those for 28x28 images where they do not follow
-    from `width`.
+    `layers` are the hidden sizes for vectors. `maps` are the channels of the hidden layers for 28x28 images;
+    empty derives them from `width`. Raises ContractError for shapes without a network.
     """
     match data.shape:
         case (size,):
@@ -38,7 +38,10 @@ def generator(
 
 
 def trunk(data: DataSpec, *, width: int, kernel: int, layers: Sequence[int]) -> tuple[nn.Module, int]:
-    """Examples (n, *data.shape) -> features (n, m), and m. Convolutions are channels-last throughout."""
+    """A network that maps examples (n, *data.shape) to features (n, m), and m.
+
+    Convolutions are channels-last throughout. Raises ContractError for shapes without a network.
+    """
     match data.shape:
         case (size,):
             return mlp([size, *layers], nn.LeakyReLU(0.2), last_linear=False), layers[-1]
@@ -52,11 +55,11 @@ def trunk(data: DataSpec, *, width: int, kernel: int, layers: Sequence[int]) -> 
 
 
 def initialise(net: nn.Module, std: float) -> nn.Module:
-    """Draw the weights of `net` and return it.
+    """Initialise the weights of `net` in place and return it.
 
-    A positive `std` draws convolutions from N(0, std^2), as DCGAN and MEG's code do with 0.02, and
-    leaves the rest as torch has it. `std` 0 draws every layer by He et al. 2015 (equation 10; fan-in,
-    the last layer without the factor 2), which starts shallow nets of small width far faster.
+    A positive `std` draws convolution weights from N(0, std^2), as DCGAN and MEG's code do with 0.02, and
+    leaves other layers at torch's default. `std` 0 initialises every layer as in He et al. (2015) (equation
+    10 with fan-in; no factor 2 in the last layer). Shallow, narrow networks then start to learn far faster.
     """
     if std > 0:
         for module in net.modules():
@@ -68,7 +71,7 @@ def initialise(net: nn.Module, std: float) -> nn.Module:
     for layer in layers:
         fan_in: float = layer.weight[0].numel()
         if isinstance(layer, nn.ConvTranspose2d):
-            # Each output of a transposed convolution sees one weight in stride^2 of a kernel.
+            # Each output of a transposed convolution uses only one in stride^2 of the kernel's weights.
             fan_in = layer.in_channels * layer.weight[0, 0].numel() / layer.stride[0] ** 2
         gain = 1.0 if layer is layers[-1] else 2.0
         nn.init.normal_(layer.weight, 0.0, (gain / fan_in) ** 0.5)

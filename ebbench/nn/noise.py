@@ -1,4 +1,4 @@
-"""Random numbers for Monte-Carlo estimates of a score."""
+"""Random numbers for Monte Carlo estimates of a score."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def noise_of(examples: Tensor, draws: int, size: int) -> Tensor:
-    """Standard normal numbers for each of `examples` (n, ...), seeded by the example: (draws, n, size).
+    """Standard normal numbers (draws, n, size) for `examples` (n, ...), seeded by each example's content.
 
-    So a score repeats and depends on no other example, and the errors of different examples are
-    independent, which numbers shared by all would not give: their error does not average out.
+    A score is then reproducible and independent of the other examples, and errors of different examples are
+    independent. With numbers shared by all examples, the errors would not average out.
     """
     made = []
     for example in examples.detach().cpu():

@@ -15,13 +15,13 @@ Epsilon = Literal["sample", "element"]
 def squared_gradient_norm(
     function: Callable[[Tensor], Tensor], x: Tensor, *, norm: Norm = "full", backward: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """`function` at `x` (n, ...) as (n,) values, and its squared gradient norms.
+    """Values of `function` at `x` (n, ...), shape (n,), and the squared norms of its gradient in x.
 
-    The norms are ready for backward; without `backward` they have no graph, which scoring can spare.
+    "full" takes the norm over the whole example, (n,). "channelwise" takes it over axis 1 only, one value per
+    pixel, (n, H, W). That is a bug of several released codes, MEG's among them, which never flatten the
+    gradient; its mean is the full squared norm divided by the number of pixels.
 
-    "full" takes the norm over all of an example, (n,). "channelwise" takes it over axis 1 only, one
-    value a pixel, (n, H, W): the slip of several released codes, MEG's among them, in which the
-    gradient was never flattened; its mean is the full squared norm over the number of pixels.
+    The norms are differentiable; `backward=False` drops their graph, which scoring does not need.
     """
     x = x.detach().requires_grad_(True)
     values = function(x)
@@ -38,14 +38,14 @@ def two_sided_penalty(
     norm: Norm = "full",
     epsilon: Epsilon = "sample",
 ) -> Tensor:
-    """Mean of (||grad critic(x)|| - 1)^2 between real and fake examples, a scalar.
+    """Mean of (||grad critic(x)|| - 1)^2 at points between real and fake examples, a scalar.
 
-    Gulrajani et al. 2017, equation 3: x = epsilon * real + (1 - epsilon) * fake with one uniform
-    epsilon per sample. "element" draws one per value, as MEG's released baseline did.
+    Gulrajani et al. (2017), equation 3: x = epsilon * real + (1 - epsilon) * fake with one uniform epsilon
+    per sample. epsilon="element" draws one per value, as MEG's released baseline does.
     """
     shape = real.shape if epsilon == "element" else (len(real), *[1] * (real.dim() - 1))
     mix = torch.rand(shape, device=real.device)
     between = mix * real + (1 - mix) * fake
     _, squares = squared_gradient_norm(critic, between, norm=norm)
-    # The root has no gradient at zero; the smallest normal number keeps it finite.
+    # The square root has an infinite gradient at zero; the clamp keeps it finite.
     return (squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt() - 1).square().mean()

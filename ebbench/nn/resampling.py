@@ -1,9 +1,10 @@
-"""Iterated sampling importance resampling (i-SIR), with local steps between: chains that change modes.
+"""Iterated sampling importance resampling (i-SIR) with local steps, for chains that can change modes.
 
-Langevin chains stay in the mode where they begin. An i-SIR step draws new states from a prior that covers
-every mode, and moves to one of them, or stays, by their importance weights (Tjelmeland 2004; Andrieu, Lee
-and Vihola 2018). It leaves the target as it is, for any number of proposals. Steps of a local kernel
-between make Ex2MCMC (Samsonov et al. 2022, arXiv 2111.02702, Algorithm 2).
+A Langevin chain stays in the mode where it starts. An i-SIR step draws new states from a prior that covers
+every mode, and moves to one of them, or stays, with probabilities given by their importance weights
+(Tjelmeland 2004; Andrieu, Lee and Vihola 2018). It leaves the target invariant for any number of proposals.
+i-SIR steps that alternate with a local kernel are Ex2MCMC (Samsonov et al. 2022, arXiv 2111.02702, Algorithm
+2).
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from ebbench.nn.langevin import Chains, LogDensity, metropolis_adjusted_langevin
 
 @dataclass(frozen=True)
 class ResampledChains(Chains):
-    """Chains whose `acceptance` is the share of i-SIR steps that moved, a scalar.
+    """Chains whose `acceptance` is the share of i-SIR steps that moved to a new state, a scalar.
 
-    `local_acceptance` is that of the local steps, None without any. `trace` (steps, n) holds the
-    log-weight before each i-SIR step.
+    `local_acceptance` is the acceptance of the local steps, or None without local steps. `trace` (steps, n)
+    holds the log weight before each i-SIR step.
     """
 
     local_acceptance: Tensor | None = None
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Those of `Chains`, and the acceptance of the local steps."""
+        """The diagnostics of `Chains`, and the acceptance of the local steps."""
         local = self.local_acceptance
         return super().diagnostics() | ({} if local is None else {"local_acceptance": local})
 
@@ -43,13 +44,13 @@ def iterated_resampling(
     proposals: int,
     local: Callable[[Tensor], Chains] | None = None,
 ) -> ResampledChains:
-    """`steps` times: one i-SIR step with `proposals` new states for each chain, then `local`.
+    """Run `steps` rounds: one i-SIR step with `proposals` new states per chain, then `local`.
 
-    `log_weight` is the log of target over prior, up to a constant, (n, ...) -> (n,). `prior(n)` draws n
-    independent states (n, ...). `start` is (n, ...). `local` runs a kernel that leaves the target as it
-    is. The paper counts the present state among its N particles: N = proposals + 1.
+    `log_weight` is the log ratio of target to prior, up to a constant, (n, ...) -> (n,). `prior(n)` draws n
+    independent states (n, ...). `start` is (n, ...). `local` runs a kernel that leaves the target invariant.
+    The paper counts the current state among its N particles: N = proposals + 1.
 
-    Raises Diverged where a log-weight is not finite.
+    Raises Diverged if a log weight is not finite.
     """
     x, trace = start, []
     moved = torch.zeros((), device=start.device)
@@ -78,10 +79,11 @@ def iterated_resampling(
 def resampled_latents(
     log_ratio: LogDensity, start: Tensor, *, steps: int, proposals: int, local_steps: int, step_size: float
 ) -> ResampledChains:
-    """Ex2MCMC on latents: the target is N(0, I) exp(log_ratio(z)), the proposals are drawn from N(0, I).
+    """Ex2MCMC on latents, with target N(0, I) * exp(log_ratio(z)) and proposals from N(0, I).
 
-    `log_ratio` is (n, z_dim) -> (n,); `start` is (n, z_dim). Each i-SIR step is followed by `local_steps`
-    Metropolis-adjusted Langevin steps z + step_size * grad + sqrt(2 step_size) * noise.
+    `log_ratio` is (n, z_dim) -> (n,); `start` is (n, z_dim). After each i-SIR step come `local_steps` MALA
+    steps with proposals z + step_size * grad + sqrt(2 step_size) * noise. Raises Diverged if a value is not
+    finite.
     """
 
     def log_density(z: Tensor) -> Tensor:
@@ -105,11 +107,11 @@ def _resample(
     proposals: int,
     step: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One of x and its proposals, drawn by weight; its log-weight; whether it is a proposal.
+    """Draw one of x and its proposals by weight; returns it, its log weight, and whether it is a proposal.
 
-    One proposal at a time: the j-th replaces what was chosen with its share of the weight seen so far,
-    which chooses each in the end with its share of the whole (Chao 1982). So no more than one state a
-    chain is held, where all proposals at once would take memory for as many images.
+    Proposals are handled one at a time: the j-th replaces the current choice with probability equal to its
+    share of the weight so far. In the end each is chosen by its share of the total weight (Chao 1982). This
+    holds only one proposal per chain in memory at a time.
     """
     total = value
     moved = torch.zeros_like(value, dtype=torch.bool)

@@ -1,7 +1,7 @@
-"""Residual nets for images, as Gulrajani et al. (2017) and Miyato et al. (2018) built them.
+"""Residual networks for images, following Gulrajani et al. (2017) and Miyato et al. (2018).
 
-Of 32x32 all maps have the same channels (both papers, CIFAR-10). From 64x64 on the channels double with each
-halving of the side, up to 16 times (Miyato et al., the nets for ImageNet of 128x128).
+For 32x32 images all maps have the same number of channels (both papers, CIFAR-10). From 64x64 on, the
+channels double with each halving of the side, up to a factor of 16 (Miyato et al., 128x128 ImageNet).
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from ebbench.nn.dcgan import SIDES, doublings
 
 
 class Up(nn.Module):
-    """(n, wide, s, s) -> (n, width, 2s, 2s): batch norm, ReLU, twice the side, 3x3, and once more, plus x."""
+    """Residual block (n, wide, s, s) -> (n, width, 2s, 2s) that doubles the side.
+
+    Batch norm, ReLU, upsampling, 3x3 convolution, batch norm, ReLU, 3x3 convolution, plus the shortcut.
+    """
 
     def __init__(self, wide: int, width: int) -> None:
         super().__init__()
@@ -29,16 +32,17 @@ class Up(nn.Module):
         self.shortcut = nn.Conv2d(wide, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's output."""
+        """The block's output, (n, width, 2s, 2s)."""
         h = self.conv1(_twice(relu(self.norm1(x))))
         made: Tensor = self.conv2(relu(self.norm2(h))) + self.shortcut(_twice(x))
         return made
 
 
 class Down(nn.Module):
-    """(n, narrow, s, s) -> (n, width, s/2, s/2), or the same side: ReLU, 3x3, ReLU, 3x3, mean of 2x2, plus x.
+    """Residual block (n, narrow, s, s) -> (n, width, s/2, s/2), or the same side without `halves`.
 
-    No normalisation. The `first` block begins with its convolution: an image has nothing to rectify.
+    ReLU, 3x3 convolution, ReLU, 3x3 convolution, 2x2 mean pooling, plus the shortcut; no normalisation. The
+    `first` block has no leading ReLU, because its input is the image.
     """
 
     def __init__(self, narrow: int, width: int, *, halves: bool, first: bool = False) -> None:
@@ -49,20 +53,21 @@ class Down(nn.Module):
         self.shortcut = nn.Conv2d(narrow, width, 1) if halves else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's output."""
+        """The block's output, (n, width, s/2, s/2) or (n, width, s, s)."""
         h = self.conv2(relu(self.conv1(x if self.first else relu(x))))
         if not self.halves:
             made: Tensor = h + self.shortcut(x)
             return made
-        # A mean and a 1x1 convolution commute: the cheaper order is the mean first.
+        # Mean pooling and a 1x1 convolution commute; pooling first is cheaper.
         made = avg_pool2d(h, 2) + self.shortcut(avg_pool2d(x, 2))
         return made
 
 
 class ResidualGenerator(nn.Module):
-    """Latent vectors (n, z_dim) -> images (n, channels, side, side) in (-1, 1): linear to 4x4, then blocks.
+    """Latent vectors (n, z_dim) -> images (n, channels, side, side) in (-1, 1).
 
-    Each block doubles the side; `width` are the channels of the last one, and of all where `side` is 32.
+    A linear layer to a 4x4 map, then blocks that double the side. `width` is the number of channels of the
+    last block, and of all blocks if `side` is 32.
     """
 
     def __init__(self, z_dim: int, channels: int, width: int, side: int = 32) -> None:
@@ -76,18 +81,18 @@ class ResidualGenerator(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Images for the latent vectors `z`."""
+        """Images for latent vectors `z`."""
         h = self.first(z).view(len(z), self.width, 4, 4).contiguous(memory_format=torch.channels_last)
         images: Tensor = self.last(relu(self.norm(self.blocks(h)))).tanh()
         return images
 
 
 class ResidualTrunk(nn.Module):
-    """Images (n, channels, side, side) -> features (n, `features`), the last map's channels.
+    """Images (n, channels, side, side) -> features (n, `features`), the channels of the last map.
 
-    Of 32x32 four blocks of `width` channels, two of which halve the side. From 64x64 on blocks that halve it
-    to 4x4, `width` channels in the first, and one more. The last map is summed over its places (Miyato et
-    al.) or averaged (Gulrajani et al.).
+    For 32x32 images: four blocks of `width` channels, the first two halving the side. From 64x64 on: blocks
+    that halve the side down to 4x4, starting at `width` channels, and one more. The last map is summed over
+    positions (Miyato et al.) or averaged (Gulrajani et al.).
     """
 
     def __init__(self, channels: int, width: int, pool: Literal["sum", "mean"], side: int = 32) -> None:
@@ -115,7 +120,7 @@ class ResidualTrunk(nn.Module):
 def residual_nets(
     data: DataSpec, z_dim: int, *, width: int, generator_width: int, pool: Literal["sum", "mean"]
 ) -> tuple[ResidualTrunk, ResidualGenerator]:
-    """The trunk of a critic and a generator for images of a side among SIDES.
+    """A critic's trunk and a generator for square images with a side in SIDES.
 
     Raises ContractError for other shapes.
     """
@@ -134,7 +139,7 @@ def residual_nets(
 
 
 def _widths(width: int, side: int) -> list[int]:
-    """Channels of the maps from the image's side down to 4x4."""
+    """Channels of the maps, from the image's side down to 4x4."""
     return [width * (1 if side == 32 else min(16, 2**i)) for i in range(doublings(side) + 1)]
 
 

@@ -12,15 +12,17 @@ from ebbench.nn.nets import generator
 
 
 def standard_generator(data: DataSpec, z_dim: int, *, width: int, layers: Sequence[int]) -> nn.Module:
-    """Latent vectors (n, z_dim) -> examples (n, *data.shape), of images in (-1, 1).
+    """A network that maps latent vectors (n, z_dim) to examples (n, *data.shape), images in (-1, 1).
 
-    Miyato et al., Table 3a: linear to a small map, 4x4 transposed convolutions that double its side with
-    batch norm and ReLU, 3x3 and tanh; channels halve at each and end at `width` (the paper: 64). Images of
-    32x32 begin at 4x4, as in the paper, and so do those of 64, 128 and 256 pixels, whose first maps have no
-    more channels; those of 28x28 begin at 7x7. `layers` are the hidden sizes for vectors.
+    Miyato et al. (2018), Table 3a: a linear layer to a small map, 4x4 transposed convolutions with batch norm
+    and ReLU that double its side, then a 3x3 convolution and tanh. The channels halve at each layer and end
+    at `width` (the paper: 64). 32x32 images start from a 4x4 map, as in the paper; so do 64x64 to 256x256
+    images, whose first maps have no more channels than that; 28x28 images start from 7x7. `layers` are the
+    hidden sizes for vectors.
 
-    For methods without a gradient penalty: MEG's generator of 28x28, from maps of 2x2, falls to a single
-    image under their discriminators within a hundred steps. Raises ContractError for other shapes.
+    Meant for methods without a gradient penalty: under their discriminators, MEG's 28x28 generator, which
+    starts from 2x2 maps, collapses to a single image within a hundred steps. Raises ContractError for other
+    shapes.
     """
     match data.shape:
         case (channels, 28, 28):
@@ -29,5 +31,5 @@ def standard_generator(data: DataSpec, z_dim: int, *, width: int, layers: Sequen
                 made += [nn.ConvTranspose2d(wide, wide // 2, 4, 2, 1), nn.BatchNorm2d(wide // 2), nn.ReLU()]
             made += [nn.Conv2d(width, channels, 3, padding=1), nn.Tanh()]
             return nn.Sequential(*made).to(memory_format=torch.channels_last)
-    # Of 32x32 it is the one that MEG's authors took.
+    # For 32x32 images this is also the generator of MEG's authors.
     return generator(data, z_dim, width=width, kernel=4, layers=layers)

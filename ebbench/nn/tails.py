@@ -1,4 +1,4 @@
-"""How far out in the tails of the training data a value lies, column by column, for ECOD and COPOD."""
+"""Empirical tail probabilities of each column of the training data, for ECOD and COPOD."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ Values = NDArray[np.float64]
 class Tails:
     """The empirical distribution of each column of `x`, float64 (n, d).
 
-    `skew` is the sign of each column's skewness, (d,): -1, 0 or 1. A column that is constant has 0.
+    `skew` (d,) is the sign of each column's skewness: -1, 0 or 1, and 0 for constant columns.
     """
 
     def __init__(self, x: Values) -> None:
         self.sorted = np.sort(x, axis=0)
         third = ((x - x.mean(0)) ** 3).mean(0)
-        # The mean of a constant is the constant but for a rounding.
+        # Rounding gives constant columns a nonzero third moment.
         self.skew = np.where(np.ptp(x, axis=0) > 0, np.sign(third), 0.0)
 
     def surprise(self, x: Values) -> tuple[Values, Values, Values]:
-        """-log of the tail probabilities of the values `x` (m, d), each (m, d): left, right, and by skewness.
+        """Negative log tail probabilities (nats) of `x` (m, d): left, right and by skewness, (m, d) each.
 
-        A value is counted among those that it is compared with, so that no probability is 0. The last is the
-        left one where the column leans to the left, the right one where it leans to the right, and both
-        together where it leans nowhere.
+        Each value is counted among the training values that it is compared with, so no probability is 0. The
+        third array uses the left tail for left-skewed columns, the right tail for right-skewed columns, and
+        the sum of both for columns without skewness.
         """
         n = len(self.sorted)
         columns = list(zip(self.sorted.T, x.T, strict=True))

@@ -1,4 +1,4 @@
-"""The words of `ebbench run` that make a result, and values as a command has them."""
+"""The words of the `ebbench run` command that makes a result, and values in their command-line form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run_words(
     settings: Mapping[str, Any],
     seeds: str,
 ) -> list[str]:
-    """ "run" and its options, a word each; `settings` are task options, knobs and SAMPLER.KNOB by name."""
+    """The separate words of `run` and its options; `settings` are as for --set, by name."""
     words = ["run", "--task", task, "--model", model, "--budget", budget]
     words += ["--protocol", protocol] if protocol else []
     words += ["--sampler", sampler] if sampler else []
@@ -30,20 +30,20 @@ def run_words(
 
 
 def from_toml(text: str) -> Any:
-    """The TOML value that `text` is, all of it; else the text itself."""
+    """The TOML value of all of `text`; if it is not TOML, the text itself."""
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-        # In a list a comment hides the bracket: what TOML would cut off belongs to the text.
+        # Inside a list, a comment would hide the closing bracket; so text that TOML would cut off is kept.
         tomllib.loads(f"value = [{text}]")
-    # A ValueError that is no TOMLDecodeError: a whole number of thousands of digits.
+    # An integer with thousands of digits raises a plain ValueError, not a TOMLDecodeError.
     except (ValueError, RecursionError):
         return text
-    # JSON, and so a result, has no dates.
+    # JSON has no dates, so results have none either.
     return text if isinstance(value, datetime.date | datetime.time) else value
 
 
 def as_toml(value: Any) -> str:
-    """The value as the text behind `--set key=`, bare where that is read back as the same string."""
+    """The value as text behind `--set key=`; strings are unquoted if they read back unchanged."""
     if isinstance(value, enum.Enum):
         return as_toml(value.value)
     if isinstance(value, bool):
@@ -56,5 +56,5 @@ def as_toml(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    # TOML's strings are JSON's but for this one character.
+    # TOML strings equal JSON strings except for this character.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

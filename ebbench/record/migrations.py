@@ -1,4 +1,4 @@
-"""From an older schema of a result to the present one."""
+"""Migrates a result from an older schema version to the current one."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from ebbench.record.schema import SCHEMA_VERSION, Raw
 
 
 def _from_1(raw: Raw) -> Raw:
-    """Version 2 has parts, a declared score and evaluations along training: of each none before."""
+    """Version 2 adds parts, a declared score and evaluations during training; older results have none."""
     return {**raw, "score": "", "parts": []}
 
 
 def _from_2(raw: Raw) -> Raw:
-    """Version 3 hashes the task's code too, and says what the hashes are of and which engine ran."""
+    """Version 3 adds a hash of the task's code, what the hashes cover, and the engine's version."""
     task = raw.get("task")
     if isinstance(task, dict):
         task = {**task, "code_hash": "", "data_code_hash": ""}
     return {**raw, "task": task, "hash_kind": "files", "engine": 0}
 
 
-# From a version to the next: a function that takes and gives the parsed JSON object.
+# Maps a version to the function that migrates a parsed JSON object to the next version.
 MIGRATIONS: dict[int, Callable[[Raw], Raw]] = {1: _from_1, 2: _from_2}
 
 
@@ -33,16 +33,16 @@ def migrate(
     current: int = SCHEMA_VERSION,
     where: str = "",
 ) -> Raw:
-    """`raw` brought to schema version `current`, one migration of `table` after another.
+    """Migrate `raw` to schema version `current`, step by step.
 
-    `table` maps a version to the function that leads to the next one (default: `MIGRATIONS`). A
-    version that is missing, newer than `current`, or without a way up is a ResultError.
+    `table` maps a version to the function that leads to the next one (default: `MIGRATIONS`). Raises
+    ResultError for a version that is missing, newer than `current`, or cannot be migrated.
     """
     table = MIGRATIONS if table is None else table
     expected = f"schema_version {current} or an older one"
     version = raw.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool):
-        # What is no number may be anything, and long.
+        # A version that is not a number may be anything, and long.
         found = "no schema_version" if version is None else f"schema_version {reprlib.repr(version)}"
         raise ResultError(f"a result with {found}", where=where, expected=expected)
     if version > current:

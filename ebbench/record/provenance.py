@@ -1,8 +1,8 @@
-"""Where a number comes from: code, packages, hardware, data, command.
+"""The origin of a number: code, packages, hardware, data, command.
 
-A result is published, so nothing here may tell who ran it or where: no path outside the working
-directory, no user name and no host name. What is collected avoids them; `scrub` takes them out of
-the one text that the user wrote, the command.
+Results are published, so nothing here may reveal who ran it or where: no path outside the working directory,
+no user name and no host name. The collected values avoid them; `scrub` removes them from the only text that
+the user wrote, the command.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ebbench.record.values import MOST_OF_A_LINE, MOST_OF_A_NAME
 if TYPE_CHECKING:
     import torch
 
-# The distributions whose version can move a score or a training.
+# Packages whose version can change a score or a training.
 PACKAGES = (
     "torch",
     "torchvision",
@@ -41,18 +41,18 @@ PACKAGES = (
 )
 
 
-# What else differs from the commit (results, documents, tests) does not make the code another.
+# Other differences from the commit (results, documents, tests) do not change the code.
 _CODE = ("ebbench", "tasks", "baselines", "pyproject.toml")
 
 
 def collect(
     device: str | torch.device, data_hashes: Mapping[str, str], code_hash: str, command: str
 ) -> Provenance:
-    """The provenance of what runs in this process on `device`.
+    """The provenance of the current process on `device`.
 
-    `data_hashes` are SHA-256 by file name, `code_hash` is the model's, `command` is the command that
-    repeats the run. Texts that are longer than a result may hold are cut off. Peak GPU memory is what
-    torch held since the process began or `torch.cuda.reset_peak_memory_stats` was called.
+    `data_hashes` are SHA-256 by file name, `code_hash` is the model's, `command` is the command that repeats
+    the run. Texts that are too long for a result are truncated. Peak GPU memory is torch's maximum since the
+    process began or `torch.cuda.reset_peak_memory_stats` was called.
     """
     import torch
 
@@ -74,7 +74,8 @@ def collect(
         ),
         gpu=_gpu(device),
         flags=Flags(
-            # Not `allow_tf32`: torch refuses to read it once the precision was set the newer way.
+            # Not `allow_tf32`, which torch refuses to read after the precision was set by the newer
+            # interface.
             tf32_matmul=torch.backends.cuda.matmul.fp32_precision == "tf32",
             tf32_cudnn=torch.backends.cudnn.conv.fp32_precision == "tf32",  # type: ignore[attr-defined]
             deterministic_algorithms=torch.are_deterministic_algorithms_enabled(),
@@ -88,22 +89,22 @@ def collect(
 
 
 def hashes_by_name(hashes: Mapping[str, str]) -> dict[str, str]:
-    """SHA-256 by file name, with names that a result can hold: where a file lies is left out."""
+    """SHA-256 by file name, with names that a result can hold; folders are dropped."""
     return {shortened(Path(name).name, MOST_OF_A_NAME): value for name, value in hashes.items()}
 
 
 @functools.cache
 def running_code() -> Git | None:
-    """What `git` said when it was first asked: HEAD may move on while a process trains with older code."""
+    """The result of the first `git` call: HEAD may move while a process trains with older code."""
     return git()
 
 
 def git(root: Path | None = None) -> Git | None:
     """The commit of the project's checkout, or None if this ebbench does not run from one.
 
-    `root` is the folder that would be the checkout (default: the one that holds the package). An
-    installed copy inside somebody else's repository is no checkout: the repository must be rooted
-    at `root` and `root` must hold this project's `pyproject.toml`.
+    `root` is the folder to test (default: the one that holds the package). An installed copy inside another
+    repository is not a checkout: the repository's root must be `root`, and it must hold this project's
+    `pyproject.toml`.
     """
     root = Path(__file__).resolve().parents[2] if root is None else root
     try:
@@ -117,18 +118,18 @@ def git(root: Path | None = None) -> Git | None:
     if not top or not commit or not os.path.samefile(top, root):
         return None
     changed = _git(root, "status", "--porcelain", "--", *_CODE)
-    # A status that could not be had must not pass for a clean tree.
+    # A failed status call must not count as a clean tree.
     return Git(commit=commit, dirty=changed is None or changed != "")
 
 
 def _git(root: Path, *words: str) -> str | None:
-    # GIT_DIR and its kin, set when a hook runs us, would point at another repository.
+    # GIT_DIR and similar variables, set if a hook runs us, would point to another repository.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return output_of(["git", "--no-optional-locks", "-C", str(root), *words], clean)
 
 
 def packages(names: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """The versions of the distributions that are installed, by name; imports none of them."""
+    """Versions of the installed packages, by name; imports none of them."""
     found = {}
     for name in names:
         try:

@@ -1,4 +1,4 @@
-"""Result files: reading, writing, finding."""
+"""Reads, writes and finds result files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ebbench.storage.files import write_atomically
 
 @dataclass(frozen=True)
 class Problem:
-    """A file among the results that is none, and why."""
+    """A file among the results that is not a result, and the reason."""
 
     path: Path
     reason: str
@@ -29,7 +29,7 @@ def _refuse(constant: str) -> float:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> Raw:
-    # Of two values of one key a parser takes either: what was checked need not be what is shown.
+    # Parsers differ on duplicate keys, so the value that was checked might not be the one that is shown.
     made = dict(pairs)
     if len(made) < len(pairs):
         (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
@@ -38,9 +38,9 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> Raw:
 
 
 def read(path: str | os.PathLike[str]) -> Result:
-    """The result in the file `path`, migrated to the present schema.
+    """The result in the file `path`, migrated to the current schema.
 
-    StorageError if the file cannot be read, ResultError if it holds no result.
+    Raises StorageError if the file cannot be read, and ResultError if it holds no result.
     """
     path = Path(path)
     try:
@@ -55,11 +55,11 @@ def read(path: str | os.PathLike[str]) -> Result:
 
 
 def parse(text: bytes, *, where: str) -> Result:
-    """The result that `text` holds, migrated to the present schema. Raises ResultError."""
+    """The result in `text`, migrated to the current schema. Raises ResultError."""
     try:
         raw = json.loads(text.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_without_doubles)
         if b"\\u" in text:
-            # Half of a surrogate pair can be escaped in JSON, and cannot be written: a UnicodeEncodeError.
+            # JSON can escape half of a surrogate pair, which cannot be written: a UnicodeEncodeError.
             json.dumps(raw, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ResultError(
@@ -76,9 +76,10 @@ def parse(text: bytes, *, where: str) -> Result:
 
 
 def write(result: Result, path: str | os.PathLike[str]) -> None:
-    """Write `result` to `path`, whole or not at all; the folder is made if need be.
+    """Write `result` to `path` atomically, creating the folder if necessary.
 
-    StorageError if the folder cannot be written or the disk is full: what was there before stays.
+    Raises StorageError if the folder cannot be written or the disk is full; an existing file then stays as it
+    was.
     """
     path = Path(path)
     data = (canonical(result.model_dump(mode="json")) + "\n").encode("utf-8")
@@ -94,9 +95,9 @@ def write(result: Result, path: str | os.PathLike[str]) -> None:
 
 
 def result_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """The files under `folder` that ought to be results, sorted; none where there is no such folder.
+    """The files under `folder` that should be results, sorted; empty without the folder.
 
-    Hidden files and folders are passed over.
+    Hidden files and folders are skipped.
     """
     folder = Path(folder)
     return [
@@ -107,7 +108,7 @@ def result_files(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def load_all(folder: str | os.PathLike[str]) -> tuple[list[Result], list[Problem]]:
-    """Every result under `folder`, in the order of the paths, and every JSON file that is none."""
+    """Every result under `folder`, sorted by path, and every JSON file that is not a result."""
     files, problems = load_files(folder)
     return list(files.values()), problems
 
@@ -128,7 +129,7 @@ def load_files(folder: str | os.PathLike[str]) -> tuple[dict[Path, Result], list
 
 
 def _twice(results: Mapping[Path, Result], folder: Path) -> list[tuple[Path, Path]]:
-    """Files that hold a run which another holds too, each with that other: the one at the run's own place."""
+    """Files whose run is also in another file, with that other file: the one at the run's own place."""
     runs: dict[tuple[str, str, str], list[Path]] = {}
     for path, result in results.items():
         runs.setdefault((result.task.name, result.model.name, result.run_id), []).append(path)
@@ -141,7 +142,7 @@ def _twice(results: Mapping[Path, Result], folder: Path) -> list[tuple[Path, Pat
 
 
 def find(name: str, folder: str | os.PathLike[str]) -> Result:
-    """The result of a file or of a run id among the results in `folder`. Raises UsageError for neither."""
+    """The result with a file name or run id among the results in `folder`. Raises UsageError without one."""
     if name.endswith(".json"):
         return read(name)
     found, _ = load_all(folder)

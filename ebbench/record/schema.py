@@ -1,12 +1,11 @@
-"""The Result schema: what one scored run is, and how it is written, read and migrated.
+"""The Result schema: the content of one scored run, and how it is written, read and migrated.
 
-A result is one JSON file. It is canonical (sorted keys, UTF-8, shortest float notation, no NaN, a
-newline at the end), so equal results are equal files; it is written atomically, so a reader never
-sees half of one. Its JSON Schema is in `result.schema.json` beside this module, as
-`python -m ebbench.record.schema` prints it.
+A result is one JSON file. It is canonical (sorted keys, UTF-8, shortest float notation, no NaN, a newline at
+the end), so equal results are equal files. It is written atomically, so readers never see a partial file. Its
+JSON Schema is in `result.schema.json` beside this module, as printed by `python -m ebbench.record.schema`.
 
-A change of the schema raises `SCHEMA_VERSION` and adds one function to `MIGRATIONS`; the golden
-files of every released version must load for ever.
+A change of the schema raises `SCHEMA_VERSION` and adds one function to `MIGRATIONS`; golden files of every
+released version must always load.
 """
 
 from __future__ import annotations
@@ -42,28 +41,28 @@ from ebbench.record.values import (
 SCHEMA_VERSION = 3
 
 
-# The budget of what was trained elsewhere: what that cost is not known here.
+# The budget of models that were trained elsewhere, at unknown cost.
 EXTERNAL = "external"
 
 
-# What a maintainer confirms.
+# How far a maintainer has confirmed the result.
 Confirmed = Literal["claimed", "recomputed", "reproduced"]
 
 
 Raw = dict[str, Any]
 
 
-# Of what the code hashes are: of all files of a folder as they lie there, or of the source that runs, parsed.
+# What code hashes cover: all files of a folder as they are, or the parsed source that runs.
 HashKind = Literal["files", "source"]
 
 
 class _Part(BaseModel):
-    # strict: a number stored as a string is an error, not a number.
+    # strict: a number stored as a string is an error.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class TaskPart(_Part):
-    """The question: which task, in which version, under which protocol, on which data."""
+    """The task, its version, protocol, options and data."""
 
     name: Name
     version: Annotated[int, Field(ge=1, lt=2**31)]
@@ -79,12 +78,12 @@ class TaskPart(_Part):
 
     @property
     def row_options(self) -> dict[str, Any]:
-        """The options that make a row: an option "source" (auto, mnist) only led to `source`."""
+        """The options that identify a row, without "source" (auto, mnist), which only determined `source`."""
         return {name: value for name, value in self.options.items() if name != "source"}
 
 
 class ModelPart(_Part):
-    """Who answered it."""
+    """The model that was scored."""
 
     name: Name
     variant: Annotated[Word, Field(description="a named configuration of the model's card; '' is none")] = ""
@@ -94,7 +93,7 @@ class ModelPart(_Part):
 
 
 class SamplerPart(_Part):
-    """The sampler that was scored, with every knob as resolved."""
+    """The sampler that was scored, with the value of every knob."""
 
     name: Name
     knobs: Json = Field(default_factory=dict)
@@ -103,7 +102,7 @@ class SamplerPart(_Part):
 class Curves(_Part):
     """What training logged: entry i of each series belongs to `step[i]` and `seconds[i]`.
 
-    A series holds null where nothing was logged at that step.
+    A series holds null if nothing was logged at that step.
     """
 
     step: list[Count] = Field(default_factory=list)
@@ -120,14 +119,14 @@ class Curves(_Part):
 
 
 class Git(_Part):
-    """The project's checkout; `dirty` when its code differs from the commit."""
+    """The project's checkout; `dirty` if its code differs from the commit."""
 
     commit: Name
     dirty: bool
 
 
 class Cpu(_Part):
-    """The processor; `threads` is what torch was allowed to use."""
+    """The processor; `threads` is the number of threads that torch could use."""
 
     model: Word
     physical_cores: Cores | None = None
@@ -136,7 +135,7 @@ class Cpu(_Part):
 
 
 class Gpu(_Part):
-    """The graphics card; `peak_memory` is what this process held at most, in bytes."""
+    """The GPU; `peak_memory` is this process's maximum, in bytes."""
 
     name: Word
     driver: Word | None = None
@@ -148,7 +147,7 @@ class Gpu(_Part):
 
 
 class Flags(_Part):
-    """The switches of torch that can move a number."""
+    """The settings of torch that can change a number."""
 
     tf32_matmul: bool
     tf32_cudnn: bool
@@ -175,7 +174,7 @@ class Provenance(_Part):
 
 
 class BasePart(_Part):
-    """The trained model that a training built on, and what that had cost by itself."""
+    """The trained model that a training builds on, and its own cost."""
 
     name: Name
     variant: Word = ""
@@ -188,7 +187,7 @@ class BasePart(_Part):
 
 
 class Training(_Part):
-    """The training that the scored state came from; it may be older than the scoring."""
+    """The training behind the scored state; it may be older than the scoring."""
 
     hash: Annotated[Word, Field(description="the hash of all that determined the trained state")]
     steps: Count
@@ -198,7 +197,7 @@ class Training(_Part):
         Literal["steps", "time", "none"],
         Field(description="'time' only before version 3"),
     ]
-    # Left out where it is false: such a result is the same file as before there were graphs.
+    # Omitted if false, so that such a result equals the file from before graphs existed.
     as_graph: Annotated[
         bool, Field(description="its steps ran as a CUDA graph each", exclude_if=operator.not_)
     ] = False
@@ -216,7 +215,7 @@ class Training(_Part):
 
 
 class ScoringPart(_Part):
-    """The scoring: its own hash, and what it cost."""
+    """The scoring: its own hash, and its cost."""
 
     hash: Annotated[Word, Field(description="the hash of all that determined the metrics")]
     seconds: Seconds
@@ -229,7 +228,7 @@ class ScoringPart(_Part):
 
 
 class PartOfResult(_Part):
-    """One of several trainings that a task makes one score of: a held-out digit, a dimension."""
+    """One of several trainings that a task combines into one score: a held-out digit, a dimension."""
 
     name: Name
     metrics: dict[Name, Number]
@@ -239,10 +238,10 @@ class PartOfResult(_Part):
 
 
 class Verification(_Part):
-    """How far a maintainer confirmed the numbers, when, and what was found.
+    """How far a maintainer has confirmed the numbers, when, and what was found.
 
-    `details["digest"]` is the SHA-256 of all else in the result. `details["signed_by"]` names the maintainer,
-    and `details["signature"]` is of the whole result but itself (`Result.message`).
+    `details["digest"]` is the SHA-256 of the rest of the result. `details["signed_by"]` names the maintainer,
+    and `details["signature"]` covers the whole result except itself (`Result.message`).
     """
 
     tier: Confirmed
@@ -274,7 +273,7 @@ class Result(_Part):
     )
     provenance: Provenance
     verification: Verification | None = None
-    # The defaults of these two are what results from before version 3 have.
+    # The defaults of these two are the values of results from before version 3.
     hash_kind: Annotated[
         HashKind,
         Field(description="what the code hashes are of: all files of a folder, or the parsed source"),
@@ -283,7 +282,7 @@ class Result(_Part):
 
     @property
     def confirmed(self) -> Confirmed:
-        """What a maintainer has signed of it: "claimed" where nobody has, or not what stands here."""
+        """The tier that a maintainer's signature confirms: "claimed" without a valid signature."""
         found = self.verification
         if found is None or found.tier == "claimed" or found.details.get("digest") != self.digest():
             return "claimed"
@@ -293,13 +292,13 @@ class Result(_Part):
         return found.tier if signing.holds(name, signature, self.message()) else "claimed"
 
     def message(self) -> bytes:
-        """What a signature is of: the whole result, its verification included, but for the signature."""
+        """The bytes that a signature covers: the whole result, its verification included, but not itself."""
         whole = self.model_dump(mode="json", exclude_defaults=True)
         whole.get("verification", {}).get("details", {}).pop("signature", None)
         return canonical(whole).encode()
 
     def signed(self, key: signing.Key) -> Result:
-        """The same result, signed by a maintainer's key. Raises ValueError where it has no verification."""
+        """The same result, signed with a maintainer's key. Raises ValueError without a verification."""
         if self.verification is None:
             raise ValueError("there is no verification to sign")
         details = {k: v for k, v in self.verification.details.items() if k != "signature"}
@@ -313,22 +312,22 @@ class Result(_Part):
 
     @property
     def trainings(self) -> frozenset[str]:
-        """The hashes of the trainings that it scores: its own, or its parts'."""
+        """The hashes of the trainings it scores: its own, or its parts'."""
         return frozenset(part.training.hash for part in self.parts) or frozenset({self.training.hash})
 
     def digest(self) -> str:
-        """The SHA-256 of all but the verification, which is bound to it."""
-        # Without defaults: an optional field that a later version adds must not unbind what was verified.
-        # So the default of such a field is what older results have.
+        """SHA-256 of everything except the verification, which is bound to it."""
+        # Excludes defaults, so that an optional field added by a later version does not invalidate a
+        # verification. The default of such a field must therefore be the value of older results.
         rest = self.model_dump(mode="json", exclude={"verification"}, exclude_defaults=True)
         return hashlib.sha256(canonical(rest).encode()).hexdigest()
 
     def row_key(self) -> str:
-        """What makes one row of a table: results that differ only in their seed share it.
+        """What identifies a table row: results that differ only in their seed share it.
 
-        Canonical JSON of the task (name, version, options, protocol, source), the model (name,
-        variant), the overrides (of the model's and the sampler's knobs), the sampler, the declared
-        score and the budget.
+        Canonical JSON of the task (name, version, options, protocol, source), the model (name, variant), the
+        overrides (of the model's settings and the sampler's knobs), the sampler, the declared score and the
+        budget.
         """
         return canonical(
             {
@@ -349,17 +348,17 @@ class Result(_Part):
 
 
 def now() -> str:
-    """The time as results hold it: UTC, ISO 8601, whole seconds, "2026-01-31T09:00:00Z"."""
+    """The current time in the format of results: UTC, ISO 8601, whole seconds, "2026-01-31T09:00:00Z"."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def canonical(value: Any) -> str:
-    """`value` as JSON with sorted keys, two spaces of indent and no NaN (ValueError)."""
+    """`value` as JSON with sorted keys, an indent of two spaces and no NaN (ValueError)."""
     return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def build(raw: Mapping[str, Any], *, where: str = "") -> Result:
-    """The result that `raw` describes; ResultError names each field that does not fit."""
+    """The result described by `raw`; raises ResultError, which names each invalid field."""
     try:
         return Result.model_validate(dict(raw))
     except ValidationError as error:
@@ -374,10 +373,10 @@ def _explain(error: ValidationError, most: int = 5) -> str:
     found = error.errors(include_url=False, include_context=False)
     lines = []
     for item in found[:most]:
-        # Keys and values are a stranger's: one line, and nothing that a terminal obeys.
+        # Keys and values are untrusted: reduce them to one line without terminal control characters.
         field = shortened(".".join(str(part) for part in item["loc"]), 200) or "result"
         value = repr(item["input"])
-        # A missing field's "input" is the whole object around it: no help to anyone.
+        # The "input" of a missing field is the whole surrounding object, which does not help.
         shown = "" if item["type"] == "missing" or len(value) > 60 else f" (found {value})"
         lines.append(f"{field}: {item['msg']}{shown}")
     if len(found) > most:

@@ -1,4 +1,4 @@
-"""Texts as one may publish them: without paths, user names or host names."""
+"""Removes paths, user names and host names from texts that will be published."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-# An absolute path: POSIX, "C:\..." or "\\server\...", up to a space, quote or separator; not the
-# inside of a relative one, but what follows a short flag ("-I/usr").
+# An absolute path: POSIX, "C:\..." or "\\server\...", up to a space, quote or separator. It may follow a
+# short flag ("-I/usr"), but must not be inside a relative path.
 _ABSOLUTE = re.compile(r"(?:(?<![\w.~*-])|(?<=\B-\w))(?:[A-Za-z]:[\\/]|\\\\|/)[^\s'\",;=:]*")
 
 
 def scrub(text: str) -> str:
-    """`text` without absolute paths, the user's name or the host's.
+    """`text` without absolute paths, the user's name and the host's name.
 
-    The working directory becomes ".", the home directory "~", any other absolute path "***/" and
-    its last component; the user's and the host's name become "***" wherever they stand as words.
+    The working directory becomes ".", the home directory "~", and any other absolute path "***/" plus its
+    last component. The user's and the host's name become "***" wherever they occur as words.
     """
     return _scrub_names(_ABSOLUTE.sub(lambda found: _last(found[0]), _shorten(text)))
 
 
 def _shorten(text: str) -> str:
-    # Bytes of the command line that are no UTF-8 arrive as surrogates, which no JSON file can hold.
+    # Command-line bytes that are not UTF-8 arrive as surrogates, which JSON files cannot hold.
     text = text.encode("utf-8", "replace").decode("utf-8")
     for prefix, short in _prefixes():
         text = re.sub(re.escape(prefix) + r"(?![\w-])", short, text)
@@ -33,7 +33,7 @@ def _shorten(text: str) -> str:
 
 def _last(path: str) -> str:
     name = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
-    # Paths are full of names (/home/alice, backup_alice): here a part of a word is enough.
+    # Paths often contain names (/home/alice, backup_alice), so here a partial word match is enough.
     told = any(word.lower() in name.lower() for word in _names())
     return "***" if told or not name or name.endswith(":") else f"***/{name}"
 
@@ -52,7 +52,7 @@ def _prefixes() -> list[tuple[str, str]]:
     except RuntimeError:
         home = ""
     places += [(home, "~"), (os.path.realpath(home) if home else "", "~")]
-    # Longest first: the working directory is often inside the home directory.
+    # Longest first, because the working directory is often inside the home directory.
     return sorted((p for p in places if len(p[0]) > 1), key=lambda place: -len(place[0]))
 
 

@@ -1,8 +1,8 @@
-"""Signatures of verifications: a maintainer confirms with a key, and everybody can check it.
+"""Signatures of verifications: a maintainer signs with a key, and everybody can check it.
 
-The keys are Ed25519 (RFC 8032), by the package `cryptography`, which is loaded only where a signature is
-made or checked. The maintainers' public keys are in `maintainers.toml` beside this module; the file that the
-variable EBBENCH_MAINTAINERS names is read as well, for a board of one's own.
+Keys are Ed25519 (RFC 8032), from the package `cryptography`, which is loaded only to make or check a
+signature. The maintainers' public keys are in `maintainers.toml` beside this module. For a board of your own,
+the file named by the environment variable EBBENCH_MAINTAINERS is read as well.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KEY, MORE = "EBBENCH_KEY", "EBBENCH_MAINTAINERS"
 
 @dataclass(frozen=True)
 class Key:
-    """A private key, and the maintainer's name that its public half goes by."""
+    """A private key, and the maintainer's name of its public key."""
 
     name: str
     private: Ed25519PrivateKey
@@ -38,10 +38,10 @@ class Key:
 
 
 def make(name: str, out: Path, maintainers: Path | None = None) -> str:
-    """Write a new private key to the file `out`, readable by its owner alone; its entry for maintainers.toml.
+    """Write a new private key to the file `out`, readable by its owner only.
 
-    The entry is added to the file `maintainers` where one is given. Raises UsageError where `out` is there
-    already, and StorageError where a file cannot be written.
+    Returns its entry for maintainers.toml, which is also appended to the file `maintainers` if given. Raises
+    UsageError if `out` already exists, and StorageError if a file cannot be written.
     """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -52,7 +52,7 @@ def make(name: str, out: Path, maintainers: Path | None = None) -> str:
     )
     entry = f'[[maintainer]]\nname = "{name}"\npublic = "{_public(private)}"\n'
     try:
-        # Not to be read by others, not even for a moment.
+        # Created with these permissions, so that others cannot read it even for a moment.
         with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as secret:
             secret.write(text)
         if maintainers is not None:
@@ -71,9 +71,9 @@ def make(name: str, out: Path, maintainers: Path | None = None) -> str:
 
 
 def load(given: Path | None) -> Key | None:
-    """The private key in the file that is `given`, else in the one that EBBENCH_KEY names; None for neither.
+    """The private key in the file `given`, else in the one that EBBENCH_KEY names; None without either.
 
-    Raises UsageError where it is no key, or its public half is no maintainer's.
+    Raises UsageError if it is not a key, or its public key is not a maintainer's.
     """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -104,7 +104,7 @@ def load(given: Path | None) -> Key | None:
 
 
 def holds(name: str, signature: str, message: bytes) -> bool:
-    """Whether a signature of `message` is one by the maintainer of that name."""
+    """Whether `signature` is a valid signature of `message` by the named maintainer."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -120,7 +120,7 @@ def holds(name: str, signature: str, message: bytes) -> bool:
 
 
 def maintainers() -> dict[str, str]:
-    """The maintainers' public keys, in base64, by name. Raises UsageError for a file that is none."""
+    """The maintainers' public keys, in base64, by name. Raises UsageError for an invalid file."""
     found = dict(_read(MAINTAINERS))
     if more := os.environ.get(MORE):
         found |= _read(absolute(more, MORE))

@@ -1,4 +1,4 @@
-"""What one value of a result may be: texts of a line, finite numbers, and JSON of those."""
+"""Valid values of a result: single-line texts, finite numbers, and JSON made of those."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ebbench.record.text import fault
 
-# At most, in characters: of a name (of a task, a model, a metric, a file), of a line (a title, a command),
-# and of a text among the values of a configuration or of the details.
+# Maximum lengths in characters: of a name (of a task, a model, a metric, a file), of a line (a title, a
+# command), and of a text in a configuration or in the details.
 MOST_OF_A_NAME = 200
 MOST_OF_A_LINE = 4_000
 MOST_OF_A_VALUE = 10_000
 
-# No number may reach it: sums, differences and intervals over seeds must not overflow.
+# Numbers must be smaller than this, so that sums, differences and intervals over seeds do not overflow.
 TOO_LARGE = 1e300
 
-# A seed is what torch, NumPy and Python's random take alike.
+# The largest seed that torch, NumPy and Python's random all accept.
 MOST_OF_A_SEED = 2**32 - 1
 
 
 def _plain(value: Any, where: tuple[Any, ...] = ()) -> Any:
-    """`value` as JSON holds it: tuples become lists; what JSON cannot hold is refused.
+    """`value` in JSON types: tuples become lists; raises for values that JSON cannot hold.
 
-    `config` and `details` come from plug-ins, so this is where their NaN and their arrays stop. `where`
-    is the place around `value` with a key or an index: spelled for an error alone, as results are long.
+    `config` and `details` come from plug-ins, so this rejects their NaNs and arrays. `where` is the path of
+    `value` in pieces; it is joined only for an error, since results are long.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -81,17 +81,17 @@ def _utc(text: str) -> str:
 
 
 def _beside(name: str) -> str:
-    # A result may come from a stranger, and a page shows the files that it names.
+    # A result may be untrusted, and a page shows the files that it names.
     if name in ("", ".", "..") or any(character in name for character in "/\\:\0"):
         raise ValueError(f"{name!r} is no plain file name")
     return _name(name)
 
 
-# Any: `_plain` has looked at every value, and pydantic's JsonValue would do so again.
+# Any, because `_plain` has checked every value, and pydantic's JsonValue would check again.
 Json = Annotated[dict[str, Any], BeforeValidator(_plain)]
 
 
-# Text that may be empty: of one line, of the length of a name or of a title.
+# Text of one line, possibly empty, with the length of a name or of a title.
 Word = Annotated[str, Field(max_length=MOST_OF_A_NAME), AfterValidator(_name)]
 Line = Annotated[str, Field(max_length=MOST_OF_A_LINE), AfterValidator(_line)]
 

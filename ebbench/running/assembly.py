@@ -1,4 +1,4 @@
-"""The parts of a task, trained and scored -> one result and its pictures."""
+"""Assembles the trained and scored parts of a task into one result and its pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ebbench.storage.hashing import content_hash
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One part of a task, trained and scored; its chunks stay in `chunks` until the result is written."""
+    """One trained and scored part of a task; its chunks stay in `chunks` until the result is written."""
 
     score: contract.Score
     training: dict[str, Any]
@@ -107,7 +107,7 @@ def assemble(
 
 
 def _total_training(parts: Mapping[str, Part]) -> dict[str, Any]:
-    """What the trainings of all parts cost together; each part keeps its own record."""
+    """The total cost of the trainings of all parts; each part also keeps its own record."""
     records = [part.training for part in parts.values()]
     steps, seconds = sum(r["steps"] for r in records), sum(r["seconds"] for r in records)
     machines = [r["provenance"] for r in records]
@@ -115,16 +115,16 @@ def _total_training(parts: Mapping[str, Part]) -> dict[str, Any]:
         "hash": content_hash({name: part.training["hash"] for name, part in parts.items()}),
         "steps": steps,
         "seconds": round(seconds, 3),
-        # A part without a rate ran on a GPU that others used as well, or took no step.
+        # A part without a rate shared its GPU with other processes, or took no step.
         "steps_per_second": (
             round(steps / seconds, 4) if all(r["steps_per_second"] for r in records) else None
         ),
         "stopped_by": records[0]["stopped_by"],
-        # What an earlier version has stored says nothing of graphs: it made none.
+        # Records of earlier versions lack this field, because those versions made no graphs.
         "as_graph": any(r.get("as_graph") for r in records),
         "parameters": max(r["parameters"] for r in records),
         "base": records[0].get("base"),
-        # One part beside others on the GPU makes the sum of the seconds no timing.
+        # If one part shared its GPU, the total seconds are not a valid timing.
         "provenance": next((m for m in machines if m["gpu"] and m["gpu"].get("shared")), machines[0]),
     }
 

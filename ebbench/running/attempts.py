@@ -1,8 +1,8 @@
-"""The last attempt at a run, as a file in the run store: who is at it, how far, and how it ended.
+"""The last attempt at a run, as a file in the run store: which process, how far, and how it ended.
 
-`attempts/TASK/MODEL/RUN.json` is there from the moment that a run has its lock until its result is written;
-`attempts/trainings/HASH.json`, while a training is made by itself. They are for people who look (`ebbench
-status`). Nothing depends on them: a full disk that refuses one stops no run.
+`attempts/TASK/MODEL/RUN.json` exists from the moment that a run has its lock until its result is written;
+`attempts/trainings/HASH.json` exists during a training without a score. They are for users (`ebbench
+status`). Nothing depends on them, and a full disk that prevents them stops no run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ebbench.running.progress import Reporter
 from ebbench.storage import alive
 from ebbench.storage.files import home, write_atomically
 
-# Seconds between two writes of how far a run is.
+# Seconds between two writes of a run's progress.
 PAUSE = 5.0
 
 
@@ -32,9 +32,9 @@ class Attempt:
     """One attempt at a run.
 
     `machine` and `began` are those of `storage.alive`. `training` is the hash of the training that it has
-    locked (the folder in the store). `stage` is what goes on ("training", "sampling"), `done` of `total`
-    steps or samples of it are made, `rate` a second. `said` is the first line of the error, or of why it
-    stopped.
+    locked (the folder in the store). `stage` is the current stage ("training", "sampling"), with `done` of
+    `total` steps or samples finished and `rate` per second. `said` is the first line of the error, or of the
+    reason to stop.
     """
 
     state: Literal["running", "stopped", "failed"] = "running"
@@ -52,27 +52,27 @@ class Attempt:
 
     @property
     def ended(self) -> bool:
-        """Whether its process was one of this machine and is no more."""
+        """Whether its process ran on this machine and no longer exists."""
         return alive.ended(self.pid, self.machine, self.began)
 
     @property
     def seconds_left(self) -> float | None:
-        """Of the present stage; None where that cannot be said."""
+        """Estimated seconds to the end of the current stage; None if unknown."""
         return (self.total - self.done) / self.rate if self.rate > 0 else None
 
 
 def attempt_file(task: str, model: str, run_id: str) -> Path:
-    """Where the last attempt at a run is."""
+    """The file of the last attempt at a run."""
     return home() / "attempts" / task / model / f"{run_id}.json"
 
 
 def training_file(training: str) -> Path:
-    """Where the last attempt at a training alone is, made for the runs that wait for it."""
+    """The file of the last attempt at a training without a score, made for runs that wait for it."""
     return home() / "attempts" / "trainings" / f"{training}.json"
 
 
 def read(path: Path) -> Attempt | None:
-    """The attempt in a file; None where there is none that can be read."""
+    """The attempt in a file; None if there is none or it cannot be read."""
     try:
         return Attempt(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -80,9 +80,9 @@ def read(path: Path) -> Attempt | None:
 
 
 class Attempting(Reporter):
-    """A reporter that keeps the file of the present attempt too, and hands all on to another one.
+    """A reporter that also writes the file of the current attempt; it forwards everything to another.
 
-    It is a context: the file says how the block ended. Before `at` was called nothing is written.
+    As a context manager it records how the block ended. Nothing is written before `at` is called.
     """
 
     def __init__(self, path: Path, inner: Reporter) -> None:
@@ -92,7 +92,7 @@ class Attempting(Reporter):
         self._start = 0
 
     def at(self, training: str, part: str = "") -> None:
-        """This process has the lock of a training now; `part` says which of several it is."""
+        """Record that this process has locked a training; `part` says which of several it is."""
         pid = os.getpid()
         self._attempt = Attempt(
             host=platform.node(),
@@ -111,7 +111,7 @@ class Attempting(Reporter):
         self._inner.begin(what, total, done)
         self._start, self._began = done, time.monotonic()
         if self._attempt is not None and self._attempt.stage != what:
-            # A new stage is said at once.
+            # A new stage is written immediately.
             self._written = 0.0
         self._set(stage=what, done=done, total=total, rate=0.0)
 
@@ -154,16 +154,16 @@ class Attempting(Reporter):
     def _write(self) -> None:
         assert self._attempt is not None
         self._written = time.monotonic()
-        # EbbenchError: the run is another's by now, and so is the file.
+        # EbbenchError: another process has the run now, and so the file.
         with contextlib.suppress(OSError, EbbenchError):
             write_atomically(self._path, json.dumps(asdict(self._attempt)).encode())
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says."""
+    """The first line of an error's message."""
     text = str(error).strip()
     first = text.splitlines()[0] if text else ""
     if isinstance(error, Stopped):
-        # That the same command goes on is said by whoever shows it.
+        # Whoever shows it adds that the same command resumes.
         return first.partition(";")[0]
     return first if isinstance(error, EbbenchError) else f"{type(error).__name__}: {first}".rstrip(": ")

@@ -1,11 +1,11 @@
-"""A training step as a CUDA graph: recorded once, then done again with one launch in place of hundreds.
+"""A training step as a CUDA graph: recorded once, then replayed with one launch instead of hundreds.
 
-The first calls run the step as it is, on a side stream: the libraries choose their kernels and take their
-memory, and the optimisers make their state. The next call records the step, which computes nothing, and does
-it for the first time. From then on a call copies the batch and the numbers to where the recorded step reads
-them, and launches the graph. Every call is one real step, with its own batch, and the generator of random
-numbers on the device moves as it does without a graph. So a training can be stopped at any step, and goes
-on from there as a graph or not.
+The first calls run the step normally on a side stream: libraries choose kernels and allocate memory, and
+optimisers create their state. The next call records the step, which computes nothing, and replays it for the
+first time. From then on a call copies the batch and the numbers to where the recorded step reads them, and
+launches the graph. Every call is one real step with its own batch, and the device's random number generator
+advances as it does without a graph. A training can therefore be stopped at any step and resumed with or
+without a graph.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from ebbench.contract import Model
     from ebbench.interfaces import Step
 
-# "0" leaves every training step as it is.
+# "0" disables graphs.
 SWITCH = "EBBENCH_CAPTURE"
-# How many steps run before one is recorded (three in torch's own make_graphed_callables).
+# Number of steps before the recording (three in torch's own make_graphed_callables).
 WARM_UP = 3
 
 Logged = dict[str, Tensor]
@@ -39,27 +39,30 @@ Work = Callable[[], Logged]
 
 
 class Graph(Protocol):
-    """What records the work of a function on a device, and does it again: a CUDA graph, or a stand-in."""
+    """Records a function's work on a device and replays it: a CUDA graph, or a stand-in."""
 
     def warm_up(self, work: Work) -> Logged:
-        """Do the work as it is, where it will be recorded."""
+        """Run the work normally, where it will be recorded."""
         ...
 
     def record(self, work: Work) -> Logged:
-        """Record the work without doing it; gives the tensors that `replay` fills. May raise RuntimeError."""
+        """Record the work without running it; returns the tensors that `replay` fills.
+
+        May raise RuntimeError.
+        """
         ...
 
     def replay(self) -> None:
-        """Do the recorded work."""
+        """Replay the recorded work."""
         ...
 
     def abandon(self) -> None:
-        """Make the device usable again after a recording that failed. Raises RuntimeError where it is not."""
+        """Make the device usable after a failed recording. Raises RuntimeError if that is impossible."""
         ...
 
 
 def graph_for(device: torch.device) -> Graph | None:
-    """A graph of work on `device`; None where the device has none, or the user wants none."""
+    """A graph for work on `device`; None if the device has none, or the user disabled graphs."""
     wanted = os.environ.get(SWITCH, "1")
     if wanted not in ("", "0", "1"):
         raise UsageError(
@@ -72,7 +75,7 @@ def graph_for(device: torch.device) -> Graph | None:
 
 
 class CudaGraph:
-    """A CUDA graph and the stream that it is recorded on."""
+    """A CUDA graph and the stream on which it is recorded."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -80,7 +83,7 @@ class CudaGraph:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def warm_up(self, work: Work) -> Logged:
-        """Do the work on the side stream; whatever comes before and after it waits."""
+        """Run the work on the side stream, synchronised with what comes before and after."""
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
@@ -90,14 +93,15 @@ class CudaGraph:
 
     def record(self, work: Work) -> Logged:
         """Record the work; see Graph."""
-        # A net of the warm-up that only a cycle holds would bind its gradients to another stream.
+        # A network from the warm-up that only a reference cycle keeps would tie its gradients to another
+        # stream.
         gc.collect()
         graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         try:
             with torch.cuda.device(self._device), torch.cuda.graph(graph, stream=self._stream):
                 made = work()
         finally:
-            # `torch.cuda.graph` leaves its stream in place where it cannot end the recording.
+            # `torch.cuda.graph` leaves its stream current if it cannot end the recording.
             torch.cuda.set_stream(current)
         self._graph = graph
         return made
@@ -108,9 +112,9 @@ class CudaGraph:
         self._graph.replay()
 
     def abandon(self) -> None:
-        """Drop the graph and free the generator, which a broken recording leaves as if it went on.
+        """Drop the graph and release the generator, which a failed recording leaves in recording state.
 
-        The memory that a broken recording had taken stays reserved until the process ends.
+        Memory taken by a failed recording stays reserved until the process ends.
         """
         self._graph = None
         index = torch.cuda.current_device() if self._device.index is None else self._device.index
@@ -120,16 +124,17 @@ class CudaGraph:
 
 
 class CapturedStep:
-    """The training `step` of a `model` as a graph, once it is warm; takes and gives what the step does.
+    """The training `step` of a `model` as a graph, after its warm-up; arguments and results are the step's.
 
     A batch of another shape, or another value of an argument that is neither a float nor a tensor, runs the
-    step as it is. So does every later call where the step cannot be recorded: `note` is told why, once.
+    step normally. So does every later call if the step cannot be recorded; `note` then receives the reason,
+    once.
     """
 
     def __init__(
         self, step: Step, model: Model, device: torch.device, graph: Graph, note: Callable[[str], None]
     ) -> None:
-        # Whether a step has been done as a graph.
+        # Whether a step has run as a graph.
         self.replayed = False
         self._step, self._model, self._device, self._note = step, model, device, note
         self._graph: Graph | None = graph
@@ -137,7 +142,7 @@ class CapturedStep:
         self._recorded: _Recorded | None = None
 
     def __call__(self, *given: Any, **named: Any) -> Logged:
-        """One step; gives what it logs, in tensors of the caller's own."""
+        """Run one step; returns what it logs, in tensors owned by the caller."""
         if self._graph is None:
             return self._step(*given, **named)
         if self._recorded is None:
@@ -151,7 +156,7 @@ class CapturedStep:
             return self._give_up(why, given, named)
         if not self._recorded.takes(given, named):
             with warnings.catch_warnings():
-                # Adam warns of `capturable` outside a recording: it is slower so, and right.
+                # Adam warns about `capturable` outside a recording: it is slower then, but correct.
                 warnings.filterwarnings("ignore", message=".*capturable=True")
                 return self._step(*given, **named)
         return self._do(self._graph, self._recorded)
@@ -161,7 +166,7 @@ class CapturedStep:
         fixed_named = {k: _fixed(v, self._device) for k, v in named.items()}
         rates, before = Rates(self._model, self._device), _Before(self._model)
         try:
-            # Detached in there, so that nothing keeps what only the way back needs.
+            # Detached inside, so that nothing keeps tensors that only the backward pass needs.
             made = graph.record(lambda: _detached(self._step(*fixed, **fixed_named)))
             why = before.change()
         except RuntimeError as error:
@@ -178,7 +183,7 @@ class CapturedStep:
     def _do(self, graph: Graph, recorded: _Recorded) -> Logged:
         graph.replay()
         self.replayed = True
-        # Of the caller's own: the next replay writes to the same tensors.
+        # Clones, because the next replay writes to the same tensors.
         return {k: v.clone() if isinstance(v, Tensor) else v for k, v in recorded.made.items()}
 
     def _give_up(self, why: str, given: tuple[Any, ...], named: dict[str, Any]) -> Logged:
@@ -200,7 +205,7 @@ class CapturedStep:
 
 @dataclass
 class _Recorded:
-    """A recorded step: the arguments that it reads, what it gives, and the rates of its optimisers."""
+    """A recorded step: the arguments that it reads, its outputs, and the learning rates of its optimisers."""
 
     given: list[Any]
     named: dict[str, Any]
@@ -208,7 +213,7 @@ class _Recorded:
     rates: Rates
 
     def takes(self, given: tuple[Any, ...], named: dict[str, Any]) -> bool:
-        """Put arguments to where the graph reads them; False, and nothing put, where they do not fit."""
+        """Copy arguments to where the graph reads them; False, with nothing copied, if they do not fit."""
         if len(given) != len(self.given) or named.keys() != self.named.keys():
             return False
         pairs = [*zip(self.given, given, strict=True), *((self.named[k], v) for k, v in named.items())]
@@ -221,11 +226,11 @@ class _Recorded:
 
 
 def _fixed(value: Any, device: torch.device) -> Any:
-    """Where a recorded step reads an argument: a tensor of its own for a tensor and for a float."""
+    """Where a recorded step reads an argument: a separate tensor for each tensor and float."""
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, float):
-        # As torch computes with a float and a float32: in float32.
+        # torch combines a float and a float32 tensor in float32.
         return torch.tensor(value, dtype=torch.float32, device=device)
     return value
 
@@ -239,7 +244,7 @@ def _fits(fixed: Any, value: Any) -> bool:
 
 
 def _first_cause(error: BaseException) -> str:
-    """What went wrong first, in a line: a recording that broke cannot be ended either, which says nothing."""
+    """The first error, in one line; the error of the recording that could not end says nothing."""
     while error.__context__ is not None:
         error = error.__context__
     if not isinstance(error, Exception):
@@ -252,7 +257,7 @@ def _detached(made: Logged) -> Logged:
 
 
 class _Before:
-    """What a recording may change beside the device: attributes, gradient flags, random states."""
+    """What a recording may change besides the device: attributes, gradient flags, random states."""
 
     def __init__(self, model: Model) -> None:
         nets = [v for v in vars(model).values() if isinstance(v, nn.Module)]
@@ -265,7 +270,7 @@ class _Before:
         self._random = seeds.capture()
 
     def change(self) -> str:
-        """What the recorded step has changed that doing it again would not change; "" where there is none."""
+        """What the recorded step has changed that a replay would not change; "" if nothing."""
         for owner, before in self._owners:
             for name, value in vars(owner).items():
                 if _plain(value) and (name not in before or not _same(before[name], value)):
@@ -278,7 +283,7 @@ class _Before:
         return ""
 
     def put_back(self) -> None:
-        """As it was before. Gradients go: of a step that was not done there are none."""
+        """Restore the previous state. Gradients are removed, since the step did not run."""
         for owner, before in self._owners:
             vars(owner).clear()
             vars(owner).update(before)
@@ -299,5 +304,5 @@ def _same(one: Any, other: Any) -> bool:
         return np.array_equal(one, other)
     if isinstance(one, tuple):
         return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
-    # A NaN is itself.
+    # NaN compares equal to itself here.
     return one is other or bool(one == other)

@@ -1,4 +1,4 @@
-"""What a scoring keeps on disk: its finished chunks until the score is done, and 8-bit images for good."""
+"""What a scoring keeps on disk: finished chunks until the score is done, and 8-bit images permanently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ebbench.storage import arrays
 
-# Before the names of a sampler's diagnostics among the arrays of a chunk or of a file of images.
+# Prefix of a sampler's diagnostics among the arrays of a chunk or an image file.
 DIAGNOSTIC = "diagnostic."
 
 
@@ -21,17 +21,17 @@ class Chunks:
         self._folder = folder
 
     def find(self, name: str, number: int) -> dict[str, np.ndarray] | None:
-        """The arrays of a finished chunk; None where it is not done. Raises StorageError."""
+        """The arrays of a finished chunk; None if it is not finished. Raises StorageError."""
         path = self._path(name, number)
         return None if path is None else arrays.kept(path)
 
     def keep(self, name: str, number: int, values: Mapping[str, np.ndarray]) -> None:
-        """Keep the arrays of a finished chunk. Raises StorageError."""
+        """Store the arrays of a finished chunk. Raises StorageError."""
         if (path := self._path(name, number)) is not None:
             arrays.keep(path, values, what="a chunk of scores")
 
     def done(self, name: str, count: int) -> int:
-        """How many of `count` chunks are finished."""
+        """The number of finished chunks among `count`."""
         paths = [self._path(name, number) for number in range(count)]
         return sum(path is not None and path.exists() for path in paths)
 
@@ -41,7 +41,7 @@ class Chunks:
 
 @dataclass(frozen=True)
 class Images:
-    """8-bit images, (n, *shape), with what they had cost: how many were drawn, in how many seconds."""
+    """8-bit images, (n, *shape), and their cost: the number of samples drawn, and the seconds."""
 
     pixels: np.ndarray
     drawn: int
@@ -50,18 +50,18 @@ class Images:
 
 
 def image_file(path: Path, name: str, n: int) -> Path:
-    """The file of `n` images of the draw `name`; `path` is what all draws of a sampler begin with."""
+    """The file of `n` images of the draw `name`; `path` is the common prefix of a sampler's draws."""
     return path.with_name(f"{path.name}-{name}-{n}.npz")
 
 
 class ImageStore:
-    """The images of one draw in the file `path`, kept after the score is done; with None, nothing is kept."""
+    """The images of one draw in the file `path`, kept after the score; with None, nothing is kept."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
 
     def find(self, shape: tuple[int, ...]) -> Images | None:
-        """The images that were kept; None where there are none, or where they are not whole, of `shape`."""
+        """The stored images; None if there are none, or if they are incomplete or not of `shape`."""
         stored = None if self.path is None else arrays.kept(self.path)
         if stored is None or not {"images", "drawn", "seconds"} <= stored.keys():
             return None
@@ -71,7 +71,7 @@ class ImageStore:
         return Images(pixels, int(stored["drawn"]), float(stored["seconds"]), diagnostics(stored))
 
     def keep(self, images: Images) -> None:
-        """Keep images. Raises StorageError."""
+        """Store images. Raises StorageError."""
         if self.path is None:
             return
         told = {DIAGNOSTIC + name: np.asarray(value) for name, value in images.diagnostics.items()}
@@ -80,7 +80,7 @@ class ImageStore:
 
 
 def diagnostics(values: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The mean of each diagnostic among the arrays `values`, by its name."""
+    """The mean of each diagnostic among the arrays `values`, by name."""
     return {
         name.removeprefix(DIAGNOSTIC): float(array.mean())
         for name, array in values.items()

@@ -1,4 +1,4 @@
-"""What the trainer and the scorer of one part of a run have in common."""
+"""What trainer and scorer of one part of a run share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ebbench.storage.files import home
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One part of one run. `name` is the part's ("" for the only one), `parts` is how many there are."""
+    """One part of one run. `name` is the part's name ("" for the only one), `parts` the number of parts."""
 
     spec: Spec
     task: contract.Task
@@ -40,18 +40,18 @@ class Context:
 
     @property
     def reporter(self) -> Reporter:
-        """Who is told how far it is."""
+        """The reporter of progress."""
         return self.settings.reporter
 
     def busy(self, note: str) -> None:
-        """Another process is at this training: say so, or leave. Raises Stopped."""
+        """Another process works on this training: show `note` if we may wait, else raise Stopped."""
         if not self.settings.wait:
             raise Stopped(f"another process is at this very training: {self.place.name[:10]}", BUSY)
         self.reporter.note(note)
 
     @property
     def training(self) -> loggers.Training:
-        """What a logger is told of this training."""
+        """The description of this training for loggers."""
         spec = self.spec
         words = [spec.budget, f"s{self.seed}", self.name, self.identity.training[:10]]
         return loggers.Training(
@@ -65,12 +65,12 @@ class Context:
         )
 
     def below(self) -> Context:
-        """The context of the training that this one is built on; there must be one."""
+        """The context of the base's training; there must be a base."""
         assert self.spec.base is not None and self.identity.base is not None
         return dataclasses.replace(self, spec=self.spec.base, identity=self.identity.base)
 
     def provenance(self) -> schema.Provenance:
-        """Where this process runs, by which code, on which data."""
+        """The provenance of this process: machine, code and data."""
         return provenance.collect(
             self.settings.device,
             dict(self.task.data_hashes),

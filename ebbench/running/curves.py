@@ -1,4 +1,4 @@
-"""What training logged, and its picture."""
+"""Training curves and their picture."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 
 @dataclass
 class Curves:
-    """What `run.log` was given, averaged over windows of steps: one point a window."""
+    """The values of `run.log`, averaged over windows of steps: one point per window."""
 
     step: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     series: dict[str, list[float | None]] = field(default_factory=dict)
 
     def add(self, step: int, seconds: float, means: Mapping[str, float]) -> None:
-        """Append one window's means. A series that begins or pauses is padded with None."""
+        """Append one window's means. Series that start late or pause are padded with None."""
         for name in means:
             self.series.setdefault(name, [None] * len(self.step))
         self.step.append(step)
@@ -30,7 +30,7 @@ class Curves:
 
 
 def draw(curves: Mapping[str, Any], title: str) -> np.ndarray:
-    """The curves of one training, a panel a series, against steps: uint8 (height, width, 3)."""
+    """The curves of one training against steps, one panel per series: uint8 (height, width, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

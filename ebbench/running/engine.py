@@ -52,16 +52,16 @@ from ebbench.storage.runstore import FORCED, check_writable, forget, locked, wri
 
 
 def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcome]:
-    """Train, score and write each seed in turn; what is done already is only pointed at.
+    """Train, score and write each seed in turn; finished runs are only reported.
 
-    Raises UsageError where a result is there that today's code would not make again, Stopped where a
-    signal or the time limit ended the work at a safe point, and what the plug-ins' mistakes are.
+    Raises UsageError if a result exists that today's code would not make again, Stopped if a signal or the
+    time limit ended the work at a safe point, and the errors of faulty plug-ins.
     """
     provenance.running_code()
     task = _task(spec, settings)
     folder = settings.results / spec.task.name / spec.model.name
     check_writable(folder)
-    # Denormal activations make a convolution on a CPU many times slower, and carry no information.
+    # Denormal activations slow down convolutions on a CPU many times, and carry no information.
     torch.set_flush_denormal(True)
     try:
         with stop_on_signals(settings.time_limit) as stop:
@@ -74,10 +74,10 @@ def run(spec: Spec, run_seeds: list[int], settings: Settings) -> Iterator[Outcom
 def train(
     spec: Spec, run_seeds: Sequence[int], settings: Settings, until: str, parts: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Make the trainings of a run and no score: its model's ("training"), or that of its base ("base").
+    """Run the trainings of a run without scoring: the model's own ("training"), or its base's ("base").
 
-    Gives a line for each training that is in the run store then. `parts` are those to train, all if not
-    given. Raises UsageError for a part, or a base, that is not there, and what `run` raises.
+    Yields a line for each training that is then in the run store. `parts` are the parts to train, by default
+    all. Raises UsageError for a part or a base that does not exist, and what `run` raises.
     """
     if until == BASE and spec.base is None:
         raise UsageError(
@@ -112,7 +112,7 @@ def train(
 
 
 def _train_alone(context: Context) -> None:
-    """Make the training of one part, with an attempt of its own for who looks."""
+    """Run the training of one part, with an attempt file of its own."""
     training, settings = context.identity.training, context.settings
     with ExitStack() as stack:
         attempting = stack.enter_context(Attempting(training_file(training), settings.reporter))
@@ -125,10 +125,10 @@ def _train_alone(context: Context) -> None:
 
 
 def load(spec: Spec, seed: int, settings: Settings, part: str = "") -> contract.Model:
-    """The trained model of one part of a run, out of the run store, its nets in eval mode.
+    """The trained model of one part of a run, from the run store, with its networks in eval mode.
 
-    Nothing is trained, but for a model that keeps no state. Raises UsageError for a part that is not there,
-    and where the store has no such training.
+    Nothing is trained, except a model that keeps no state. Raises UsageError for a part that does not exist,
+    and if the store does not have the training.
     """
     task = _task(spec, settings)
     with plugin_code(spec.task, None, "parts"):
@@ -149,7 +149,7 @@ def load(spec: Spec, seed: int, settings: Settings, part: str = "") -> contract.
         parts=len(parts),
     )
     _check_asked_for(context)
-    # A stored state is only read: nobody need wait for who writes another.
+    # A stored state is only read, so there is no need for the lock.
     alone = nullcontext() if spec.model.cls.keeps_state else locked(context.place, context.busy)
     with alone, opened(None, context.training) as log:
         model, _ = _trained(context, log)
@@ -159,7 +159,7 @@ def load(spec: Spec, seed: int, settings: Settings, part: str = "") -> contract.
 
 
 def run_id(spec: Spec, seed: int, settings: Settings) -> str:
-    """The name of the result of a run; nothing is trained or scored."""
+    """The name of a run's result; nothing is trained or scored."""
     return identify(spec, _task(spec, settings), seed).run_id
 
 
@@ -181,7 +181,7 @@ def _run_seed(
     made: dict[str, Part] = {}
     attempting = Attempting(attempt_file(spec.task.name, spec.model.name, whole.run_id), settings.reporter)
     settings = dataclasses.replace(settings, reporter=attempting)
-    # Every part stays locked until the result is there: who waited for one must find it.
+    # Every part stays locked until the result is written, so that a waiting process finds it.
     with ExitStack() as locks, attempting:
         if settings.apart is not None:
             locks.callback(settings.apart.end)
@@ -200,7 +200,7 @@ def _run_seed(
             )
             _check_asked_for(context)
             locks.enter_context(locked(context.place, context.busy))
-            # Another process may have finished while this one waited.
+            # Another process may have finished the run while this one waited.
             if done := _done(path, whole, spec, settings):
                 return done
             attempting.at(context.identity.training, f"{len(made) + 1} of {len(parts)}" if name else "")
@@ -226,13 +226,13 @@ def _run_seed(
 
 
 def _done(path: Path, identity: Identity, spec: Spec, settings: Settings) -> Outcome | None:
-    """The result that is there already; None where there is none, or where it is to be made again."""
+    """The existing result; None if there is none, or if it must be made again."""
     result = None if settings.force else Expected.of(path, identity, spec)()
     return None if result is None else Outcome(result, path, existed=True)
 
 
 def _check_asked_for(context: Context) -> None:
-    """Raise UsageError where a certain training is to be scored, and this is another."""
+    """Raise UsageError if only certain trainings may be scored, and this is not one of them."""
     allowed, spec, seed = context.settings.trainings, context.spec, context.seed
     if allowed is not None and context.identity.training not in allowed:
         raise UsageError(
@@ -245,13 +245,13 @@ def _check_asked_for(context: Context) -> None:
 
 
 def _clear(context: Context, path: Path) -> None:
-    """Make a training's folder ready, which this process has locked."""
+    """Prepare the folder of a training that this process has locked."""
     place = context.place
-    # A forced run that was stopped goes on: what it began is not forgotten again.
+    # A forced run that was interrupted resumes: its own work is not discarded again.
     if context.settings.force and not (place / FORCED).exists():
         forget(place)
         write(place / FORCED, b"")
-    # Left by a process that was killed while it wrote; nobody else writes here now.
+    # Left by a process that was killed while writing; no other process writes here now.
     for half in [*place.rglob(".*.tmp"), *path.parent.glob(f".{path.stem}.*.tmp")]:
         half.unlink()
     _name(context)
@@ -263,7 +263,7 @@ def _name(context: Context) -> None:
 
 
 def _trained(context: Context, log: Log) -> tuple[contract.Model, dict[str, Any]]:
-    """The trained model of a context and the record of its training, with what both are built on."""
+    """The trained model of a context and the record of its training, both including the base."""
     base = _base(context)
     apart = context.settings.apart
     train = apart.train if apart is not None and apart.takes(context.spec) else train_part
@@ -272,9 +272,9 @@ def _trained(context: Context, log: Log) -> tuple[contract.Model, dict[str, Any]
 
 
 def _base(context: Context) -> tuple[contract.Model, dict[str, Any]] | None:
-    """The trained model that this one is built on, ready to be called, and what the result says of it.
+    """The trained base of a model, ready to be called, and its entry in the result.
 
-    Where the store has none, it is made.
+    If the store does not have it, it is trained.
     """
     if context.spec.base is None:
         return None

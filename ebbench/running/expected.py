@@ -1,4 +1,4 @@
-"""The result that a run is to leave, and whether it is there: known before the run, and without torch."""
+"""The expected result of a run, and whether it exists: known before the run, and without torch."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Expected:
 
     @classmethod
     def of(cls, path: Path, identity: Identity, spec: Spec) -> Expected:
-        """The result of a run of `spec` in the file `path`."""
+        """The expected result of a run of `spec` in the file `path`."""
         task = spec.task
         return cls(path, identity.run_id, task.name, task.folder.name, task.code_hash, task.data_code_hash)
 
     def __call__(self) -> schema.Result | None:
-        """The result; None where there is no such file.
+        """The result; None if the file does not exist.
 
-        Raises UsageError where the file is no result of this run, or is of other code of the task, and
-        StorageError where it cannot be read.
+        Raises UsageError if the file is not a result of this run, or is from different code of the task, and
+        StorageError if it cannot be read.
         """
         if not self.path.exists():
             return None
@@ -48,7 +48,7 @@ class Expected:
                 where=str(self.path),
                 fix=f"remove it, or {again}",
             ) from error
-        # The id ends in the hash of the whole task's scoring; `scoring` has that of a single part.
+        # The id ends in the scoring hash of the whole task; `scoring` has that of a single part.
         if found.run_id != self.run_id:
             raise UsageError(
                 "the file of this run holds another run's result",

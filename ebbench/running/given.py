@@ -1,7 +1,7 @@
-"""What a task was given in a run, kept in the run store: a submission takes it from there and asks no model.
+"""What a task received in a run, kept in the run store: a submission uses it without running the model.
 
-The task itself is given the model's own numbers; what is kept is rounded as a bundle has it (replay.py).
-8-bit images lie in the run store already (`Scoring.images`), so only their number is noted.
+The task itself gets the model's exact numbers; the stored ones are rounded as in a bundle (replay.py). 8-bit
+images are already in the run store (`Scoring.images`), so only their number is noted.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from ebbench.storage.hashing import content_hash
 
 HASH = re.compile("[0-9a-f]{64}")
 
-# Bytes of samples that are kept of one scoring; of one that is given more, nothing is.
+# Maximum bytes of samples to keep per scoring; a scoring with more keeps nothing.
 MOST = 512 << 20
 
-# Before the name of a draw whose images the run store has already: how many of them each question took.
+# Prefix of a draw whose images are already in the run store: the numbers of images that each request took.
 IMAGES = "images."
 
 
 def images_of(place: Path, sampler: str, knobs: Mapping[str, Any]) -> Path:
-    """Where the 8-bit images of a training lie, without the end of the name; `knobs` are JSON values.
+    """The path of a training's 8-bit images, without the suffix; `knobs` are JSON values.
 
-    Neither the task's options nor its protocol move a draw.
+    The task's options and protocol do not affect a draw.
     """
     return place / "samples" / content_hash({"sampler": sampler, "knobs": dict(knobs)})[:16]
 
 
 class Watching(Recording):
-    """A scoring that gives the task just what `scoring` gives, and notes it."""
+    """A scoring that passes on exactly what `scoring` gives, and notes it."""
 
     rounds = False
 
@@ -63,16 +63,16 @@ class Watching(Recording):
         return self._scoring.samples(n, reduce, name=name, chunk=chunk)
 
     def images(self, n: int, reduce: Reduce, *, name: str = "samples", chunk: int = 1000) -> Arrays:
-        """The same."""
+        """As any scoring's."""
         key = IMAGES + name
         self._whole = self._whole and f"samples.{name}" not in self._noted
         self._noted[key] = np.append(self._noted.get(key, np.zeros(0, np.int64)), n)
         return self._scoring.images(n, reduce, name=name, chunk=chunk)
 
     def keep(self, place: Path, scoring: str) -> None:
-        """Keep what was noted in the training's folder `place`, by the hash of the scoring.
+        """Store what was noted in the training's folder `place`, by the hash of the scoring.
 
-        Where it is too much, or in an order that is not told, nothing is kept. Raises StorageError.
+        Nothing is stored if it is too much, or if its order is unknown. Raises StorageError.
         """
         if self._whole:
             arrays.keep(_file(place, scoring), self._noted, what="what the task was given")
@@ -81,9 +81,9 @@ class Watching(Recording):
 
 
 def find(made: Result, task: contract.Task) -> Arrays | None:
-    """All that `task` was given for a result, by the names of replay.py; None where any of it is gone.
+    """All that `task` received for a result, by the names of replay.py; None if any of it is missing.
 
-    Nothing of the model is run. Raises StorageError for a file that cannot be read.
+    The model is not run. Raises StorageError for a file that cannot be read.
     """
     found: Arrays = {}
     of_task = task.parts(made.seed)
@@ -91,7 +91,7 @@ def find(made: Result, task: contract.Task) -> Arrays | None:
         parts = {part.name: (part.training.hash, part.scoring.hash) for part in made.parts}
     else:
         parts = dict.fromkeys(of_task, (made.training.hash, made.scoring.hash))
-    # A hash becomes a path here, and a result may be anybody's.
+    # The hash becomes part of a path, and the result may be untrusted.
     if list(parts) != list(of_task) or not all(HASH.fullmatch(h) for both in parts.values() for h in both):
         return None
     sampler, knobs = (made.sampler.name, made.sampler.knobs) if made.sampler else ("", {})

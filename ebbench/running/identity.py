@@ -1,10 +1,10 @@
-"""What identifies a run: the hash of its training, the hash of its score, and the name of its result.
+"""The identity of a run: the hash of its training, the hash of its score, and the name of its result.
 
 The *training* hash covers all that determines the trained state: the data (files, source, the task's data
-key, the code that reads them), the model's code, its configuration, the budget, the seed, and the engine's
-version. The *scoring* hash adds the task's version and options, the protocol, the sampler with its knobs,
-and the declared score. So a new sampler, protocol or task version scores a stored training again and never
-repeats it. No time and no number of threads is part of either.
+key, the code that reads them), the model's code and configuration, the budget, the seed, and the engine's
+version. The *scoring* hash adds the task's version and options, the protocol, the sampler with its knobs, and
+the declared score. A new sampler, protocol or task version therefore scores a stored training again and never
+repeats it. Time and number of threads are part of neither.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from ebbench.record.commands import as_toml
 from ebbench.running.spec import Spec
 from ebbench.storage.hashing import content_hash
 
-# A file name has at most 255 bytes; what comes before and after the run id needs some of them.
+# File names have at most 255 bytes, and the text before and after the run id needs some of them.
 MOST_READABLE = 120
 
 
 @dataclass(frozen=True)
 class Identity:
-    """One training and one score of it, computed once and passed on.
+    """The identity of one training and its score, computed once and passed on.
 
-    The keys are the JSON values that the hashes are taken of. `base` is the training below, of which this
-    one is built; `run_id` names the result.
+    The keys are the JSON values behind the hashes. `base` is the identity of the training that this one
+    builds on; `run_id` names the result.
     """
 
     training_key: Mapping[str, Any]
@@ -43,9 +43,9 @@ class Identity:
 
 
 def identify(spec: Spec, task: contract.Task, seed: int) -> Identity:
-    """The identity of a run of `spec` on `task` (the whole task, or one part of it) under `seed`.
+    """The identity of a run of `spec` on `task` (the whole task, or one part of it) with `seed`.
 
-    Raises PluginCrash where the task's own code fails.
+    Raises PluginCrash if the task's own code fails.
     """
     with plugin_code(spec.task, None, "data_key"):
         data = {"source": task.source, "files": dict(task.data_hashes), "key": task.data_key()}
@@ -65,10 +65,10 @@ def _identify(spec: Spec, task: contract.Task, data: Mapping[str, Any], seed: in
     }
     if base is not None:
         training_key["base"] = base.training_key
-    # As the task settled them: what "auto" stood for, not that it was asked for.
+    # As the task resolved them: what "auto" stands for.
     options = plain(task.options)
     if evaluates(task):
-        # What is taken along a training cannot be taken again from its end.
+        # Evaluations during a training cannot be repeated after its end.
         training_key["evaluations"] = {
             "task": spec.task.name,
             "version": task.version,
@@ -93,14 +93,14 @@ def _identify(spec: Spec, task: contract.Task, data: Mapping[str, Any], seed: in
 
 
 def evaluates(task: contract.Task) -> bool:
-    """Whether the task takes numbers along training."""
+    """Whether the task evaluates during training."""
     return type(task).evaluate is not contract.Task.evaluate
 
 
 def _run_id(spec: Spec, task: contract.Task, seed: int, scoring: str) -> str:
-    """A file name that a person can read and that differs wherever the run does."""
-    # As the task settled them, such as stacks=4 -> stacks4; a file that was given is named by the task.
-    # What may be "auto" is not said: the name must be the same whether it was asked for or came so.
+    """A readable file name that differs between all different runs."""
+    # As the task resolved them, such as stacks=4 -> stacks4; a given file is named by the task. Options that
+    # may be "auto" are omitted, so that the name does not depend on how they were set.
     defaults = dataclasses.asdict(type(spec.options)())
     said = [
         f"{key}{as_toml(value)}"

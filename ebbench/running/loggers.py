@@ -1,7 +1,7 @@
-"""Loggers: who else is told of a training while it runs. Nothing that they do moves a number.
+"""Loggers: external trackers that follow a training. They cannot change a number.
 
-A logger is told the curves' means where their windows close, the evaluations, the pictures and the final
-metrics. One is made for each training, by a factory that is told which training it is.
+A logger receives the curves' means per window, the evaluations, the pictures and the final metrics. A factory
+makes one logger per training, from a description of the training.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What a logger's factory is told: which training this is.
+    """The description of a training for a logger's factory.
 
-    `model` has its variant ("wgan-gp:meg-authors"), `part` is "" where the task has no parts, `config` holds
-    JSON values. `name` is short, can be a file's name, and is the same for a training that goes on.
+    `model` includes the variant ("wgan-gp:meg-authors"), `part` is "" if the task has no parts, `config`
+    holds JSON values. `name` is short, valid as a file name, and unchanged if a training resumes.
     """
 
     task: str
@@ -43,7 +43,7 @@ class Training:
 
 
 class Logger(Protocol):
-    """What is told of one training. An exception of a logger switches it off and ends no run."""
+    """Receives the events of one training. An exception in a logger disables it and ends no run."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers by name after `step` steps: means since the last call, or an evaluation."""
@@ -52,17 +52,17 @@ class Logger(Protocol):
         """A picture of the scoring, uint8 (height, width, 3)."""
 
     def done(self, metrics: Mapping[str, float]) -> None:
-        """The last call: the metrics, none where the training was stopped or only built on."""
+        """The last call, with the metrics; none if the training was stopped or only serves as a base."""
 
 
 Factory = Callable[[Training], Logger]
 
 
 class Log:
-    """A training's logger as the engine calls it; without one, every call does nothing.
+    """A training's logger as the engine calls it; without a logger every call does nothing.
 
-    It is made at the first call. The random states are afterwards what they were. The first exception is
-    said on stderr, and then the logger is called no more.
+    The logger is created at the first call, and random states are restored afterwards. The first exception is
+    reported on stderr and disables the logger.
     """
 
     def __init__(self, make: Factory | None, training: Training) -> None:
@@ -71,16 +71,16 @@ class Log:
 
     @property
     def on(self) -> bool:
-        """Whether anyone is told."""
+        """Whether there is a logger."""
         return self._make is not None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Pass numbers on, as copies."""
+        """Forward numbers, as copies."""
         numbers = {name: float(value) for name, value in values.items()}
         self._call(lambda logger: logger.scalars(step, numbers))
 
     def done(self, pictures: Mapping[str, np.ndarray], metrics: Mapping[str, float]) -> None:
-        """Pass the pictures on, and then the metrics, which are the last that the logger is told."""
+        """Forward the pictures, then the metrics as the last event."""
         numbers = {name: float(value) for name, value in metrics.items()}
         for name, pixels in pictures.items():
             self._call(partial(_picture, name=name, pixels=pixels.copy()))
@@ -88,14 +88,14 @@ class Log:
         self._make = None
 
     def close(self) -> None:
-        """End a log that nothing ended; one that was never begun stays so."""
+        """End a log that was not ended; does nothing if it never began."""
         if self._logger is not None:
             self.done({}, {})
 
     def _call(self, tell: Callable[[Logger], None]) -> None:
         if self._make is None:
             return
-        # Not before: a logger is chosen before torch is loaded.
+        # Imported here, because a logger is chosen before torch is loaded.
         from ebbench.running import seeds
 
         random = seeds.capture()
@@ -103,7 +103,7 @@ class Log:
             if self._logger is None:
                 self._logger = self._make(self._training)
             tell(self._logger)
-        # SystemExit too: a logger must not end the run.
+        # Also SystemExit, because a logger must not end the run.
         except (Exception, SystemExit) as error:
             self._make = None
             said = f"the logger failed and is switched off: {type(error).__name__}: {error}"
@@ -118,7 +118,7 @@ def _picture(logger: Logger, *, name: str, pixels: np.ndarray) -> None:
 
 @contextmanager
 def opened(make: Factory | None, training: Training) -> Iterator[Log]:
-    """The log of one training; closed without metrics where the block does not close it."""
+    """Context with the log of one training; it ends without metrics unless the block ends it."""
     log = Log(make, training)
     try:
         yield log
@@ -127,7 +127,7 @@ def opened(make: Factory | None, training: Training) -> Iterator[Log]:
 
 
 class TensorBoard:
-    """A factory: TensorBoard event files, a folder a training, under `folder`."""
+    """A factory of TensorBoard event files, one folder per training, under `folder`."""
 
     def __init__(self, folder: Path | str = "logs") -> None:
         _require("tensorboard")
@@ -148,7 +148,7 @@ class _TensorBoard:
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
-        # Seen at once, and whole on the disk where the process is killed.
+        # Visible immediately, and complete on disk if the process is killed.
         self._writer.flush()
 
     def picture(self, name: str, pixels: np.ndarray) -> None:
@@ -161,14 +161,14 @@ class _TensorBoard:
 
 
 class WeightsAndBiases:
-    """A factory: one Weights & Biases run a training, in `project`; further `options` go to `wandb.init`."""
+    """A factory of Weights & Biases runs, one per training, in `project`; `options` go to `wandb.init`."""
 
     def __init__(self, project: str = "ebbench", **options: Any) -> None:
         _require("wandb")
         self._options = {"project": project, **options}
 
     def __call__(self, training: Training) -> Logger:
-        """The logger of a training; one that goes on continues its run."""
+        """The logger of a training; a resumed training continues its run."""
         wandb = importlib.import_module("wandb")
         settings = {
             "task": training.task,
@@ -203,10 +203,10 @@ class _WeightsAndBiases:
 
 
 class JsonLines:
-    """A factory: one file of JSON lines a training, under `folder`; a training that goes on appends.
+    """A factory of JSON-lines files, one per training, under `folder`; a resumed training appends.
 
-    A line is {"step": ..., "values": {...}}, or {"metrics": {...}} at the end. Pictures are left out, and a
-    value that is not finite is null.
+    A line is {"step": ..., "values": {...}}, or {"metrics": {...}} at the end. Pictures are omitted, and
+    values that are not finite are null.
     """
 
     def __init__(self, folder: Path | str = "logs") -> None:
@@ -245,7 +245,7 @@ _NAMED = ("tensorboard", "wandb", "jsonl")
 def named(name: str, folder: Path | str = "logs") -> Factory:
     """The factory called "tensorboard", "wandb" or "jsonl". Raises UsageError for another name.
 
-    TensorBoard's files and JSON lines go under `folder`; Weights & Biases keeps its own (WANDB_DIR).
+    TensorBoard files and JSON lines go under `folder`; Weights & Biases has its own folder (WANDB_DIR).
     """
     if name not in _NAMED:
         raise unknown("logger", name, _NAMED, where="--log")
@@ -255,7 +255,7 @@ def named(name: str, folder: Path | str = "logs") -> Factory:
 
 
 def _require(package: str) -> None:
-    """Raise UsageError where an optional package is not installed."""
+    """Raise UsageError if an optional package is not installed."""
     if package not in sys.modules and importlib.util.find_spec(package) is None:
         raise UsageError(
             f"the logger needs the package '{package}', which is not installed",

@@ -1,6 +1,6 @@
-"""A model that lives in the user's own code: its samples, or functions, scored by a task.
+"""Scores a model that lives in the user's own code, from its samples or functions.
 
-There is no folder and no card, nothing is trained and nothing is written.
+There is no folder and no card; nothing is trained and nothing is written.
 """
 
 from __future__ import annotations
@@ -44,28 +44,28 @@ def evaluate(
     device: str = "cpu",
     quiet: bool = True,
 ) -> Score:
-    """Score samples, or functions, of a model of your own by a task; nothing is trained or written.
+    """Score your own model's samples or functions on a task; nothing is trained or written.
 
-    `ebbench show TASK` says which of them the task needs; x is float32 (n, *shape), in the data's range.
+    `ebbench show TASK` says what the task needs; x is float32 (n, *shape), in the data's range.
 
     - `task`: a name, or the path of a folder.
     - `samples`: an array or a tensor (n, *shape), of floats in the data's range or, for images, of bytes
-      (uint8); as many as the task asks for. Or a function that takes a number n and gives as many, always
-      others: it is called several times, and torch, NumPy and Python are seeded before each.
-    - `energy`: a function that takes x, a tensor on `device`, and gives (n,), lower is more typical; or
-      several by name. The task's metrics are of the one named "energy", or of the only one.
-    - `log_likelihood_bound`: a function that takes x and gives (n,), nats, a lower bound.
-    - `classify`: a function that takes x and gives (n,), the number of each example's class, from 0 on.
-    - Each of these may be a mapping from the name of a part to that, where the task has several parts (a
-      held-out digit each): arrays must be one, and a function serves all parts where it is none.
+      (uint8); as many as the task needs. Or a function that takes n and returns n new samples: it is called
+      several times, and torch, NumPy and Python are seeded before each call.
+    - `energy`: a function that takes x, a tensor on `device`, and returns (n,), lower is more typical; or
+      several by name. The task's metrics use the one named "energy", or the only one.
+    - `log_likelihood_bound`: a function that takes x and returns (n,), nats, a lower bound.
+    - `classify`: a function that takes x and returns (n,), the class of each example, from 0.
+    - If the task has several parts (one per held-out digit, say), each of these may be a mapping from part
+      names to values. Arrays must be given as a mapping; a function outside a mapping serves all parts.
     - `protocol`: "" is the task's first. `options`: those of the task, as for `--set`.
-    - `seed`: chooses the task's random split and seeds what is drawn.
-    - `data_dir`: where the data sets lie. `device`: "cpu", "cuda", ...; `quiet`: False shows progress.
+    - `seed`: selects the task's random split and seeds the draws.
+    - `data_dir`: the folder with the data sets. `device`: "cpu", "cuda", ...; `quiet`: False shows progress.
 
-    The random states of torch, NumPy and Python are afterwards what they were. What your functions raise
-    comes to you as it is. Raises UsageError and ContractError for arguments that do not fit, with the
-    argument, what was found and what was expected, DataMissing for data that are not here, and PluginError
-    for a task that cannot be loaded.
+    The random states of torch, NumPy and Python are restored afterwards. Exceptions of your functions reach
+    you unchanged. Raises UsageError and ContractError for arguments that do not fit (with the argument, what
+    was found and what was expected), DataMissing for missing data, and PluginError for a task that cannot be
+    loaded.
     """
     _check_seed(seed)
     place = choose_device(device)
@@ -120,7 +120,7 @@ def open_task(
 ) -> tuple[loader.Plugin, Task]:
     """A task, ready to score, and its plug-in; `where` says where its options were given.
 
-    Raises UsageError for an unknown task, protocol or option, and PluginError for a task that is broken.
+    Raises UsageError for an unknown task, protocol or option, and PluginError for a broken task.
     """
     plugin = loader.load("task", task)
     check_declared(plugin)
@@ -135,9 +135,9 @@ def open_task(
 
 
 def declared_among(plugin: loader.Plugin, names: Collection[str], where: str) -> str:
-    """Which of the scores `names` a task's metrics are of; "" for a task that asks for no energy.
+    """Which of the scores `names` a task's metrics use; "" for a task that needs no energy.
 
-    It is "energy", or the only one. Raises UsageError where that settles nothing.
+    It is "energy", or the only one. Raises UsageError if that does not determine it.
     """
     if plugin.cls.needs != "energy":
         return ""
@@ -152,7 +152,7 @@ def declared_among(plugin: loader.Plugin, names: Collection[str], where: str) ->
 
 
 def check_scaled(name: str, values: np.ndarray, spec: DataSpec, where: str) -> None:
-    """Raise ContractError for images that were cut to integers before they were scaled to bytes."""
+    """Raise ContractError for images that were truncated to integers before scaling to bytes."""
     if values.dtype == np.uint8 and values.size and values.max() == 1:
         raise ContractError(
             f"no value of '{name}' is above 1",
@@ -178,7 +178,7 @@ def _check_seed(seed: int) -> None:
 
 
 def _check_needed(plugin: loader.Plugin, samples: Any, energy: Any, bound: Any, classify: Any) -> None:
-    """Raise UsageError unless what the task needs is there, and nothing that it cannot use."""
+    """Raise UsageError unless all that the task needs is given, and nothing that it cannot use."""
     needs = plugin.cls.needs
     there = {
         "sample": samples is not None,
@@ -206,7 +206,7 @@ def _check_needed(plugin: loader.Plugin, samples: Any, energy: Any, bound: Any, 
 def _functions(
     energy: Any, more: Mapping[str, Any], part: str, parts: Collection[str]
 ) -> dict[str, Function]:
-    """The user's functions for one part, by the name of the score; `more` are not the energy's."""
+    """The user's functions for one part, by score name; `more` are those besides the energy's."""
     chosen = _of_part("energy", energy, part, parts)
     named = dict(chosen) if isinstance(chosen, Mapping) else {"energy": chosen}
     named |= {name: _of_part(name, value, part, parts) for name, value in more.items()}
@@ -223,11 +223,11 @@ def _functions(
 
 
 def _of_part(argument: str, value: Any, part: str, parts: Collection[str]) -> Any:
-    """What an argument says for one part: its own where it is a mapping by part, else the same for all."""
+    """An argument's value for one part: its entry if it is a mapping by part, else the same for all."""
     if len(parts) == 1 or not isinstance(value, Mapping):
         return value
     if not set(value) & set(parts) and argument == "energy":
-        # By the names of scores, the same for every part.
+        # A mapping by score names, the same for every part.
         return value
     if set(value) != set(parts):
         raise UsageError(
@@ -239,7 +239,7 @@ def _of_part(argument: str, value: Any, part: str, parts: Collection[str]) -> An
 
 
 def _array(samples: Any, spec: DataSpec) -> np.ndarray:
-    """Samples that the user gave as an array, as the engine takes them: bytes of images, else float32."""
+    """Samples that the user gave as an array, in the engine's form: bytes for images, else float32."""
     values = as_tensor(samples, "samples").detach().cpu()
     sizes = ", ".join(map(str, spec.shape))
     expected = f"an array (number of samples, {sizes}) of floats" + (

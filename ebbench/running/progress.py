@@ -1,4 +1,4 @@
-"""How far a run is: a rich progress bar on a terminal, plain lines elsewhere, or nothing."""
+"""Progress display: a rich progress bar on a terminal, plain lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ PLAIN_SECONDS = 15.0
 
 
 class Reporter:
-    """Shows notes and progress on stderr; stdout belongs to results. This one shows nothing."""
+    """Shows notes and progress on stderr; stdout is for results. This base class shows nothing."""
 
     def note(self, text: str) -> None:
-        """One line that the user should see."""
+        """Show one line to the user."""
 
     def begin(self, what: str, total: int, done: int = 0) -> None:
-        """A stage of `total` steps (or samples) begins, `done` of them made already."""
+        """A stage of `total` steps (or samples) begins, with `done` of them already finished."""
 
     def update(self, done: int, scalars: Mapping[str, float] | None = None) -> None:
-        """`done` steps of the present stage are made; `scalars` are shown beside them."""
+        """`done` steps of the current stage are finished; `scalars` are shown beside them."""
 
     def end(self) -> None:
-        """The present stage is over."""
+        """The current stage is over."""
 
 
 class PlainReporter(Reporter):
-    """A line every quarter of a minute, for logs and pipes."""
+    """One line every 15 seconds, for logs and pipes."""
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -98,7 +98,7 @@ class TerminalReporter(Reporter):
 
 
 def reporter(quiet: bool = False) -> Reporter:
-    """The reporter that fits where stderr goes."""
+    """The reporter that fits stderr."""
     if quiet:
         return Reporter()
     return TerminalReporter() if sys.stderr.isatty() else PlainReporter()

@@ -1,4 +1,4 @@
-"""The optimisers of a recorded training step: what a graph reads of them has to lie on the device."""
+"""Optimisers of a recorded training step: what the graph reads of them must be on the device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Slot:
-    """A group of parameters: its rate and flag as they were, and the tensor that the graph reads."""
+    """A parameter group: its original learning rate and flag, and the tensor that the graph reads."""
 
     optimiser: Optimizer
     group: dict[str, Any]
@@ -25,7 +25,7 @@ class _Slot:
     fixed: Tensor | None
 
     def plain(self) -> Any:
-        """The rate as it is without a graph; the very number that was given, unless it has been changed."""
+        """The learning rate without a graph; exactly the given number unless it has been changed."""
         if self.fixed is None or isinstance(self.rate, Tensor):
             return self.group["lr"]
         now = self.fixed.item()
@@ -33,12 +33,12 @@ class _Slot:
 
 
 class Rates:
-    """Makes the optimisers among a model's attributes fit for a graph.
+    """Prepares the optimisers among a model's attributes for a graph.
 
-    An optimiser that has the flag `capturable` gets it, with the rate as a float32 tensor on the device,
-    which is what torch's fused Adam reads there. What it saves stays plain numbers, so that a checkpoint
-    loads without a graph too. One that has no such flag (SGD) keeps its rate as a number: it is recorded
-    with the graph, and must not change.
+    Optimisers with the flag `capturable` get it, with the learning rate as a float32 tensor on the device,
+    where torch's fused Adam reads it. Their saved state keeps plain numbers, so that a checkpoint also loads
+    without a graph. Optimisers without the flag (SGD) keep the rate as a number: it is recorded with the
+    graph and must not change.
     """
 
     def __init__(self, model: Model, device: torch.device) -> None:
@@ -62,7 +62,7 @@ class Rates:
             self._hooks.append(optimiser.register_state_dict_post_hook(self._saved))
 
     def follow(self) -> str:
-        """Take in rates that were set as numbers; in words why the graph cannot follow, "" where it does."""
+        """Apply rates that were set as numbers; returns why the graph cannot follow, or ""."""
         for slot in self._slots:
             name = type(slot.optimiser).__name__
             if not any(group is slot.group for group in slot.optimiser.param_groups):
@@ -77,7 +77,7 @@ class Rates:
         return ""
 
     def put_back(self) -> None:
-        """The optimisers as they were, with the rates and the steps of now."""
+        """Restore the optimisers, with their current learning rates and step counts."""
         for slot in self._slots:
             if slot.fixed is not None and slot.group["lr"] is slot.fixed:
                 slot.group["lr"], slot.group["capturable"] = slot.plain(), slot.capturable
@@ -87,12 +87,12 @@ class Rates:
             hook.remove()
 
     def _saved(self, optimiser: Optimizer, saved: Mapping[str, Any]) -> None:
-        """What `state_dict` gives, without the tensors and flags of the graph."""
+        """The content of `state_dict`, without the graph's tensors and flags."""
         for group, kept in zip(optimiser.param_groups, saved["param_groups"], strict=True):
             for slot in self._slots:
                 if slot.group is not group or slot.fixed is None:
                     continue
-                # An earlier graph of the same training may have made them plain already.
+                # An earlier graph of the same training may already have converted them.
                 if not isinstance(slot.rate, Tensor):
                     kept["lr"] = slot.plain()
                 kept["capturable"] = kept["capturable"] and slot.capturable

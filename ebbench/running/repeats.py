@@ -1,4 +1,4 @@
-"""Whether a sampler gives the same samples again under another seed: then most of a draw is copies."""
+"""Detects a sampler that repeats its samples under different seeds, so that most of a draw is copies."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from torch import Tensor
 
 from ebbench.errors import ContractError
 
-# Two chunks that are equal with less probability than this are not equal by chance.
+# Equal chunks with a lower probability than this are not equal by chance.
 CHANCE = 1e-9
 
 
 class Repeats:
-    """The chunks of every draw so far, by their content.
+    """The chunks of all draws so far, by content.
 
-    Two chunks of equal content are not yet wrong: a generator that has collapsed gives one image, whatever
-    its noise. They are wrong in either of two cases:
+    Equal chunks alone are not an error: a collapsed generator gives one image whatever its noise. They are an
+    error in either of two cases:
 
-    - Independent samples would hardly come out so twice. With the shares p_i of the chunk's different
-      samples, a second chunk of n is the same by chance with the probability (sum of p_i^2)^n: 1 for one
-      image over and over, next to nothing where the samples differ. This finds a fixed noise and a generator
-      of the sampler's own too.
-    - A random state after the one draw is that after the other. Before each draw all of them are seeded anew
-      and differently, so the sampler set it: this finds what seeds itself even in chunks of one sample.
+    - The chance of equal chunks is negligible for independent samples. If p_i are the shares of the chunk's
+      distinct samples, a second chunk of n is equal with probability (sum of p_i^2)^n: 1 for a single
+      repeated image, almost 0 for varied samples. This also finds fixed noise and a sampler's own generator.
+    - A random state after one draw equals that after the other. All states are seeded differently before
+      each draw, so the sampler must have set it: this finds samplers that seed themselves, even in chunks of
+      one sample.
     """
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, bytes], tuple[int, dict[str, object]]] = {}
 
     def check(self, draw: str, number: int, values: Tensor, where: str) -> None:
-        """Take note of chunk `number`, just drawn. Raises ContractError where it repeats another."""
+        """Record chunk `number`, just drawn. Raises ContractError if it repeats another."""
         states = _states()
         content = np.ascontiguousarray(values.cpu().numpy())
         key = (draw, hashlib.sha256(content.data.cast("B")).digest())
@@ -54,7 +54,7 @@ class Repeats:
 
 
 def _states() -> dict[str, object]:
-    """The random states that the engine seeds, to be compared."""
+    """The random states that the engine seeds, in comparable form."""
     _, keys, *rest = np.random.get_state(legacy=True)
     found: dict[str, object] = {
         "torch": torch.get_rng_state().numpy().tobytes(),
@@ -68,6 +68,6 @@ def _states() -> dict[str, object]:
 
 
 def _chance(content: np.ndarray) -> float:
-    """The probability that as many samples more, of the same shares, come out the same."""
+    """The probability that as many further samples with the same shares are identical."""
     counts = Counter(sample.tobytes() for sample in content)
     return float(sum((count / len(content)) ** 2 for count in counts.values()) ** len(content))

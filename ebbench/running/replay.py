@@ -1,8 +1,8 @@
-"""What a task was given of a model: kept as arrays, it can be scored again without the model's code.
+"""What a task received from a model, kept as arrays: it can be scored again without the model's code.
 
-A scoring that is recorded gives the task what is kept and nothing finer (images as bytes, scores as float32),
-so that its metrics are exactly those of the arrays. Names: "samples.<draw>" and "scores.<question>.<score>",
-the question counting how often the task asked for scores; those of a part begin with "<part>/".
+A recorded scoring gives the task exactly what is kept (images as bytes, scores as float32), so its metrics
+are those of the arrays. Array names are "samples.<draw>" and "scores.<question>.<score>", where the question
+counts the task's requests for scores; those of a part begin with "<part>/".
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, np.ndarray]
 
-# The draw that a task names no other way, and from whose beginning a draw without an array is taken.
+# The default draw; draws without an array of their own use its first samples.
 PLAIN = "samples.samples"
 
-# An array may hold more than the task first asks for, since it may ask again; but not so many times as much.
+# An array may hold more than the task first requests, since it may request more later, but not more than this
+# factor.
 MOST_SPARE = 2
 
-# Among what a chunk of a recorded draw is reduced to: the samples as they are kept.
+# Key of the kept samples among the reduced arrays of a recorded chunk.
 _RECORDED = "recorded.samples"
 
 
@@ -45,7 +46,7 @@ def as_bytes(spec: DataSpec) -> bool:
 
 
 def conversion(spec: DataSpec, kind: np.dtype) -> str:
-    """The line of NumPy that makes samples as they are kept of values of `kind` on the data's own scale."""
+    """The line of NumPy that converts samples of `kind`, on the data's own scale, to the kept form."""
     if not as_bytes(spec):
         return "values.astype(numpy.float32)"
     if kind == np.uint8:
@@ -56,7 +57,7 @@ def conversion(spec: DataSpec, kind: np.dtype) -> str:
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """The SHA-256 of named arrays by their values, however they were packed."""
+    """SHA-256 of named arrays by their values, independent of compression."""
     found = hashlib.sha256()
     for name, values in sorted(arrays.items()):
         found.update(f"{name} {values.dtype} {values.shape} ".encode())
@@ -65,9 +66,9 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 class Recording:
-    """A scoring that gives the task what `scoring` gives, rounded as it is kept, and keeps it in `arrays`."""
+    """A scoring that gives the task what `scoring` gives, rounded to the kept form; `arrays` keeps it."""
 
-    # Whether the task is given what is kept; a subclass may only watch (running/given.py).
+    # Whether the task gets the rounded values; a subclass may only watch (running/given.py).
     rounds = True
 
     def __init__(self, scoring: contract.Scoring, spec: DataSpec, arrays: Arrays, part: str = "") -> None:
@@ -78,15 +79,15 @@ class Recording:
         self._question = 0
 
     def note(self, text: str) -> None:
-        """One line for who waits."""
+        """Show one line to the user."""
         self._scoring.note(text)
 
     def samples(self, n: int, reduce: Reduce, *, name: str = "samples", chunk: int = 1000) -> Arrays:
-        """As any scoring's; what was drawn is in the arrays afterwards."""
+        """As any scoring's; the samples are then in the arrays."""
 
         def recorded(x: Tensor) -> Arrays:
             packed = to_bytes(x, self._spec) if as_bytes(self._spec) else x
-            # A copy: `reduce` may write into what it is given.
+            # A copy, since `reduce` may change its argument in place.
             taken = packed.cpu().numpy().copy()
             shown = in_range(packed, self._spec) if self.rounds else x
             return {**reduce(shown), _RECORDED: taken}
@@ -96,7 +97,7 @@ class Recording:
         return made
 
     def images(self, n: int, reduce: Reduce, *, name: str = "samples", chunk: int = 1000) -> Arrays:
-        """The same."""
+        """As any scoring's; the images are then in the arrays."""
         made = self._scoring.images(n, reduce, name=name, chunk=chunk)
         pixels = made["images"]
         if not as_bytes(self._spec):
@@ -109,7 +110,7 @@ class Recording:
         return self._scoring.scored_by(name)
 
     def scores(self, x: Tensor, *, chunk: int = 1024, only: Collection[str] | None = None) -> Arrays:
-        """As any scoring's, in single precision; they are in the arrays afterwards."""
+        """As any scoring's, in single precision; they are then in the arrays."""
         made = self._scoring.scores(x, chunk=chunk, only=only)
         taken = {name: values.astype(np.float32) for name, values in made.items()}
         for name, values in taken.items():
@@ -122,18 +123,18 @@ class Recording:
         self._scoring.picture(name, pixels)
 
     def _keep(self, name: str, taken: np.ndarray) -> None:
-        # A draw that the task asks for twice goes on where it was.
+        # A second request for the same draw continues after the first.
         key = f"{self._prefix}samples.{name}"
         before = [self._arrays[key]] if key in self._arrays else []
         self._arrays[key] = np.concatenate([*before, taken])
 
 
 class ArraySource:
-    """Asks no model: samples and scores come out of `arrays`, in the order they were taken.
+    """A source without a model: samples and scores come from `arrays`, in the order of the requests.
 
-    A draw that has no array of its own (a sheet, of samples that were made elsewhere) is the beginning of
-    the plain one. `where` names the arrays in a message. With `floats`, images may be floats in the data's
-    range too. Raises ContractError where the task asks for what is not there, and for arrays that do not fit.
+    A draw without an array of its own (a sheet, for samples that were made elsewhere) uses the first samples
+    of the default draw. `where` names the arrays in messages. With `floats`, images may also be floats in the
+    data's range. Raises ContractError if the task requests what is missing, and for arrays that do not fit.
     """
 
     def __init__(
@@ -158,9 +159,9 @@ class ArraySource:
         return np.uint8 if as_bytes(self._spec) else np.float32
 
     def expect(self, draw: str, n: int) -> None:
-        """Raises ContractError for fewer samples than that."""
-        # Before anything is done `n` times, which the options of a stranger may have set, and before anything
-        # is unpacked, which a stranger may have made vast.
+        """Raises ContractError if there are fewer samples than that."""
+        # Checked before anything is done `n` times and before anything is decompressed: both may come from an
+        # untrusted submission and be huge.
         key, wanted = self._key(draw), self._at.get(draw, 0) + n
         (have, *_), _kind = self._checked(key)
         own = key == f"{self._prefix}samples.{draw}"
@@ -172,12 +173,12 @@ class ArraySource:
         begin = self._at.get(draw, 0)
         stored = self._stored(draw)[begin : begin + count]
         self._at[draw] = begin + count
-        # A copy: a task may write into what it is given.
+        # A copy, since a task may change its argument in place.
         values = torch.from_numpy(stored.copy())
         return Drawn(checked_samples(values, self._spec, count, self._device, self._where))
 
     def check_all_taken(self) -> None:
-        """Raise ContractError where an array of samples holds more than the task asked for."""
+        """Raise ContractError if an array holds more samples than the task requested."""
         taken: dict[str, int] = {}
         for draw, at in self._at.items():
             key = self._key(draw)
@@ -188,11 +189,11 @@ class ArraySource:
                 raise self._miscounted(key, have, at)
 
     def scored_by(self, question: int, name: str) -> bool:
-        """Whether there is an array for that question and score."""
+        """Whether there is an array for this question and score."""
         return f"{self._prefix}scores.{question}.{name}" in self._arrays
 
     def answers(self, question: int, n: int, only: Collection[str] | None) -> list[str]:
-        """The scores that there are arrays for. Raises ContractError where one is not of `n` examples."""
+        """The scores that have arrays. Raises ContractError if one does not have `n` examples."""
         prefix = f"{self._prefix}scores.{question}."
         found = [key.removeprefix(prefix) for key in self._arrays if key.startswith(prefix)]
         names = [name for name in found if only is None or name in only]
@@ -215,7 +216,7 @@ class ArraySource:
         return names
 
     def score(self, question: int, begin: int, x: Tensor, names: Collection[str]) -> Arrays:
-        """That part of the arrays, as it is: lower is more typical."""
+        """The requested part of the arrays, unchanged: lower is more typical."""
         keys = {name: f"{self._prefix}scores.{question}.{name}" for name in names}
         return {
             name: self._array(key)[begin : begin + len(x)].astype(np.float64) for name, key in keys.items()
@@ -238,7 +239,7 @@ class ArraySource:
         return self._array(self._key(draw))
 
     def _checked(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
-        """The shape and kind of an array of samples, which must be those of the data."""
+        """Shape and dtype of an array of samples; raises ContractError unless they fit the data."""
         shape, kind = self._header(key)
         if not shape or shape[1:] != self._spec.shape or kind not in self._kinds:
             sizes = ", ".join(map(str, self._spec.shape))
@@ -251,7 +252,7 @@ class ArraySource:
         return shape, kind
 
     def _header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
-        """The shape and kind of an array; of one that lies in an archive without unpacking it."""
+        """Shape and dtype of an array, without decompressing one in an archive."""
         if hasattr(self._arrays, "header") and key in self._arrays:
             found: tuple[tuple[int, ...], np.dtype] = self._arrays.header(key)
             return found
@@ -272,9 +273,9 @@ class ArraySource:
 
 @dataclass(frozen=True)
 class Replay:
-    """What a task made of arrays: its score, that of each part, pictures by name.
+    """A task's score of arrays, each part's score, and the pictures by name.
 
-    `samples` is how many it took, `unused` which arrays it did not ask for.
+    `samples` is the number of samples used, `unused` the arrays that the task did not request.
     """
 
     score: Score
@@ -296,9 +297,9 @@ def replay(
     device: torch.device | None = None,
     floats: bool = False,
 ) -> Replay:
-    """Score `arrays`; no model is asked, and nothing is known of its training. `reporter` says how far it is.
+    """Score `arrays` without a model; its training is unknown. `reporter` shows the progress.
 
-    Raises ContractError as `ArraySource` does, and for more samples than the task asks for.
+    Raises ContractError as `ArraySource` does, and if there are more samples than the task requests.
     """
     sources: dict[str, ArraySource] = {}
 
@@ -325,7 +326,7 @@ def scored(
     declared: str = "",
     device: torch.device | None = None,
 ) -> Replay:
-    """Score what `source(name, part)` gives for each part of a task, in memory and from first to last."""
+    """Score `source(name, part)` for each part of a task, in memory and in one go."""
     scores: dict[str, Score] = {}
     pictures: dict[str, np.ndarray] = {}
     asked = 0

@@ -1,4 +1,4 @@
-"""What the user asked for, before any of it is looked up."""
+"""The user's request, before anything is looked up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ebbench.record.schema import Result
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the user asked for, unresolved: one task, one model, any number of seeds."""
+    """The user's unresolved request: one task, one model, any number of seeds."""
 
     task: str
     model: str
@@ -23,11 +23,11 @@ class Request:
 
 
 def request_of(made: Result, *, model: str = "", sampler: str = "", protocol: str = "") -> Request:
-    """The request that a result answers; `model` is the folder where its name is not enough."""
+    """The request that a result answers; `model` is the folder if its name is not sufficient."""
     old = made.sampler.name if made.sampler else ""
     settled = made.task.options | made.overrides
     if sampler and sampler != old:
-        # The knobs of the other one say nothing of this.
+        # Another sampler's knobs do not apply to this one.
         settled = {key: value for key, value in settled.items() if not key.startswith(f"{old}.")}
     name = model or made.model.name
     return Request(

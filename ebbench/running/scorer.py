@@ -1,4 +1,4 @@
-"""A trained model -> its score by a task."""
+"""Scores the trained model of one part of a run."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from ebbench.running.sources import ModelSource, Source
 
 
 def score_part(context: Context, model: contract.Model, training: dict[str, Any]) -> Part:
-    """Score the model; its chunks stay where they are until the result is written."""
+    """Score the model; its chunks stay on disk until the result is written."""
     spec, settings, place = context.spec, context.settings, context.place
     for module in introspection.nets(model).values():
         module.eval()
     folder = place / "scores" / context.identity.scoring
     if settings.record is not None:
-        # A chunk that was kept before it was recorded is in no record.
+        # Chunks that were kept without recording cannot be used here.
         folder = folder.with_name(f"{folder.name}-recorded")
-    # What others made may be submitted.
+    # Models that are not the project's own may be submitted.
     watched = settings.record is None and spec.model.folder not in loader.built_in("model").values()
     if watched:
         folder = folder.with_name(f"{folder.name}-watched")

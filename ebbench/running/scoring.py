@@ -1,8 +1,8 @@
-"""Scoring: what a task sees of the engine while it scores a trained model (`ebbench.contract.Scoring`).
+"""The engine's side of a scoring (`ebbench.contract.Scoring`).
 
-Long scorings go in chunks. Each chunk has a seed of its own and is reduced at once to what the task
-needs of it, so that memory stays small, and kept on disk until the score is done, so that an
-interrupted scoring goes on where it was and gives the same numbers.
+Long scorings run in chunks. Each chunk has its own seed and is immediately reduced to what the task needs, so
+that memory stays small. It is kept on disk until the score is done, so that an interrupted scoring resumes
+and gives the same numbers.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from ebbench.contract import DataSpec, Reduce
 
 
-# Scores of a chunk that took longer, in seconds, are kept on disk.
+# The scores of a chunk that took more seconds than this are kept on disk.
 LONG = 1.0
 
 
 class Scoring:
-    """One scoring in progress: asks `source`, reduces what it gives, and keeps that in `chunks`.
+    """One scoring in progress: asks `source`, reduces its answers, and keeps them in `chunks`.
 
-    `images` is a file's path without its end: 8-bit images are kept there for good, by the draw's name.
+    `images` is a path without suffix, where 8-bit images are kept permanently by the draw's name.
     """
 
     def __init__(
@@ -62,27 +62,27 @@ class Scoring:
         self.evaluations = evaluations or Curves()
         self.pictures: dict[str, np.ndarray] = {}
         self.diagnostics: dict[str, float] = {}
-        # Samples that the task has asked for; of these, those that were drawn now, and in how many seconds.
+        # Samples that the task has requested; of these, those drawn by this process, and the seconds it took.
         self.asked = 0
         self.drawn = 0
         self.drawing_seconds = 0.0
-        # How often the source was asked for scores.
+        # Number of requests for scores so far.
         self._question = 0
         self._source, self._spec, self._chunks, self._images = source, spec, chunks or Chunks(), images
         self._stop, self._reporter = stop or StopRequest(), reporter or Reporter()
 
     def note(self, text: str) -> None:
-        """One line for who waits: what takes long, when no samples are drawn."""
+        """Show one line to the user: what takes long although no samples are drawn."""
         self._reporter.note(text)
 
     def samples(
         self, n: int, reduce: Reduce, *, name: str = "samples", chunk: int = 1000
     ) -> dict[str, np.ndarray]:
-        """Draw `n` samples and return what `reduce` makes of them, concatenated over the chunks.
+        """Draw `n` samples and return what `reduce` makes of them, concatenated over chunks.
 
-        `reduce` is given (at most `chunk`, *spec.shape) float32 values, checked for shape, range and
-        finiteness. It returns named arrays whose first axis runs over these samples, or over some of them. It
-        must depend on its argument alone: a chunk that an interrupted run finished is not drawn again.
+        `reduce` gets float32 values (at most `chunk`, *spec.shape), checked for shape, range and finiteness.
+        It returns named arrays whose first axis runs over these samples, or over some of them. It must depend
+        on its argument only: a chunk that an interrupted run finished is not drawn again.
         """
 
         def draw(number: int, begin: int, count: int) -> dict[str, np.ndarray]:
@@ -93,18 +93,18 @@ class Scoring:
     def images(
         self, n: int, reduce: Reduce, *, name: str = "samples", chunk: int = 1000
     ) -> dict[str, np.ndarray]:
-        """As `samples`, of 8-bit images that are kept: beside what `reduce` makes of them come the "images".
+        """As `samples`, for 8-bit images that are kept; also returns them as "images".
 
-        The values are rounded to bytes (`data.pool.to_bytes`) and `reduce` is given those, uint8 (at most
-        `chunk`, *spec.shape). They are kept in the run store when the score is done; where that has been,
-        no sample is drawn again, so a score that is added later is one of the same images.
+        Values are rounded to bytes (`data.pool.to_bytes`) before `reduce`, uint8 (at most `chunk`,
+        *spec.shape). The images are stored in the run store after the score. If they are there already, no
+        sample is drawn, so that a score that is added later is of the same images.
         """
         store = self._image_store(name, n)
         before = self._drawn_before(store, n)
 
         def reduce_bytes(x: Tensor) -> dict[str, np.ndarray]:
             pixels = to_bytes(x, self._spec)
-            # A copy: `reduce` may write into what it is given.
+            # A copy, since `reduce` may change its argument in place.
             images = pixels.cpu().numpy().copy()
             return {**_arrays(reduce(pixels)), "images": images}
 
@@ -128,7 +128,7 @@ class Scoring:
         return ImageStore(None if path is None else image_file(path, name, n))
 
     def _drawn_before(self, store: ImageStore, n: int) -> Images | None:
-        """The images that were kept, told to who waits; None where they are not there, or not whole."""
+        """The stored images, with a note to the user; None if they are missing or incomplete."""
         if store.path is None or not store.path.exists():
             return None
         before = store.find((n, *self._spec.shape))
@@ -141,13 +141,13 @@ class Scoring:
     def _in_chunks(
         self, n: int, name: str, chunk: int, draw: Callable[[int, int, int], dict[str, np.ndarray]]
     ) -> dict[str, np.ndarray]:
-        """What `draw(number, begin, count)` gives for each chunk, concatenated; done ones are not drawn."""
+        """The results of `draw(number, begin, count)`, concatenated; finished chunks are not drawn again."""
         self._source.expect(name, n)
         self.asked += n
         parts: list[dict[str, np.ndarray]] = []
         begins = range(0, n, chunk)
         self._reporter.begin("sampling", n, min(n, self._chunks.done(name, len(begins)) * chunk))
-        # A scoring along a training must not end the training's own safe points.
+        # A scoring during a training must not end the training's own safe points.
         before, self._stop.safe_points = self._stop.safe_points, True
         try:
             for number, begin in enumerate(begins):
@@ -170,14 +170,14 @@ class Scoring:
     def _one_chunk(self, name: str, number: int, count: int, reduce: Reduce) -> dict[str, np.ndarray]:
         began = time.perf_counter()
         drawn = self._source.draw(name, number, count)
-        # Beside others on one GPU it is no timing, nor is any sum with it.
+        # With other processes on the GPU this is not a valid timing, nor is any sum that includes it.
         self.drawing_seconds += math.nan if shared_gpu(self.device) else time.perf_counter() - began
         self.drawn += count
         told = {DIAGNOSTIC + key: np.asarray([value]) for key, value in drawn.diagnostics.items()}
         return {**_arrays(reduce(drawn.values)), **told}
 
     def scored_by(self, name: str) -> bool:
-        """Whether the next question for scores is answered by the score `name`."""
+        """Whether the score `name` answers the next request for scores."""
         return self._source.scored_by(self._question, name)
 
     def scores(
@@ -185,10 +185,10 @@ class Scoring:
     ) -> dict[str, np.ndarray]:
         """Every named score of the examples `x`, (n, *spec.shape): float64 (n,), lower is more typical.
 
-        `only` names those that are wanted. `x` may lie anywhere; `chunk` examples at a time go to the
-        device. A lower bound of the log-likelihood comes with its sign turned. What takes long is kept, so
-        `x` must be the same in a scoring that goes on. Raises ContractError for scores that are not one
-        finite number an example, and for a score that is not there.
+        `only` selects scores by name. `x` may be on any device; `chunk` examples at a time go to the model's.
+        A lower bound on the log-likelihood has its sign flipped. Slow scores are kept on disk, so `x` must be
+        the same when a scoring resumes. Raises ContractError for scores that are not one finite number per
+        example, and for a missing score.
         """
         question, n = self._question, len(x)
         wanted = self._source.answers(question, n, only)
@@ -196,7 +196,7 @@ class Scoring:
         key, begins = f"scores.{question}", range(0, n, chunk)
         self._reporter.begin("scoring", n, min(n, chunk * self._chunks.done(key, len(begins))))
         try:
-            # Example by example: what two scores have in common, a model may keep from one to the next.
+            # All scores of a chunk before the next chunk, so that a model can cache what two scores share.
             for number, begin in enumerate(begins):
                 part = x[begin : begin + chunk]
                 stored = self._chunks.find(key, number)
@@ -216,7 +216,7 @@ class Scoring:
         return {name: np.concatenate([part[name] for part in parts]) for name in wanted}
 
     def picture(self, name: str, pixels: np.ndarray) -> None:
-        """Keep a picture, (height, width, 3) uint8, to be written beside the result as `name`.png."""
+        """Keep a picture, uint8 (height, width, 3), to be written beside the result as `name`.png."""
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ContractError(
                 f"picture '{name}' is {pixels.dtype} {pixels.shape}", expected="uint8 (height, width, 3)"
@@ -229,5 +229,5 @@ def _arrays(reduced: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _fits(stored: Mapping[str, np.ndarray], names: Collection[str], n: int) -> bool:
-    """Whether `stored` are scores of these names, of `n` examples."""
+    """Whether `stored` holds scores with these names for `n` examples."""
     return stored.keys() == set(names) and all(values.shape == (n,) for values in stored.values())

@@ -1,4 +1,4 @@
-"""Random states: derived from what they serve, captured and restored whole."""
+"""Random states: derived per purpose, captured and restored completely."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import torch
 
 from ebbench.storage.hashing import derive_seed
 
-# Gives the seed that a purpose has: `derive_seed` of a run's seed, or another process that knows it.
+# Returns the seed for a purpose: `derive_seed` of the run's seed, or an answer of another process that knows
+# it.
 Derive = Callable[..., int]
 
 
 def derived(seed: int | Derive) -> Derive:
-    """What gives the seeds of a run: of its seed, which it hides from nobody, or as it is given."""
+    """The function that derives a run's seeds from its seed; a function is returned as it is."""
     return seed if callable(seed) else partial(derive_seed, seed)
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch (CPU and every GPU)."""
+    """Seed Python, NumPy and torch (CPU and all GPUs)."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -40,7 +41,7 @@ def capture() -> dict[str, Any]:
 
 
 def restore(states: dict[str, Any]) -> None:
-    """Put back what `capture` gave. GPU states are restored only where as many GPUs are there."""
+    """Restore the states from `capture`. GPU states are restored only with the same number of GPUs."""
     random.setstate(states["python"])
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, keys.astype(np.uint32), *rest))

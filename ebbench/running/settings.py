@@ -1,4 +1,4 @@
-"""Where and how to run."""
+"""Settings of a run: where and how."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 
 
 class Apart(Protocol):
-    """What keeps a model in a process of its own. The engine's own trainer and sources are for all others.
+    """Runs models in processes of their own; the engine's own trainer and sources serve all other models.
 
-    A `context` is a `running.context.Context`, which holds these settings: it cannot be named here.
+    A `context` is a `running.context.Context`, which contains these settings and so cannot be imported here.
     """
 
     def takes(self, spec: Spec) -> bool:
-        """Whether the model of `spec` has a process of its own."""
+        """Whether the model of `spec` runs in a process of its own."""
         ...
 
     def train(
         self, context: Any, base: tuple[Model, dict[str, Any]] | None, log: Log
     ) -> tuple[Model, dict[str, Any]]:
-        """As `trainer.train_part`; the model that comes back stands for the one in the process."""
+        """As `trainer.train_part`; the returned model represents the one in the process."""
         ...
 
     def source(self, context: Any, model: Model) -> Source:
-        """Samples and scores of a model that `train` gave."""
+        """Samples and scores of a model returned by `train`."""
         ...
 
     def end(self) -> None:
-        """End every process that is left."""
+        """End all remaining processes."""
         ...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A result, where it is, and whether it was there before."""
+    """A result, its file, and whether it existed before."""
 
     result: schema.Result
     path: Path
@@ -59,9 +59,9 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where and how to run; nothing here may move a score.
+    """Where and how to run; nothing here may change a score.
 
-    With `trainings`, hashes, none but these is scored and nothing is trained; all else is an error.
+    With `trainings` (hashes), only these are scored and nothing is trained; anything else is an error.
     """
 
     device: torch.device
@@ -69,15 +69,15 @@ class Settings:
     store: Store
     force: bool = False
     trainings: frozenset[str] | None = None
-    # Where to keep what the task is given, by name (replay.py).
+    # Where to keep what the task receives, by name (replay.py).
     record: dict[str, np.ndarray] | None = None
     reporter: Reporter = dataclasses.field(default_factory=Reporter)
-    # Makes the logger of each training (loggers.py).
+    # Creates the logger of each training (loggers.py).
     logger: Factory | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
-    # Keeps models that are not ours in processes of their own.
+    # Runs models that are not the project's own in processes of their own.
     apart: Apart | None = None
-    # Seconds after which the work stops at its next safe point and stays undone.
+    # Seconds after which the work stops at its next safe point, unfinished.
     time_limit: float | None = None
-    # Whether to wait for another process that is at the same training; else Stopped is raised.
+    # Whether to wait for another process that works on the same training; else Stopped is raised.
     wait: bool = True

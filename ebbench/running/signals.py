@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a time limit: a stop at the next safe point; a second signal is obeyed at once."""
+"""Stops at the next safe point after Ctrl-C, SIGTERM or a time limit; a second signal stops immediately."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from collections.abc import Iterator
 
 from ebbench.errors import Stopped, UsageError
 
-# As of the command `timeout`.
+# As for the command `timeout`.
 TIME_IS_UP = 124
-# Another process is at this very training (EX_TEMPFAIL of sysexits.h): to be tried again.
+# Another process works on this training (EX_TEMPFAIL of sysexits.h): try again later.
 BUSY = 75
 
 
 class StopRequest:
-    """Whether a stop was asked for. `safe_points` is true while a loop is running that looks here.
+    """Whether a stop was requested. `safe_points` is true while a loop is running that checks this.
 
-    `signal` is the signal that asked for it: SIGINT, SIGTERM, or SIGALRM when a time limit is over.
+    `signal` is the signal that requested it: SIGINT, SIGTERM, or SIGALRM for a time limit.
     """
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class StopRequest:
 
     @property
     def asked(self) -> bool:
-        """Whether the work is to stop at its next safe point."""
+        """Whether the work should stop at its next safe point."""
         return self.signal is not None
 
     def stopped(self, what: str) -> Stopped:
-        """The exception to raise once everything is saved; `what` says where the work stands.
+        """The exception to raise after everything is saved; `what` describes the state of the work.
 
         Its exit code is 124 after a time limit, else 128 + the signal's number.
         """
@@ -48,11 +48,11 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals(seconds: float | None = None) -> Iterator[StopRequest]:
-    """Within the block, SIGINT, SIGTERM and the end of `seconds` set the request that it yields.
+    """Context in which SIGINT, SIGTERM and the end of `seconds` set the yielded stop request.
 
-    Where nothing looks at the request (a fit inside another library), Stopped is raised at once; a second
-    SIGINT or SIGTERM always raises it. Outside the main thread, which alone may handle signals, nothing
-    changes, and a time limit is refused (UsageError).
+    If no loop checks the request (a fit inside another library, say), Stopped is raised immediately; a second
+    SIGINT or SIGTERM always raises it. Only the main thread can handle signals: in other threads nothing
+    changes, and a time limit raises UsageError.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -68,7 +68,7 @@ def stop_on_signals(seconds: float | None = None) -> Iterator[StopRequest]:
     def handle(number: int, frame: types.FrameType | None) -> None:
         again = request.signal is not None
         if again and number == signal.SIGALRM:
-            # The time limit hurries nobody: what was asked for before is on its way.
+            # The time limit adds nothing to a stop that was already requested.
             return
         request.signal = signal.Signals(number)
         if again or not request.safe_points:
@@ -76,7 +76,8 @@ def stop_on_signals(seconds: float | None = None) -> Iterator[StopRequest]:
         why = "the time limit is over: " if number == signal.SIGALRM else ""
         print(f"{why}stopping after this step ... (again to stop at once)", file=sys.stderr, flush=True)
 
-    # The alarm comes as a signal too: it reaches a run that waits for a lock or sleeps in a plug-in's code.
+    # The alarm is also a signal, so that it reaches a run that waits for a lock or sleeps in a plug-in's
+    # code.
     watched = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGALRM] if seconds is not None else [])
     before = {number: signal.signal(number, handle) for number in watched}
     try:

@@ -1,7 +1,7 @@
-"""Where a scoring takes samples and scores from: a model out of a plug-in's folder, or plain functions.
+"""Sources of samples and scores for a scoring: a model from a plug-in's folder, or plain functions.
 
-Whoever is asked shares this process with the task, so nothing passes as a view: examples are copied before
-they are given to a model, and what it gives is copied before it counts.
+The source shares this process with the task, so nothing is passed as a view: examples are copied before a
+model gets them, and its outputs are copied before they count.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ebbench.contract import DataSpec, Model
     from ebbench.plugins.loader import Plugin
 
-# Values may leave the data's range by this share of it: a float32 rounding, no more.
+# Tolerated excess over the data's range, as a share of it: float32 rounding only.
 RANGE_TOLERANCE = 1e-5
 
 DIVERGED = "look at the curves: the training may have diverged"
@@ -36,17 +36,17 @@ DIVERGED = "look at the curves: the training may have diverged"
 
 @dataclass(frozen=True)
 class Drawn:
-    """One chunk of samples: float32 (count, *spec.shape), finite, in range, of nobody else's memory."""
+    """One chunk of samples: float32 (count, *spec.shape), finite, in range, in memory of its own."""
 
     values: Tensor
     diagnostics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Source(Protocol):
-    """Samples, in draws that have names, and scores, in questions that are numbered from 0."""
+    """Samples in named draws, and scores in questions that are numbered from 0."""
 
     def expect(self, draw: str, n: int) -> None:
-        """`n` samples will be asked for. Raises ContractError where they cannot be had."""
+        """Announce `n` samples. Raises ContractError if they are not available."""
         ...
 
     def draw(self, draw: str, number: int, count: int) -> Drawn:
@@ -54,24 +54,24 @@ class Source(Protocol):
         ...
 
     def scored_by(self, question: int, name: str) -> bool:
-        """Whether a question is answered by the score `name`."""
+        """Whether the score `name` answers a question."""
         ...
 
     def answers(self, question: int, n: int, only: Collection[str] | None) -> list[str]:
-        """The names of the scores that `n` examples will have: all that there are, or those of `only`."""
+        """The names of the scores that `n` examples will get: all available ones, or those in `only`."""
         ...
 
     def score(self, question: int, begin: int, x: Tensor, names: Collection[str]) -> dict[str, np.ndarray]:
-        """The scores of the examples `x`, which begin at number `begin` of the question's: float64 (k,).
+        """The scores of the examples `x`, which start at number `begin` of the question: float64 (k,).
 
-        Lower is more typical: a bound of the log-likelihood comes with its sign turned. Raises ContractError
-        for scores that are not one finite number an example.
+        Lower is more typical: a bound on the log-likelihood has its sign flipped. Raises ContractError for
+        scores that are not one finite number per example.
         """
         ...
 
 
 class ModelSource:
-    """Draws from a trained model, and its scores. `place` is where the traceback of a crash is kept."""
+    """Samples and scores of a trained model. `place` is the folder for the traceback of a crash."""
 
     def __init__(
         self,
@@ -92,11 +92,11 @@ class ModelSource:
         self._repeats = Repeats()
 
     def expect(self, draw: str, n: int) -> None:
-        """Raises ContractError where the model is scored by no sampler."""
+        """Raises ContractError if no sampler is scored."""
         check_sampler(self._sampler, self._plugin.folder.name)
 
     def draw(self, draw: str, number: int, count: int) -> Drawn:
-        """A chunk, drawn under a seed of its own."""
+        """A chunk, drawn with its own seed."""
         where = f"sampler '{self._sampler}' of {self._plugin.folder.name}"
         method = introspection.samplers(type(self._model))[self._sampler]
         seeds.seed_everything(self._derived("sample", self._sampler, draw, number))
@@ -127,11 +127,11 @@ class ModelSource:
         return chosen_scores(self._scores, only, self._plugin.folder.name)
 
     def score(self, question: int, begin: int, x: Tensor, names: Collection[str]) -> dict[str, np.ndarray]:
-        """The model's scores, each of a copy of `x`, under a seed that the chunk and the score settle."""
+        """The model's scores, each on a copy of `x`, with a seed determined by the chunk and the score."""
         found = {}
         for name in names:
             method = self._scores[name]
-            # A score that draws must give the same whether the model was trained just now or long ago.
+            # A stochastic score must not depend on whether the model was trained just now or earlier.
             seeds.seed_everything(self._derived("score", name, question, begin))
             with plugin_code(self._plugin, self._place, method.__name__):
                 values = method(self._model, given(x, self._device))
@@ -145,10 +145,10 @@ class ModelSource:
 
 
 class CallableSource:
-    """Samples and scores by functions of the user's own; what they raise is the user's to see.
+    """Samples and scores from the user's functions; their exceptions are passed on to the user.
 
-    `sample` takes a number n and gives (n, *spec.shape), and each of `scores` takes float32
-    (n, *spec.shape) and gives (n,); as tensors or arrays, of floats, or for images of bytes too.
+    `sample` takes n and returns (n, *spec.shape). Each of `scores` takes float32 (n, *spec.shape) and returns
+    (n,). Results are tensors or arrays of floats; images may also be bytes.
     """
 
     def __init__(
@@ -165,14 +165,14 @@ class CallableSource:
         self._repeats = Repeats()
 
     def expect(self, draw: str, n: int) -> None:
-        """Raises ContractError where there is no function for samples."""
+        """Raises ContractError without a function for samples."""
         if self._sample is None:
             raise ContractError(
                 "the task asks for samples", where="samples", expected="a function n -> samples, or an array"
             )
 
     def draw(self, draw: str, number: int, count: int) -> Drawn:
-        """A chunk, drawn under a seed of its own."""
+        """A chunk, drawn with its own seed."""
         assert self._sample is not None, "expect() comes first"
         seeds.seed_everything(derive_seed(self._seed, "sample", draw, number))
         made = as_tensor(self._sample(count), f"samples({count})")
@@ -185,17 +185,17 @@ class CallableSource:
         return name in self._scores
 
     def answers(self, question: int, n: int, only: Collection[str] | None) -> list[str]:
-        """The scores that there is a function for."""
+        """The scores that have a function."""
         return chosen_scores(self._scores, only, "energy, log_likelihood_bound")
 
     def score(self, question: int, begin: int, x: Tensor, names: Collection[str]) -> dict[str, np.ndarray]:
-        """What the functions give, each of a copy of `x`."""
+        """The functions' results, each on a copy of `x`."""
         found = {}
         for name in names:
             seeds.seed_everything(derive_seed(self._seed, "score", name, question, begin))
             made, where = self._scores[name](given(x, self._device)), f"the score '{name}'"
             if name == CLASSIFY and isinstance(made, np.ndarray | Tensor):
-                # Classes are whole numbers, of whatever kind.
+                # Classes are integers of any dtype.
                 made = torch.as_tensor(made).double()
             values = as_tensor(made, where)
             found[name] = checked_scores(values, name, len(x), where, self._spec.classes)
@@ -203,14 +203,14 @@ class CallableSource:
 
 
 def given(x: Tensor, device: torch.device) -> Tensor:
-    """A copy of the task's examples, which a model may write into."""
+    """A copy of the task's examples, which a model may change in place."""
     return x.detach().to(device, copy=True)
 
 
 def as_tensor(values: Any, where: str) -> Tensor:
-    """Numbers that a user gave, an array or a tensor, as a tensor. Raises ContractError for what is none."""
+    """A user's numbers, an array or tensor, as a tensor. Raises ContractError for anything else."""
     if isinstance(values, np.ndarray) and values.dtype.str[1:] in ("f2", "f4", "f8", "u1"):
-        # A copy, in the byte order of this machine: torch takes no other, nor negative strides.
+        # A copy in this machine's byte order; torch accepts no other, and no negative strides.
         values = torch.from_numpy(values.astype(values.dtype.newbyteorder("="), order="C"))
     if not isinstance(values, Tensor) or not (values.is_floating_point() or values.dtype == torch.uint8):
         raise ContractError(
@@ -220,9 +220,9 @@ def as_tensor(values: Any, where: str) -> Tensor:
 
 
 def checked_samples(made: Tensor, spec: DataSpec, count: int, device: torch.device, where: str) -> Tensor:
-    """A copy of samples, float32 on `device`; bytes of images are brought to the data's range.
+    """A copy of samples, float32 on `device`; bytes of images are scaled to the data's range.
 
-    Raises ContractError for another shape than (count, *spec.shape), NaN, and values out of the range.
+    Raises ContractError for a shape other than (count, *spec.shape), NaN, and values out of range.
     """
     shape = (count, *spec.shape)
     if tuple(made.shape) != shape:
@@ -259,9 +259,9 @@ def checked_samples(made: Tensor, spec: DataSpec, count: int, device: torch.devi
 
 
 def checked_scores(values: Tensor, name: str, n: int, where: str, classes: int = 0) -> np.ndarray:
-    """The scores called `name`, float64 (n,), lower is more typical; of "classify" the classes.
+    """The scores called `name`, float64 (n,), lower is more typical; for "classify" the classes.
 
-    Raises ContractError for what is not one finite number an example, and for a class that is none of
+    Raises ContractError unless there is one finite number per example, and for a class that is not one of
     `classes`.
     """
     if tuple(values.shape) != (n,):
@@ -290,7 +290,7 @@ def checked_scores(values: Tensor, name: str, n: int, where: str, classes: int =
 
 
 def check_sampler(sampler: str, where: str) -> None:
-    """Raise ContractError where a model is scored by no sampler."""
+    """Raise ContractError if the model is not scored with a sampler."""
     if not sampler:
         raise ContractError(
             "the task asks for samples of a model that has no sampler",
@@ -300,9 +300,9 @@ def check_sampler(sampler: str, where: str) -> None:
 
 
 def chosen_scores(known: Collection[str], only: Collection[str] | None, where: str) -> list[str]:
-    """Of the scores that are known, those that are wanted; a class is given where it is named alone.
+    """The wanted ones among the known scores; classes are included only if they are requested by name.
 
-    Raises ContractError where one is not there.
+    Raises ContractError if one is missing.
     """
     wanted = [name for name in known if (name in only if only is not None else name != CLASSIFY)]
     missing = sorted(set(only or ()) - set(wanted))

@@ -1,4 +1,4 @@
-"""A request -> what exactly is run: the plug-ins, and every value that a run uses, but for the seed."""
+"""Resolves a request: the plug-ins, and every value that a run uses, except the seed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ebbench.running.words import split_variant
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """A request resolved against the plug-ins: every value that a run of it uses, but for the seed.
+    """A request resolved against the plug-ins: every value that its runs use, except the seed.
 
-    `overrides` are the values that `--set` changed, by key, and part of a row's identity. `base` is the
-    training that the model builds on. `sampler` is "" for a model without one, `knobs` the sampler's values
-    under this protocol. `score` is the declared score where the task asks for one, else "".
+    `overrides` are the values changed by `--set`, by key; they are part of a row's identity. `base` is the
+    training that the model builds on. `sampler` is "" for a model without one, `knobs` are the sampler's
+    values under this protocol. `score` is the declared score if the task needs one, else "".
     """
 
     task: loader.Plugin
@@ -47,7 +47,7 @@ class Spec:
         return {k: v for k, v in dataclasses.asdict(self.options).items() if v != defaults[k]}
 
     def command(self, seed: int) -> str:
-        """The command that repeats this run, without what belongs to one machine."""
+        """The command that repeats this run, without machine-specific options."""
         words = run_words(
             task=self.task.name,
             model=f"{self.model.name}:{self.variant}" if self.variant else self.model.name,
@@ -64,9 +64,9 @@ Load = Callable[[loader.Kind, str], loader.Plugin]
 
 
 def resolve(request: Request, load: Load = loader.load) -> Spec:
-    """Load the plug-ins and settle every value. Raises UsageError or PluginError, each with a cure.
+    """Load the plug-ins and determine every value. Raises UsageError or PluginError, with a fix.
 
-    Who resolves many requests passes a `load` that loads each plug-in once.
+    To resolve many requests, pass a `load` that loads each plug-in once.
     """
     task = load("task", request.task)
     model_name, _, variant = split_variant(request.model)
@@ -124,7 +124,7 @@ def resolve(request: Request, load: Load = loader.load) -> Spec:
 
 
 def check_declared(task: loader.Plugin) -> None:
-    """Raise ContractError where a task's class lacks what every run asks of it."""
+    """Raise ContractError if a task's class lacks what every run needs."""
     missing = [name for name in ("version", "protocols", "needs", "metrics") if not hasattr(task.cls, name)]
     if missing or not isinstance(task.cls.protocols, Mapping) or not task.cls.protocols:
         raise ContractError(
@@ -138,11 +138,11 @@ def check_declared(task: loader.Plugin) -> None:
 def _base(
     request: Request, task: loader.Plugin, model: loader.Plugin, config: Any, load: Load
 ) -> Spec | None:
-    """The model that this one builds on, at the same task, protocol and budget, with its own settings."""
+    """The model that this one builds on, with the same task, protocol and budget and its own settings."""
     if not model.cls.builds_on:
         return None
     name = getattr(config, model.cls.builds_on)
-    # Its own settings and not the request's: they are the options of the task alone.
+    # Of the request's settings only the task's options apply to the base.
     options = {f.name for f in dataclasses.fields(task.cls.Options)}
     settings = {key: value for key, value in request.set.items() if key in options}
     base = load("model", split_variant(name)[0])
@@ -172,13 +172,13 @@ def _choose_sampler(task: loader.Plugin, model: loader.Plugin, asked: str) -> st
         return ""
     if asked:
         return asked
-    # The one that the method `sample` is, under whatever name.
+    # The sampler that the method `sample` implements, whatever its name.
     plain = getattr(model.cls, "sample", None)
     return next((name for name, method in known.items() if method is plain), next(iter(known)))
 
 
 def _declared_score(task: loader.Plugin, model: loader.Plugin, variant: str, protocol: str) -> str:
-    """The score that the card declares: the variant's, the protocol's, the model's, else the energy."""
+    """The score declared by the card: the variant's, else the protocol's, else the model's, else energy."""
     if task.cls.needs != "energy":
         return ""
     card: cards.ModelCard = model.card
@@ -203,7 +203,7 @@ def _sort_settings(
     sampler: str,
     knobs: Mapping[str, Any],
 ) -> dict[str, dict[str, Any]]:
-    """Which setting is whose: a task option, a config field, or a knob (`sampler.knob`)."""
+    """Sort settings into task options, config fields and knobs (`sampler.knob`)."""
     options = {f.name for f in dataclasses.fields(task.cls.Options)}
     config = {f.name for f in dataclasses.fields(model.cls.Config)}
     dotted = {f"{sampler}.{name}": name for name in knobs}

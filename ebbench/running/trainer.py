@@ -1,4 +1,4 @@
-"""A part of a run -> its trained model, made or taken from the store."""
+"""The trained model of one part of a run: trained now, or loaded from the store."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from ebbench.storage import state
 from ebbench.storage.files import home
 from ebbench.storage.hashing import derive_seed
 
-# Of how many training examples the store keeps the digest.
+# Number of training examples in the stored fingerprint.
 FINGERPRINTED = 1024
 
 Base = tuple[contract.Model, dict[str, Any]]
 
 
 def train_part(context: Context, base: Base | None, log: Log) -> tuple[contract.Model, dict[str, Any]]:
-    """The model in its trained state, and the record of its training; `base` is what it is built on.
+    """The trained model and the record of its training; `base` is the trained model that it builds on.
 
-    `log` is told of a training that is made now.
+    `log` receives the events of a new training.
     """
     model = _built(context, base)
-    # What training alone needs (optimisers) is not there on a fresh model: it is not kept.
+    # A fresh model lacks what only training needs (optimisers), so that is not stored.
     kept = set(_state(context, model))
     spec, settings, place = context.spec, context.settings, context.place
     if (saved := stored(context)) is not None:
@@ -80,9 +80,9 @@ def train_part(context: Context, base: Base | None, log: Log) -> tuple[contract.
 
 
 def data_of(context: Context, keeps_state: bool) -> tuple[contract.Data, str]:
-    """The data of a training that is made now, and their fingerprint.
+    """The data of a new training, and their fingerprint.
 
-    Raises UsageError where only a stored training may be scored, and the model keeps its state.
+    Raises UsageError if only stored trainings may be scored, and the model keeps its state.
     """
     spec, settings = context.spec, context.settings
     if settings.trainings is not None and keeps_state:
@@ -99,19 +99,19 @@ def data_of(context: Context, keeps_state: bool) -> tuple[contract.Data, str]:
 
 
 def curve_points(context: Context) -> int:
-    """How many points a curve of this training has at most."""
+    """The maximum number of points of this training's curves."""
     return max(20, CURVE_POINTS // context.parts)
 
 
 def keep(context: Context, final: Mapping[str, Any], record: Mapping[str, Any], fingerprint: str) -> None:
     """Store a trained state with the record of its training. Raises StorageError."""
-    # The task's code is kept for `stored`: it may have come to give other data since.
+    # The task's code hash is kept for `stored`, because newer code may give different data.
     seen = {"task_code": context.spec.task.code_hash, "fingerprint": fingerprint}
     state.save({"model": final, "training": record, "data": seen}, context.place / "state.json")
 
 
 def clear(context: Context) -> None:
-    """Remove what only a training in progress needs."""
+    """Remove the files that only a training in progress needs."""
     for leftover in context.place.glob("checkpoint*"):
         leftover.unlink()
     shutil.rmtree(context.place / "evaluations", ignore_errors=True)
@@ -139,9 +139,9 @@ def _state(context: Context, model: contract.Model) -> dict[str, Any]:
 
 
 def stored(context: Context) -> dict[str, Any] | None:
-    """The "model" (its state) and the "training" (its record) of the store; None where it has none.
+    """The stored "model" (its state) and "training" (its record); None if there is none.
 
-    Raises UsageError where the task's code has changed and gives other training data now.
+    Raises UsageError if the task's code has changed and now gives different training data.
     """
     spec, place = context.spec, context.place
     if not (place / "state.json").exists():
@@ -164,12 +164,12 @@ def stored(context: Context) -> dict[str, Any] | None:
 
 
 def with_base(record: Mapping[str, Any], base: Base | None) -> dict[str, Any]:
-    """The record of a stored training, with what it is built on."""
+    """The record of a stored training, including that of its base."""
     return dict(record) | ({"base": base[1]} if base else {})
 
 
 def _fingerprint(data: contract.Data) -> str:
-    """The SHA-256 of the number of examples, of some of them, spread evenly, and of all labels."""
+    """SHA-256 of the number of examples, of evenly spaced examples, and of all labels."""
     n = len(data)
     index = torch.arange(min(n, FINGERPRINTED), device=data.device) * n // max(1, min(n, FINGERPRINTED))
     found = hashlib.sha256(f"{n} {data.spec}".encode())
@@ -181,7 +181,7 @@ def _fingerprint(data: contract.Data) -> str:
 
 
 def _evaluator(context: Context, model: contract.Model) -> Any:
-    """What takes the task's numbers along training; nothing of the model changes by it."""
+    """The function that runs the task's evaluation during training; it does not change the model."""
 
     def evaluate(step: int) -> Mapping[str, float]:
         nets = introspection.nets(model).values()
@@ -197,8 +197,8 @@ def _evaluator(context: Context, model: contract.Model) -> Any:
 
 
 def evaluation(context: Context, model: contract.Model, step: int) -> Mapping[str, float]:
-    """What the task's `evaluate` gives of a model, its nets in eval mode, after `step` steps."""
-    # Silent: the reporter is in the middle of the training.
+    """The values of the task's `evaluate` after `step` steps, with the model's networks in eval mode."""
+    # Silent, because the reporter is showing the training.
     silent = dataclasses.replace(context, settings=dataclasses.replace(context.settings, reporter=Reporter()))
     seeds.seed_everything(derive_seed(context.seed, "evaluate", step))
     scoring = open_scoring(silent, model, context.place / "evaluations" / str(step))
@@ -207,21 +207,21 @@ def evaluation(context: Context, model: contract.Model, step: int) -> Mapping[st
 
 
 class Numbers(Protocol):
-    """What a training that is over says of itself."""
+    """The numbers of a finished training."""
 
     @property
     def steps(self) -> int:
-        """Over all its loops."""
+        """Training steps over all loops."""
         ...
 
     @property
     def stopped_by(self) -> str:
-        """ "steps", or "none" where there was no loop."""
+        """"steps", or "none" without a loop."""
         ...
 
     @property
     def shared(self) -> bool:
-        """Whether others used the graphics card at the same time."""
+        """Whether other processes used the GPU at the same time."""
         ...
 
     @property
@@ -231,22 +231,22 @@ class Numbers(Protocol):
 
     @property
     def seconds(self) -> float:
-        """Of wall clock."""
+        """Wall-clock seconds."""
         ...
 
     @property
     def curves(self) -> Curves:
-        """What was logged."""
+        """The logged curves."""
         ...
 
     @property
     def evaluations(self) -> Curves:
-        """What the task's `evaluate` gave."""
+        """The values of the task's `evaluate`."""
         ...
 
 
 def record_of(context: Context, run: Numbers, parameters: int, base: Base | None) -> dict[str, Any]:
-    """What the result says of a training of a model with so many trainable parameters."""
+    """The training record of a result, for a model with this number of trainable parameters."""
     trained_on = context.provenance()
     if trained_on.gpu is not None:
         gpu = trained_on.gpu.model_copy(update={"shared": run.shared})
@@ -266,7 +266,7 @@ def record_of(context: Context, run: Numbers, parameters: int, base: Base | None
 
 
 def parameters_of(model: contract.Model) -> int:
-    """The number of trainable parameters; those that two nets share count once."""
+    """The number of trainable parameters; parameters shared by two networks count once."""
     parameters = (p for net in introspection.nets(model).values() for p in net.parameters())
     unique = {id(p): p.numel() for p in parameters if p.requires_grad}
     return sum(unique.values())

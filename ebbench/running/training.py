@@ -1,9 +1,9 @@
-"""Run: what a method sees of the engine while it trains.
+"""The engine's side of a training: Run, as methods see it.
 
-The loop belongs to the method; inside `run.batches` the engine keeps it alive: it draws the batches,
-shows progress, gathers the curves, saves a checkpoint every so often and when it is asked to stop, and
-goes on from it after any interruption. A training ends after its steps and never after a time, so that
-what it becomes does not depend on how busy the machine was.
+The loop belongs to the method. Inside `run.batches` the engine draws batches, shows progress, collects
+curves, saves checkpoints at intervals and on a stop request, and resumes from them after an interruption. A
+training ends after its steps and never after a time, so that its result does not depend on the machine's
+load.
 """
 
 from __future__ import annotations
@@ -30,20 +30,21 @@ if TYPE_CHECKING:
     from ebbench.contract import Data, Model
     from ebbench.interfaces import Step
 
-# Seconds between two checkpoints: from the first of these, doubling, to the second.
+# Seconds between two checkpoints: starts at the first value and doubles up to the second.
 FIRST_PAUSE, CHECKPOINT_SECONDS = 1.0, 60.0
-# A curve has at most this many points a training loop.
+# Maximum number of points of a curve per training loop.
 CURVE_POINTS = 200
 
 
 class TrainingRun:
-    """One training in progress. Methods use `batches`, `log`, `device`, `progress`, `epoch_ends`; no more.
+    """One training in progress.
 
-    `most_steps` cuts every loop short: the contract suite wants a training that is real but brief.
-    `evaluate(step)` is called on the untrained model, after each epoch and at the end; it must leave
-    no trace in the model, and its time and random numbers are none of the training's. Of a loop of more
-    epochs than `most_evaluations` it is called after every second, third, ... one; 0 leaves none out.
-    `graph(device)` gives what a step is recorded with, or None for steps as they are (`capture.graph_for`).
+    Methods only use `batches`, `captured`, `log`, `device`, `progress` and `epoch_ends`. `most_steps` limits
+    every loop: the conformance suite needs a real but short training. `evaluate(step)` is called on the
+    untrained model, after each epoch and at the end. It must leave no trace in the model, and its time and
+    random numbers are not the training's. A loop with more epochs than `most_evaluations` calls it after
+    every second, third, ... epoch; 0 skips none. `graph(device)` returns the recorder of a step, or None to
+    run steps without a graph (`capture.graph_for`).
     """
 
     def __init__(
@@ -94,26 +95,26 @@ class TrainingRun:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds of training, over all interruptions."""
+        """Wall-clock seconds of training, including all resumed sessions."""
         return self._seconds_before + time.perf_counter() - self._began
 
     @property
     def progress(self) -> float:
-        """How much of the present loop is done, from 0 to 1: for schedules."""
+        """The completed share of the current loop, from 0 to 1, for schedules."""
         return self._position / self._total if self._total else 0.0
 
     @property
     def epoch_ends(self) -> bool:
-        """Whether the present step is the last of a pass over the data or of its loop."""
+        """Whether the current step is the last of an epoch or of its loop."""
         return (self._position + 1) % self._per_epoch == 0 or self._position + 1 == self._total
 
     @property
     def as_graph(self) -> bool:
-        """Whether a step of the training ran as one CUDA graph, in this process or in one before."""
+        """Whether a training step ran as a CUDA graph, in this process or an earlier one."""
         return self._captured_before or any(step.replayed for step in self._captured)
 
     def captured(self, step: Step) -> Step:
-        """The training `step` as one CUDA graph, where the device can; elsewhere `step` itself."""
+        """The training `step` as one CUDA graph if the device supports it, else `step` itself."""
         graph = self._graph(self.device)
         if graph is None:
             return step
@@ -124,12 +125,12 @@ class TrainingRun:
     def batches(
         self, data: Data, *, size: int, steps: int | None = None, epochs: int | None = None
     ) -> Iterator[Tensor]:
-        """Batches of real examples, (size, *data.spec.shape), one a step, that survive interruptions.
+        """Iterate over batches of real examples, (size, *data.spec.shape), one per training step.
 
-        With `steps`, each batch is drawn with replacement. With `epochs`, the data are shuffled anew
-        for each epoch and the incomplete last batch is left out. What has to survive an interruption
-        must be on the model, with a `state_dict`, when the loop begins. Several loops may follow one
-        another; those that were finished before an interruption are passed over.
+        With `steps`, each batch is drawn with replacement. With `epochs`, the data are reshuffled for each
+        epoch, and the incomplete last batch is dropped. An interrupted loop resumes: state that must survive
+        must be on the model, with a `state_dict`, when the loop begins. Several loops may follow one another;
+        loops that finished before an interruption are skipped.
         """
         per_epoch = len(data) // size if size > 0 else 0
         alone = (steps is None) != (epochs is None)
@@ -149,7 +150,7 @@ class TrainingRun:
         if self._saved is not None and not self._resume(loop):
             return
         window = max(1, self._total // self._curve_points)
-        # The first step is saved, and then after growing pauses: a kill in the first seconds loses little.
+        # Saves the first step, then after growing pauses, so that a kill in the first seconds loses little.
         last_save = -math.inf if fresh else time.perf_counter()
         pause = min(FIRST_PAUSE, self._checkpoint_seconds) / 2
         generator = torch.Generator(device=data.device)
@@ -159,7 +160,7 @@ class TrainingRun:
         self._stop.safe_points = True
         try:
             while self._position < self._total:
-                # The indices of a step depend on its number alone, so they need no saved state.
+                # A step's indices depend only on its number, so they need no saved state.
                 if steps is not None:
                     generator.manual_seed(self._derived("batch", loop, self._position))
                     index = torch.randint(len(data), (size,), generator=generator, device=data.device)
@@ -191,27 +192,28 @@ class TrainingRun:
             self._reporter.end()
 
     def _steps_between_evaluations(self) -> int:
-        """A whole number of epochs, so that the present loop has no more evaluations than are wanted."""
+        """A whole number of epochs that keeps the current loop within the maximum of evaluations."""
         epochs = math.ceil(self._total / self._per_epoch)
         return self._per_epoch * max(1, math.ceil(epochs / (self._most_evaluations or math.inf)))
 
     def _longer(self, pause: float, cost: float) -> float:
         """The pause before the next save, after a save that took `cost` seconds.
 
-        It doubles up to its limit. Saving takes a twentieth of the time at first, then a hundredth, no more.
+        It doubles up to its limit. Saving takes at most a twentieth of the time at first, and a hundredth
+        later.
         """
         if pause < self._checkpoint_seconds:
             return max(min(2 * pause, self._checkpoint_seconds), 20.0 * cost)
         return max(self._checkpoint_seconds, 100.0 * cost)
 
     def log(self, **scalars: Tensor | float) -> None:
-        """Give this step's scalars to the curves and the progress line. Tensors are not waited for."""
+        """Log this step's scalars to the curves and the progress line, without waiting for tensors."""
         for name, value in scalars.items():
             kept = value.detach() if isinstance(value, Tensor) else float(value)
             self._window.setdefault(name, []).append(kept)
 
     def finish(self) -> None:
-        """The engine's last word: the trained model is evaluated too, whatever trained it."""
+        """The engine's last call: evaluates the trained model too, whatever trained it."""
         self._take_evaluation()
 
     def _take_evaluation(self) -> None:
@@ -240,7 +242,7 @@ class TrainingRun:
         self._tell(means)
 
     def _tell(self, values: Mapping[str, float]) -> None:
-        """Tell the logger; its time is none of the training's."""
+        """Call the logger; its time does not count as training time."""
         if self._logger is None or not self._logger.on or not values:
             return
         seconds = self.seconds
@@ -248,7 +250,7 @@ class TrainingRun:
         self._seconds_before, self._began = seconds, time.perf_counter()
 
     def _save(self, loop: int) -> None:
-        # Half-gathered window values become numbers; a mean of float64 does not care.
+        # Values of an unfinished window become floats, which does not change their float64 mean.
         window = {name: [float(v) for v in values] for name, values in self._window.items()}
         state.save(
             {
@@ -269,11 +271,11 @@ class TrainingRun:
         )
 
     def _resume(self, loop: int) -> bool:
-        """Go back to the checkpoint; False if it lies in a later loop than this one."""
+        """Load the checkpoint; False if it belongs to a later loop."""
         saved = self._saved
         assert saved is not None
         if loop < saved["loop"]:
-            # What exists already gets its state now: the code up to the next loop may use it.
+            # Existing attributes get their state now, since code before the next loop may use them.
             present = self._model.state_dict().keys()
             self._model.load_state_dict({k: v for k, v in saved["model"].items() if k in present})
             return False
@@ -292,7 +294,7 @@ class TrainingRun:
 
 
 def _mean(values: list[Tensor | float]) -> float:
-    # Summed in float64 in the order they came, whether or not some were saved and read back.
+    # Summed in float64 in order, whether or not some were saved and read back.
     tensors = [v for v in values if isinstance(v, Tensor)]
     if tensors:
         fetched = iter(torch.stack([t.reshape(()) for t in tensors]).double().cpu().tolist())

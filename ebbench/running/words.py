@@ -1,4 +1,4 @@
-"""Words of the command line to values, and values to words."""
+"""Converts between command-line words and values."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ebbench.record.text import fault
 from ebbench.record.values import MOST_OF_A_SEED, TOO_LARGE
 from ebbench.running.request import Request
 
-# Where a run ends early: with the model's own training, or with that of its base.
+# Stages at which a run can end early: after the model's own training, or its base's.
 OWN, BASE = "training", "base"
 MOST_SEEDS = 10_000
-# Characters of all settings together: a result keeps the command that makes it again in one line.
+# Maximum number of characters of all settings, since a result keeps its command in one line.
 MOST_OF_SETTINGS = 2_000
-# More than a year is a slip, and more than a timer can count is none.
+# More than a year must be a mistake, and a timer has a maximum.
 LONGEST_SECONDS = 366 * 86_400.0
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
-    """`key=value` words -> values: TOML where it parses, else the bare string (`source=mnist`).
+    """`key=value` words -> values: TOML if it parses, else the bare string (`source=mnist`).
 
-    Blanks around a key and a value do not count. UsageError for a pair without a key, a key that is set
-    twice or that no setting can have, and a value with a newline or another control character.
+    White space around keys and values is ignored. Raises UsageError for a pair without a key, a duplicate or
+    impossible key, and a value with a newline or another control character.
     """
     settings: list[tuple[str, Any]] = []
     for pair in pairs:
@@ -36,16 +36,16 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
             raise UsageError(
                 f"cannot read --set {pair!r}", expected="key=value", fix="for example: --set stacks=4"
             )
-        # Before it is read as TOML, which would cut it at a newline.
+        # Before TOML parsing, which would cut it at a newline.
         _check_text(text, key, "--set")
         settings.append((key, from_toml(text.strip())))
     return checked_settings(settings, "--set")
 
 
 def checked_settings(settings: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:
-    """The settings by key, of the command line or of a plan; `where` names which. Raises UsageError.
+    """Check settings from the command line or a plan; `where` names the source. Raises UsageError.
 
-    A key is a name, or names with dots between them (`sampler.knob`).
+    A key is a name, or names with dots in between (`sampler.knob`).
     """
     checked: dict[str, Any] = {}
     for written, value in settings:
@@ -76,7 +76,7 @@ def _check_value(value: Any, key: str, where: str) -> None:
     elif isinstance(value, list | tuple):
         for item in value:
             _check_value(item, key, where)
-    # NaN is not below anything.
+    # NaN is not less than anything.
     elif isinstance(value, int | float) and not abs(value) < TOO_LARGE:
         raise UsageError(
             f"'{key}' cannot be a number of this size", where=where, expected=f"a number below {TOO_LARGE:g}"
@@ -96,7 +96,7 @@ def _check_text(text: str, key: str, where: str) -> None:
 def parse_seeds(texts: Iterable[str] | str, where: str = "--seeds") -> list[int]:
     """`0-4`, `7` or `0,2,5-6`, or several such texts -> the seeds, in order and without repeats.
 
-    UsageError for all else, for a seed above 4294967295 and for more than 10,000 seeds.
+    Raises UsageError for anything else, for a seed above 4294967295 and for more than 10,000 seeds.
     """
     seeds: dict[int, None] = {}
     for text in [texts] if isinstance(texts, str) else texts:
@@ -122,8 +122,8 @@ def parse_seeds(texts: Iterable[str] | str, where: str = "--seeds") -> list[int]
 
 
 def split_variant(model: str) -> tuple[str, str, str]:
-    """`NAME:VARIANT` -> the name, the colon and the variant; the last two are "" where there is none."""
-    # The colon after a drive letter (C:\...) is part of a path.
+    """`NAME:VARIANT` -> name, colon and variant; the last two are "" without a variant."""
+    # The colon after a drive letter (C:\...) belongs to a path.
     head, colon, tail = model.rpartition(":")
     if not colon or len(head) == 1 or "/" in tail or "\\" in tail:
         return model, "", ""
@@ -131,7 +131,7 @@ def split_variant(model: str) -> tuple[str, str, str]:
 
 
 def parse_duration(text: str, where: str = "--time-limit") -> float:
-    """Seconds of "90s", "9m", "1.5h", "2d" or a bare number of seconds: more than 0, at most 366 days.
+    """Seconds of "90s", "9m", "1.5h", "2d" or a plain number of seconds: above 0, at most 366 days.
 
     Raises UsageError.
     """
@@ -147,9 +147,9 @@ def parse_duration(text: str, where: str = "--time-limit") -> float:
 
 
 def run_command(request: Request, seeds: str) -> list[str]:
-    """The words of `ebbench run` for a request, as a process of its own.
+    """The words of `ebbench run` for a request, to be run as a separate process.
 
-    With -P no file in the working directory takes the place of a module.
+    With -P no file in the working directory can shadow a module.
     """
     words = run_words(
         task=request.task,

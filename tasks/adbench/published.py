@@ -1,7 +1,7 @@
-"""What ADBench and others report on its tables, with the source. No number of a run depends on it.
+"""Published results on ADBench data sets, with sources. No number of a run depends on them.
 
 The tables of the paper's appendix are not at hand. These are the project's own numbers from an early state of
-its repository, for sets whose rows are the same today and whose split our protocol `adbench` reproduces.
+its repository, for data sets whose rows are unchanged and whose split our protocol `adbench` reproduces.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ SOURCE = (
     "ADBench's repository, result/AUCROC_DB_test_Tabular_None_None_unsupervise.csv of commit 6a9c8b0 (2022, "
     "before the paper); the mean of its seeds 1, 2 and 3"
 )
-# The file's names, and the plug-ins that answer to them.
+# Names in the file, and the corresponding models here.
 DETECTORS = {
     "IForest": "isolation-forest",
     "OCSVM": "oc-svm",
@@ -22,7 +22,7 @@ DETECTORS = {
     "KNN": "knn",
     "LOF": "lof",
 }
-# AUROC to four digits: by set and detector, in the order of DETECTORS, of seeds 1, 2 and 3.
+# AUROC to four digits: per data set and detector, in the order of DETECTORS, for seeds 1, 2 and 3.
 AUROC: dict[str, tuple[tuple[float, float, float], ...]] = {
     "breastw": (
         (0.9790, 0.9855, 0.9883),
@@ -107,8 +107,8 @@ AUROC: dict[str, tuple[tuple[float, float, float], ...]] = {
     ),
 }
 
-# AUROC in percent after training on half of the normal rows, standardised, the mean of five seeds: table 1 in
-# the README of github.com/vicliv/DTE. PCA is pyod's, which weighs the components.
+# AUROC in percent after training on half of the normal rows, standardised, mean of five seeds: table 1 in the
+# README of github.com/vicliv/DTE. PCA is pyod's, which weights the components.
 HALF = """
 set                COPOD  ECOD   HBOS   IForest KNN   LOF    OCSVM  PCA    DAGMM  DeepSVDD VAE   DTE-C
 ALOI               49.51  51.73  52.23  50.74  51.04  48.76  54.29  54.04  50.84  50.89  54.04  50.44
@@ -159,14 +159,14 @@ HALVES = (
     "our mean over the sets of table 1 in the README of Livernoche et al., On Diffusion Modeling for Anomaly "
     "Detection (ICLR 2024); it trains on the first half of the normal rows in the file's order"
 )
-# The table's names, and the plug-ins that answer to them.
+# Names in the table, and the corresponding models here.
 METHODS = DETECTORS | {"DAGMM": "dagmm", "DeepSVDD": "deep-svdd", "VAE": "vae"}
-# As in task.py: no ranking is over these.
+# As in task.py: these are not ranked on.
 TUNING = ("Pima", "Waveform", "campaign")
 
 
 def halves() -> dict[str, dict[str, float]]:
-    """The AUROC of each method on each data set, from `HALF`."""
+    """AUROC (share) of each method on each data set, from `HALF`: {method: {data set: value}}."""
     header, *lines = (line.split() for line in HALF.strip().splitlines())
     columns = enumerate(header[1:], 1)
     return {method: {line[0]: float(line[at]) / 100 for line in lines} for at, method in columns}

@@ -1,4 +1,4 @@
-"""Which rows of a data set are trained on and which are tested, under each protocol."""
+"""Which rows of a data set are for training and which for testing, under each protocol."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from numpy.typing import NDArray
 
 Labels = NDArray[np.bool_]
 
-# Of a larger set so many rows are drawn, of a smaller one that many, with repeats (ADBench, section 3.3 and
-# its data_generator.py). The repeats are made under the protocol `adbench` alone.
+# Larger data sets are subsampled to MOST_ROWS, smaller ones are drawn with replacement up to LEAST_ROWS
+# (ADBench, section 3.3 and its data_generator.py). The latter only under the protocol `adbench`.
 MOST_ROWS, LEAST_ROWS = 10_000, 1_000
 TEST_SHARE = 0.3
-# So many anomalies a draw of MOST_ROWS keeps under `one-class`, if there are as many. It is of use to smtp,
-# 30 of whose 95,156 rows are anomalies.
+# Minimum number of anomalies in a subsample of MOST_ROWS under `one-class`, if the data set has as many. This
+# matters for smtp: 30 of its 95,156 rows are anomalies.
 LEAST_ANOMALIES = 10
 
-# So many tested rows at most are scored along training: some scores are slow.
+# Maximum number of test rows scored during training, since some scores are slow.
 WATCHED_ROWS = 1_000
 
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of the rows that are trained on and of those that are tested, int64 (n,)."""
+    """Indices of training and test rows, int64 (n,)."""
 
     train: NDArray[np.int64]
     test: NDArray[np.int64]
 
 
 def one_class(anomalous: Labels, rng: np.random.Generator) -> Split:
-    """Half of the normal rows train; the other half and all anomalies are the test.
+    """Train on half of the normal rows; test on the other half and all anomalies.
 
-    `anomalous` is bool (n,). Of more than `MOST_ROWS` rows so many are drawn first, without repeats, each
-    class by its share, but `LEAST_ANOMALIES` anomalies at least.
+    `anomalous` is bool (n,). Data sets with more than `MOST_ROWS` rows are first subsampled to that number
+    without replacement, each class in proportion, but with at least `LEAST_ANOMALIES` anomalies.
     """
     normal, strange = rng.permutation(np.flatnonzero(~anomalous)), rng.permutation(np.flatnonzero(anomalous))
     if len(anomalous) > MOST_ROWS:
@@ -44,10 +44,10 @@ def one_class(anomalous: Labels, rng: np.random.Generator) -> Split:
 
 
 def watched(anomalous: Labels) -> NDArray[np.int64]:
-    """Of the tested rows, `anomalous` bool (n,), indices of those that are scored along training, in order.
+    """Sorted indices of the test rows, `anomalous` bool (n,), to score during training.
 
-    All of them, or `WATCHED_ROWS` of more: the first of each class by its share, which is a random choice
-    since splits are drawn in random order, but `LEAST_ANOMALIES` anomalies at least.
+    All of them, or `WATCHED_ROWS` if there are more: the first rows of each class in proportion, but at least
+    `LEAST_ANOMALIES` anomalies. The choice is random, since splits are in random order.
     """
     if len(anomalous) <= WATCHED_ROWS:
         return np.arange(len(anomalous))
@@ -57,11 +57,11 @@ def watched(anomalous: Labels) -> NDArray[np.int64]:
 
 
 def as_adbench(anomalous: Labels, seed: int) -> Split:
-    """70 % of the rows train, anomalies among them; 30 % are the test, each class by its share.
+    """Train on 70 % of the rows, including anomalies; test on 30 %, stratified by class.
 
-    The numbers are drawn in the order of ADBench's data_generator.py, so that its seed gives its split. A
-    set of fewer than `LEAST_ROWS` rows is first drawn from with repeats: copies of a row may then be
-    trained on and tested.
+    Random numbers are drawn in the order of ADBench's data_generator.py, so that its seed gives its split. A
+    data set with fewer than `LEAST_ROWS` rows is first resampled with replacement, so that copies of a row
+    may be in both training and test set.
     """
     from sklearn.model_selection import train_test_split
 
@@ -71,7 +71,7 @@ def as_adbench(anomalous: Labels, seed: int) -> Split:
         rows = random.choice(rows, LEAST_ROWS, replace=True)
     elif len(rows) > MOST_ROWS:
         drawn = random.choice(rows, MOST_ROWS, replace=False)
-        # Of one anomaly no split by class can be made; ADBench's run fails there.
+        # A single anomaly cannot be stratified; ADBench's code fails in this case.
         while anomalous[drawn].sum() < 2:
             drawn = random.choice(rows, MOST_ROWS, replace=False)
         rows = drawn

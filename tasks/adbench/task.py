@@ -1,6 +1,7 @@
-"""ADBench: tell anomalous rows from normal ones on many data sets of real tables.
+"""ADBench: anomaly detection on many real tabular data sets.
 
-Han, Hu, Huang, Jiang, Zhao (NeurIPS 2022). README.md says the protocols and which sets are ranked on.
+Han, Hu, Huang, Jiang, Zhao (NeurIPS 2022). README.md describes the protocols and which data sets are ranked
+on.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from .splits import Split, as_adbench, one_class, watched
 if TYPE_CHECKING:
     from ebbench import Scoring
 
-# On these three the methods' settings were chosen, so that nobody is ranked on them.
+# The methods' settings were chosen on these three, so no ranking uses them.
 TUNING = ("Pima", "Waveform", "campaign")
 ALL = tuple(name for name in adbench.SETS if name not in TUNING)
-# Ten for a quick look: few rows, 6 to 64 columns, anomalies of 2 to 36 %.
+# Ten for a quick look: few rows, 6 to 64 columns, 2 to 36 % anomalies.
 SMALL = (
     "breastw",
     "cardio",
@@ -43,14 +44,15 @@ SMALL = (
     "yeast",
 )
 NAMED = {"all": ALL, "small": SMALL}
-# From this average precision on a ranking is the labels themselves. On one easy set an honest one may be.
+# At this average precision a ranking must come from the labels. On a single easy set an honest score can
+# reach it.
 PERFECT = 1 - 1e-6
 LEAST_SETS = 5
 
 
 @dataclass(frozen=True)
 class _Arrays:
-    """One split, scaled: rows float32 (n, columns), which test rows are anomalies, and what is shared."""
+    """One scaled split: training and test rows, float32 (n, columns), and which test rows are anomalies."""
 
     train: NDArray[np.float32]
     test: NDArray[np.float32]
@@ -59,11 +61,13 @@ class _Arrays:
 
 
 class AdBench(Task):
+    """How well a score finds anomalous rows; each data set is a part with a training of its own."""
+
     @dataclass(frozen=True)
     class Options:
         sets: str | int = "all"
-        """The data sets: "all" (40), "small" (ten of them), or names or numbers with commas between. The
-        three on which settings were chosen (Pima, Waveform, campaign) must be named."""
+        """The data sets: "all" (40), "small" (ten of them), or comma-separated names or numbers. The three on
+        which settings were chosen (Pima, Waveform, campaign) are only used if named."""
 
     version = 1
     protocols = {
@@ -115,14 +119,14 @@ class AdBench(Task):
         ),
     )
     published = PUBLISHED
-    # A small table has an epoch every step.
+    # In a small table every step is an epoch.
     most_evaluations = 5
 
     def __init__(self, options: Options, protocol: str, store: Store) -> None:
         super().__init__(options, protocol, store)
         self.sets = _chosen(str(options.sets))
         if options.sets not in NAMED:
-            # One name for one choice, however it is written.
+            # One canonical name per choice, however it is written.
             self.options = replace(options, sets=",".join(self.sets))
         self.source = adbench.DATASET
         hashes = store.hashes(adbench.DATASET)
@@ -130,11 +134,11 @@ class AdBench(Task):
         self.split: int | None = None
 
     def parts(self, seed: int) -> Mapping[str, Task]:
-        """One training a data set, on the split of the seed."""
+        """One training per data set, on the split of `seed`."""
         return {name: self.part(name, seed) for name in self.sets}
 
     def part(self, name: str, split: int) -> Self:
-        """This task on one data set and its split of that number."""
+        """This task on one data set and its split with that number."""
         part = copy.copy(self)
         part.options, part.sets, part.split = replace(self.options, sets=name), (name,), split
         file = adbench.SETS[name].file
@@ -143,20 +147,20 @@ class AdBench(Task):
         return part
 
     def data_key(self) -> dict[str, Any]:
-        """The data sets, the split, and the protocol, which scales in its own way."""
+        """The data sets, the split, and the protocol, which determines the scaling."""
         return {"sets": list(self.sets), "split": self.split, "protocol": self.protocol}
 
     def spec(self) -> DataSpec:
-        """Vectors, unbounded, as long as the table of the (first) data set is wide."""
+        """Unbounded vectors (columns,), of the (first) data set's number of columns."""
         return DataSpec(name="adbench", shape=(adbench.SETS[self.sets[0]].columns,))
 
     def data(self, device: torch.device) -> Data:
         """The training rows."""
-        # All other rows are tested.
+        # No held-out rows: all others are test rows.
         return Pool(torch.from_numpy(self._arrays.train), None, self.spec(), device)
 
     def evaluate(self, model: Model, scoring: Scoring) -> Mapping[str, float]:
-        """Average precision and AUROC of each score, on some of the tested rows (`splits.watched`)."""
+        """Average precision and AUROC of each score, on a subset of the test rows (`splits.watched`)."""
         chosen = watched(self._arrays.anomalous)
         made = scoring.scores(torch.from_numpy(self._arrays.test[chosen]))
         return {
@@ -167,7 +171,7 @@ class AdBench(Task):
         }
 
     def score(self, model: Model, scoring: Scoring) -> Score:
-        """Score the test rows by every score of the model; the metrics are the declared one's."""
+        """Score the test rows with every score of the model; the metrics are the declared score's."""
         arrays = self._arrays
         made = scoring.scores(torch.from_numpy(arrays.test))
         measured = {name: _measured(values, arrays.anomalous) for name, values in made.items()}
@@ -183,7 +187,7 @@ class AdBench(Task):
         )
 
     def combine(self, scores: Mapping[str, Score]) -> Score:
-        """The mean over the data sets, and the lowest average precision. Each set's own are in its part."""
+        """The mean over the data sets and the lowest average precision. Each data set has its own part."""
         together = mean_score(scores)
         if len(scores) < LEAST_SETS:
             return together
@@ -198,7 +202,7 @@ class AdBench(Task):
         assert seed is not None
         rows, anomalous = adbench.load(self.store, name)
         split = split_of(anomalous, name, self.protocol, seed)
-        # Both leave a column that is constant in the training rows as it is, but for a shift.
+        # Both scalers only shift a column that is constant in the training rows.
         scaler = StandardScaler() if self.protocol == "one-class" else MinMaxScaler()
         scaler.fit(rows[split.train])
         return _Arrays(
@@ -210,7 +214,7 @@ class AdBench(Task):
 
 
 def split_of(anomalous: NDArray[np.bool_], name: str, protocol: str, seed: int) -> Split:
-    """The rows of a data set that are trained on and tested under a protocol, for a run of `seed`."""
+    """The training and test rows of a data set under a protocol, for a run with `seed`."""
     if protocol == "adbench":
         return as_adbench(anomalous, seed)
     return one_class(anomalous, np.random.default_rng([seed, adbench.SETS[name].number]))
@@ -227,7 +231,7 @@ def _measured(scores: NDArray[np.float64], anomalous: NDArray[np.bool_]) -> dict
 
 
 def _chosen(given: str) -> tuple[str, ...]:
-    """The names of the data sets that an option names, in ADBench's order."""
+    """The names of the data sets that an option selects, in ADBench's order."""
     where = "option 'sets' of task adbench"
     if given in NAMED:
         return NAMED[given]

@@ -1,4 +1,4 @@
-"""What papers report for CIFAR-10, with its source. No number of a run depends on it."""
+"""Published results on CIFAR-10, with sources. No number of a run depends on them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from ebbench import Published
 
-# The published rows are Inception's, of 50,000 samples.
+# Published rows use Inception features and 50,000 samples.
 EXACT: dict[str, Any] = {"features": "inception", "samples": 50_000, "source": "cifar10"}
 
 EN_GAN = "Kumar et al., EnGAN (ICLR 2019 submission, first version of MEG), CIFAR-10 table"
@@ -45,7 +45,7 @@ PUBLISHED: tuple[Published, ...] = (
         "recalled",
         options=EXACT,
     ),
-    # Their script compares with the training images, and their chains have neither prior nor exact ratio.
+    # Their script compares with the training images; their chains omit the prior and have an inexact ratio.
     Published.row(
         "MEG",
         {"is": (6.49, 0.05), "fid": 35.02},
@@ -74,7 +74,7 @@ PUBLISHED: tuple[Published, ...] = (
     Published.row("Improved GAN", {"is": (6.86, 0.06)}, WGAN_GP, options=EXACT),
     Published.row("ALI", {"is": (5.34, 0.05)}, WGAN_GP, options=EXACT),
     Published.row("DFM", {"is": (7.72, 0.13)}, WGAN_GP, options=EXACT),
-    # The settings that the paper budget has, against the training images.
+    # The settings of the paper budget, compared with the training images.
     Published.row(
         "SN-GAN (mimicry)",
         {"is": (7.97, 0.06), "fid": (16.77, 0.04)},
@@ -95,7 +95,7 @@ PUBLISHED: tuple[Published, ...] = (
         model="ddls",
         options=EXACT | CALIBRATED | {"ddls.calibrated": False},
     ),
-    # Which images these are compared with no source at hand says: they stand beside no row of ours.
+    # No source at hand states their reference images, so they are not listed beside our rows.
     Published.row("SN-GAN, its FID", {"fid": 21.7}, DDPM, "quoted", options=EXACT),
     Published.row("SN-GAN + DDLS, its FID", {"fid": 15.42}, DDPM, "quoted", options=EXACT),
     Published.row("SN-GAN + DDLS, not calibrated, its FID", {"fid": 15.76}, DDLS, "recalled", options=EXACT),

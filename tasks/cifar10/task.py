@@ -1,8 +1,8 @@
-"""CIFAR-10: how good and how varied samples are, by the features of a fixed net.
+"""CIFAR-10: quality and diversity of samples, measured with the features of a fixed network.
 
 Fréchet inception distance (Heusel et al. 2017), inception score (Salimans et al. 2016), kernel inception
 distance (Bińkowski et al. 2018), precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem
-et al. 2020). README.md says what is pinned and what the names of the metrics mean.
+et al. 2020). README.md lists what is pinned and what the metrics' names mean.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 CHUNK = 1000
 SHEET = 10
-# Samples whose nearest training images are drawn, and how many of those.
+# Number of samples shown with their nearest training images, and how many of those.
 SHOWN, NEAREST = 10, 5
 COUNTS = (50_000, 10_000, 5_000, 1_000)
-# Distance below which an image is a copy: that of 1 % of training images to the nearest other one. A test
-# measures it.
+# Distance below which an image is a copy: the 1 % quantile of the distances of training images to their
+# nearest other training image. A test measures it.
 COPY = 0.62
 
 
 def suffix(extractor: str, samples: int) -> str:
-    """What the names of metrics end in: nothing for Inception and 50,000 samples."""
+    """The ending of metric names: empty for Inception and 50,000 samples."""
     return extractors.SUFFIX[extractor] + ("" if samples == COUNTS[0] else f"_{samples // 1000}k")
 
 
@@ -104,18 +104,19 @@ MEMORISED = Metric(
 
 
 class Cifar10(Task):
-    """IS, FID and their kin of samples, against the training or the test images."""
+    """IS, FID and related metrics of samples, compared with the training or the test images."""
 
     @dataclass(frozen=True)
     class Options:
         samples: Literal[50_000, 10_000, 5_000, 1_000] = 50_000
-        """Samples that are scored; fewer than 50,000 are named in the metric (fid_5k)."""
+        """Number of samples to score; the metric's name contains it if it is below 50,000 (fid_5k)."""
         features: Literal["auto", "inception", "cifar-resnet"] = "auto"
-        """The net whose features are compared; "auto" takes Inception where its weights are here."""
+        """Network whose features are compared; "auto" is Inception if its weights are available."""
         source: Literal["auto", "cifar10", "cifar10-jpeg75"] = "auto"
-        """The images; "auto" takes the exact pixels where they are, then the JPEG copies, then a download."""
+        """The images; "auto" takes the exact pixels if available, else the JPEG copies, else downloads
+        them."""
 
-    # 2: copies of training images have no rank.
+    # 2: samples that copy training images are not ranked.
     version = 2
     protocols: ClassVar[dict[str, str]] = {
         "train-reference": "compared with the 50,000 training images (MEG, WGAN-GP, most of the field)",
@@ -149,12 +150,12 @@ class Cifar10(Task):
         return DataSpec(name="cifar10", shape=(3, 32, 32), low=-1.0, high=1.0)
 
     def data(self, device: torch.device) -> Data:
-        """The training images; the held-out ones are the test images."""
+        """The training images as data, the test images as held-out examples."""
         train, test = self._images
         return Pool(train, test, self.spec(), device)
 
     def score(self, model: Model, scoring: Scoring) -> Score:
-        """Draw the samples, take their features once, and compare them with the reference's."""
+        """Draw the samples, extract their features once, and compare them with the reference's."""
         extractor = self.extractor(scoring.device)
 
         def measured(pixels: Tensor) -> dict[str, NDArray[Any]]:
@@ -188,26 +189,26 @@ class Cifar10(Task):
                 "reference": len(real.features),
                 "inception_score_spread_over_splits": spread,
                 "features": size,
-                # Then a part of its null space is the number of samples' doing, not the model's.
+                # If True, part of its null space comes from the number of samples, not from the model.
                 "covariance_is_singular": singular,
                 "extractor": {"name": extractor.name, "sha256": extractor.sha256},
             },
         )
 
     def extractor(self, device: torch.device) -> features.Extractor:
-        """The net whose features are compared."""
+        """The network whose features are compared, on `device`."""
         return extractors.extractor(self.options.features, self.store, device)
 
     def reference(
         self, split: str, extractor: features.Extractor, device: torch.device, note: Callable[[str], None]
     ) -> image.Reference:
-        """The features of the "train" or "test" images; `note` is told when they have to be taken."""
+        """Features of the "train" or "test" images; `note` receives a message if they must be computed."""
         train, test = self._images
         key = {"files": dict(self.data_hashes), "source": self.source, "split": split}
         return features.reference(train if split == "train" else test, extractor, key, device, note)
 
     def _nearest(self, images: NDArray[np.uint8], of_samples: Tensor, of_train: Tensor) -> NDArray[np.uint8]:
-        """Each sample beside the training images whose features are nearest: copies would show."""
+        """Each sample beside the training images with the nearest features, to make copies visible."""
         nearest = torch.cdist(of_samples, of_train).topk(NEAREST, largest=False).indices
         beside = self._images[0][nearest].numpy()
         rows = np.concatenate([images[:, None], beside], axis=1)

@@ -1,10 +1,11 @@
-"""Train the classifier whose features stand in for Inception's: how the shipped weights were made.
+"""Train the classifier whose features replace Inception's: how the shipped weights were made.
 
     python tasks/cifar10/train_resnet.py [--data-dir DIR] [--seed N] [--epochs N] [--precision float32]
 
-On the training split alone; the last epoch is kept and the test split serves to report the accuracy. The
-state is saved after each epoch beside the weights, and the same command goes on from there. It writes to
-build/: the shipped weights, whose hash ebbench/metrics/cifar/resnet.py has, are a part of the task's version.
+It trains on the training split only and keeps the last epoch; the test split only serves to report the
+accuracy. The state is saved after each epoch beside the weights, and the same command resumes from it. Output
+goes to build/. The shipped weights, whose hash is in ebbench/metrics/cifar/resnet.py, are part of the task's
+version.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def main() -> None:
 def trained(
     train: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor, arguments: argparse.Namespace
 ) -> tuple[CifarResNet, float]:
-    """Shifted and mirrored images, Nesterov's momentum on a one-cycle rate, label smoothing."""
+    """Train with shifted and mirrored images, Nesterov momentum, a one-cycle rate and label smoothing."""
     torch.manual_seed(arguments.seed)
     net = CifarResNet()
     pixels = train.float() / 255
@@ -126,7 +127,7 @@ def trained(
 
 
 def batches(padded: Tensor, labels: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch: images cut out of the padded ones at random places, half of them mirrored."""
+    """One epoch: random crops of the padded images, half of them mirrored."""
     inner = torch.arange(32)
     for chosen in torch.randperm(len(padded))[: steps * BATCH].split(BATCH):
         down, right = torch.randint(0, 2 * MARGIN + 1, (2, BATCH))
@@ -141,7 +142,7 @@ def batches(padded: Tensor, labels: Tensor, steps: int) -> Iterator[tuple[Tensor
 
 @torch.inference_mode()
 def accuracy(net: CifarResNet, images: Tensor, labels: Tensor) -> float:
-    """The share of images that `net` gives their label, in float32."""
+    """Accuracy of `net` on images, as a share, in float32."""
     parts = zip(images.split(1000), labels.split(1000), strict=True)
     return sum(int((net(x)[1].argmax(1) == y).sum()) for x, y in parts) / len(labels)
 

@@ -1,4 +1,4 @@
-"""What papers report for the Gaussians, with its source. No number of a run depends on it."""
+"""Published results for the Gaussians, with sources. No number of a run depends on them."""
 
 from __future__ import annotations
 

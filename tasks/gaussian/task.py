@@ -1,6 +1,6 @@
-"""Gaussians: how tight is a model's bound of the log-likelihood, where the likelihood is known?
+"""Gaussians: how tight is a model's lower bound on the log-likelihood if the exact value is known?
 
-The table of Balaji et al., Entropic GANs meet VAEs (2019). README.md says how the covariances are drawn.
+The table of Balaji et al., Entropic GANs meet VAEs (2019). README.md describes how the covariances are drawn.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ from .published import PUBLISHED
 if TYPE_CHECKING:
     from ebbench import Scoring
 
-# Mean log-eigenvalue of the covariance by dimension: what the published exact log-likelihoods amount to,
-# since E log N(y; 0, S) = -(d / 2)(log 2 pi + 1 + mean log-eigenvalue) for y ~ N(0, S).
+# Mean log-eigenvalue of the covariance per dimension, derived from the published exact log-likelihoods: E log
+# N(y; 0, S) = -(d / 2)(log 2 pi + 1 + mean log-eigenvalue) for y ~ N(0, S).
 LOG_EIGENVALUES = {5: 3.71, 10: 4.19, 20: 2.97, 30: 3.28, 64: 3.52}
 # Standard deviation of the log-eigenvalues around that mean.
 SPREAD = 1.0
 TRAIN, HELD_OUT = 50_000, 2_000
-# A bound is none where its mean lies this many standard errors above the truth: those of the gap, or of the
-# exact values (sqrt(d / 2 / n) nats) where these are smaller, so that noise in the bound buys no room.
+# A bound is invalid if its mean exceeds the exact mean by this many standard errors. These are the gap's, or
+# the exact values' (sqrt(d / 2 / n) nats) if smaller, so that a noisy bound gains no tolerance.
 TOLERANCE = 3.0
-# Nor where it exceeds the truth by this much on average over the examples, what lies below counted as 0, in
-# standard deviations of the exact values. A constant, the best there is, has .4 of them.
+# It is also invalid if its mean excess over the exact values (0 for examples where it is below) is larger
+# than this, in standard deviations of the exact values. The best constant has .4.
 EXCESS = 0.2
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """N(0, `covariance`), (d, d) float64. Raises UsageError where that is no covariance."""
+    """N(0, `covariance`), (d, d) float64. Raises UsageError if that matrix is not a covariance."""
 
     covariance: NDArray[np.float64]
 
@@ -101,12 +101,15 @@ class Gaussian:
 
 
 def random_gaussian(dim: int, seed: int) -> Gaussian:
-    """A covariance of `dim` dimensions: log-eigenvalues N(0, SPREAD^2) with their mean moved to the
-    published one, in axes turned at random (uniformly over the orthogonal group)."""
+    """A Gaussian with a random covariance of `dim` dimensions.
+
+    Log-eigenvalues are N(0, SPREAD^2), shifted to the published mean; the axes are uniform over the
+    orthogonal group.
+    """
     rng = np.random.default_rng(derive_seed(seed, "gaussian covariance", dim))
     logs = rng.standard_normal(dim) * SPREAD
     logs += LOG_EIGENVALUES[dim] - logs.mean()
-    # QR of a Gaussian matrix with the signs of R's diagonal is uniform (Mezzadri 2007).
+    # QR of a Gaussian matrix is uniform after multiplying by the signs of R's diagonal (Mezzadri 2007).
     q, r = np.linalg.qr(rng.standard_normal((dim, dim)))
     axes = q * np.sign(np.diag(r))
     covariance = (axes * np.exp(logs)) @ axes.T
@@ -114,7 +117,7 @@ def random_gaussian(dim: int, seed: int) -> Gaussian:
 
 
 class GaussianPool(Pool):
-    """Draws of a Gaussian, and new ones where they are asked for."""
+    """Training examples from a Gaussian, and fresh draws on request."""
 
     def __init__(self, gaussian: Gaussian, seed: int, spec: DataSpec, device: torch.device) -> None:
         examples = torch.from_numpy(
@@ -124,7 +127,7 @@ class GaussianPool(Pool):
         self._gaussian = gaussian
 
     def fresh(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` new draws."""
+        """`n` fresh draws, (n, d)."""
         seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
         return torch.from_numpy(self._gaussian.draw(n, seed)).to(self.device)
 
@@ -134,14 +137,16 @@ class GaussianPool(Pool):
 
 
 class GaussianTask(Task):
+    """How tight a bound on the log-likelihood is; each dimension is a part with a training of its own."""
+
     @dataclass(frozen=True)
     class Options:
         dim: int | Literal["all"] = "all"
-        """Dimension of the data: 5, 10, 20, 30 or 64; "all" trains once for each."""
+        """Dimension of the data: 5, 10, 20, 30 or 64; "all" trains once on each."""
         covariance: str = ""
-        """A file of comma-separated numbers, one row a line: a covariance in place of the random ones."""
+        """A CSV file, one row per line, with a covariance to use instead of the random ones."""
 
-    # 2: whether a bound is one is judged by the exact values' spread, no longer by its own.
+    # 2: validity of a bound is judged by the spread of the exact values, no longer by its own.
     version = 2
     protocols = {
         "clean": "a covariance drawn by the run's seed, 50,000 examples to train on, the bound and the exact "
@@ -237,18 +242,18 @@ class GaussianTask(Task):
             ) from error
         self.gaussian = Gaussian(covariance)
         self.source = "file"
-        # The result names the file and its content, not where it lies.
+        # The result records the file's name and content, not its path.
         self.options = replace(self.options, covariance=path.name)
         self.data_hashes = {path.name: hashlib.sha256(content).hexdigest()}
 
     def parts(self, seed: int) -> Mapping[str, Task]:
-        """One training a dimension, the covariance drawn by the seed."""
+        """One training per dimension, with the covariance drawn by the seed."""
         if self.gaussian is not None or self.options.dim != "all":
             return {"": self.part(self.options.dim, seed)}
         return {f"dim {dim}": self.part(dim, seed) for dim in LOG_EIGENVALUES}
 
     def part(self, dim: int | Literal["all"], seed: int) -> GaussianTask:
-        """This task at one dimension; a covariance that was given stays."""
+        """This task at one dimension; a given covariance is kept."""
         part = copy.copy(self)
         part.seed = seed
         if self.gaussian is None:
@@ -258,11 +263,11 @@ class GaussianTask(Task):
         return part
 
     def data_key(self) -> dict[str, Any]:
-        """The dimension, and the seed of covariance and draws."""
+        """The dimension, and the seed of the covariance and of the draws."""
         return {"dim": self.options.dim, "seed": self.seed, "train": TRAIN, "spread": SPREAD}
 
     def spec(self) -> DataSpec:
-        """Vectors (dim,) without bounds; before there is a part, those of the least dimension."""
+        """Unbounded vectors (dim,); for the whole task, those of the lowest dimension."""
         dim = min(LOG_EIGENVALUES) if self.gaussian is None else self.gaussian.dim
         return DataSpec(name="gaussian", shape=(dim,))
 
@@ -271,7 +276,7 @@ class GaussianTask(Task):
         return GaussianPool(self._known, self.seed, self.spec(), device)
 
     def score(self, model: Model, scoring: Scoring) -> Score:
-        """The bound of held-out examples beside their exact log-likelihood."""
+        """Compare the bound on held-out examples with their exact log-likelihood."""
         gaussian = self._known
         y = gaussian.draw(HELD_OUT, derive_seed(self.seed, "gaussian", gaussian.dim, "held out"))
         exact = gaussian.log_density(y)
@@ -298,7 +303,7 @@ class GaussianTask(Task):
         )
 
     def combine(self, scores: Mapping[str, Score]) -> Score:
-        """The means over the dimensions; valid where every dimension's bound is."""
+        """The means over the dimensions; valid if the bound is valid at every dimension."""
         whole = mean_score(scores)
         if len(scores) == 1:
             return whole

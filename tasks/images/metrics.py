@@ -1,4 +1,4 @@
-"""The metrics of the task, whose names say the features and the number of samples."""
+"""The metrics of the task; their names contain the features and the number of samples."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MEMORISED = Metric(
 
 
 def suffix(extractor: str, samples: int) -> str:
-    """What the names of metrics end in: nothing for Inception and 50,000 samples."""
+    """The ending of metric names: empty for Inception and 50,000 samples."""
     return extractors.SUFFIX[extractor] + ("" if samples == COUNTS[0] else f"_{samples // 1000}k")
 
 
 def of_features(extractor: str, samples: int) -> tuple[Metric, ...]:
-    """FID, KID, precision and recall of so many samples by the features of a net."""
+    """FID, KID, precision and recall for a number of samples and the features of one network."""
     end = suffix(extractor, samples)
     of = f"{samples:,} samples, features of {extractors.TITLE[extractor]}"
     if extractor == resnet.NAME:

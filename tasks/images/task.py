@@ -1,8 +1,8 @@
-"""Images of 32 to 256 pixels: a user's pictures, or squares of two photographs; how good samples of them are.
+"""Images of 32 to 256 pixels: quality and diversity of samples, for your own pictures or two photographs.
 
-Fréchet and kernel distance (Heusel et al. 2017; Bińkowski et al. 2018), precision and recall (Kynkäänniemi
-et al. 2019), and copies. README.md has recipes for CelebA, LSUN and ImageNet and says which features are
-honest.
+Fréchet and kernel distance (Heusel et al. 2017; Bińkowski et al. 2018), precision and recall (Kynkäänniemi et
+al. 2019), and copies. README.md has recipes for CelebA, LSUN and ImageNet and says which features are
+suitable.
 """
 
 from __future__ import annotations
@@ -30,51 +30,51 @@ from .metrics import COUNTS, MEMORISED, of_features, suffix
 if TYPE_CHECKING:
     from ebbench import Scoring
 
-# Fewer pictures are no law to learn, and their covariance says nothing.
+# Fewer pictures do not define a distribution to learn, and their covariance is meaningless.
 LEAST = 100
-# One picture in so many is held out, drawn once by a fixed seed.
+# One picture in HELD_OUT is held out, drawn once with a fixed seed.
 HELD_OUT, SPLIT_SEED = 10, 0
-# Floats of a chunk of samples: a thousand images of 32x32, fifteen of 256x256.
+# Pixels per chunk of samples: a thousand 32x32 images, fifteen 256x256 images.
 CHUNK = 1000 * 32**2
-# A sheet of samples is at most so wide, and has at most so many columns.
+# Maximum width of a sheet of samples in pixels, and its maximum number of columns.
 WIDE, COLUMNS = 768, 10
-# Samples whose nearest training images are drawn, how many of those, and at most how large.
+# Number of samples shown with their nearest training images, how many of those, and their maximum side.
 SHOWN, NEAREST, THUMBNAIL = 10, 5, 64
-# Of so many training images the distance to the nearest other one says what a copy is; it is no less than
-# what compression and rounding to bytes leave.
+# Number of training images whose distances to their nearest other image define a copy, and the minimum of
+# that distance, which compression and rounding to bytes can cause.
 COMPARED, LEAST_COPY = 1000, 0.05
 
 
 class Shrunk(nn.Module):
-    """A net for 32x32 pixels, given larger images: each pixel is the mean of a square, rounded to a byte."""
+    """Adapts a network for 32x32 images to larger ones: it sees means over squares, rounded to bytes."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, x: Tensor) -> Any:
-        """What the net gives for uint8 images (n, 3, s, s), s a multiple of 32."""
+        """The network's output for uint8 images (n, 3, s, s), s a multiple of 32."""
         return self.net(avg_pool2d(x.float(), x.shape[-1] // 32).round().to(torch.uint8))
 
 
 class Images(Task):
-    """FID, KID, precision and recall of samples against the pictures that were trained on."""
+    """FID, KID, precision and recall of samples, compared with the training pictures."""
 
     @dataclass(frozen=True)
     class Options:
         path: str = ""
-        """A folder of pictures or a zip of them, at any depth; "" takes squares of scikit-learn's two
-        photographs. What is not found as it is, is looked for in the folder of the data sets."""
+        """A folder or zip file of pictures, at any depth; "" uses squares of scikit-learn's two photographs.
+        A path that does not exist as given is looked up in the data folder."""
         size: Literal[32, 64, 128, 256] = 64
-        """The side that every picture is brought to, pixels."""
+        """Side in pixels to which every picture is resized."""
         crop: Literal["centre", "celeba"] = "centre"
-        """The largest square at the centre, or the 108x108 pixels at the centre of CelebA's aligned ones."""
+        """The largest central square, or ("celeba") the central 108x108 pixels of CelebA's aligned images."""
         pictures: int = 0
-        """At most so many pictures, evenly over their sorted names; 0 takes all."""
+        """Maximum number of pictures, spread evenly over their sorted names; 0 uses all."""
         samples: Literal[50_000, 10_000, 5_000, 1_000] = 5_000
-        """Samples that are scored; fewer than 50,000 are named in the metric (fid_5k)."""
+        """Number of samples to score; the metric's name contains it if it is below 50,000 (fid_5k)."""
         features: Literal["auto", "inception", "cifar-resnet"] = "auto"
-        """The net whose features are compared; "auto" takes Inception where its weights are here."""
+        """Network whose features are compared; "auto" is Inception if its weights are available."""
 
     version = 1
     protocols: ClassVar[dict[str, str]] = {
@@ -100,7 +100,7 @@ class Images(Task):
             self.files = imagefiles.listed(imagefiles.locate(path, store.data_dir))
             digest = imagefiles.digest(self.files)
             name = self.files.path.resolve().name
-            # The result names the pictures and their content, not where they lie.
+            # The result records the pictures' name and content, not their path.
             if Path(path).expanduser().is_absolute() or ".." in Path(path).parts:
                 path = name
             self.source = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem) + f"-{digest[:8]}"
@@ -131,7 +131,7 @@ class Images(Task):
             )
 
     def data_key(self) -> dict[str, Any]:
-        """How the pictures are cut, and which of them are trained on."""
+        """How the pictures are cropped and resized, and which of them are for training."""
         of = self.options
         key: dict[str, Any] = {"size": of.size, "split": "photographs"}
         if of.path:
@@ -144,12 +144,12 @@ class Images(Task):
         return DataSpec(name="images", shape=(3, size, size), low=-1.0, high=1.0)
 
     def data(self, device: torch.device) -> Data:
-        """Nine in ten of the pictures; the others are held out for the control `real-data`."""
+        """Nine in ten pictures as data; the others are held out for the control `real-data`."""
         train, held_out = self._images
         return Pool(train, held_out, self.spec(), device)
 
     def score(self, model: Model, scoring: Scoring) -> Score:
-        """Draw the samples, take their features once, and compare them with the training images'."""
+        """Draw the samples, extract their features once, and compare them with the training images'."""
         of, device = self.options, scoring.device
         extractor = self.extractor(device)
 
@@ -184,21 +184,21 @@ class Images(Task):
                 "held_out": len(held_out),
                 "distance_of_a_copy": copy,
                 "features": size,
-                # Then a part of its null space is the number of images' doing, not the model's.
+                # If True, part of its null space comes from the number of images, not from the model.
                 "covariance_is_singular": fewest <= size,
                 "extractor": {"name": extractor.name, "sha256": extractor.sha256},
             },
         )
 
     def extractor(self, device: torch.device) -> features.Extractor:
-        """The net whose features are compared, for images of this size."""
+        """The network whose features are compared, adapted to this image size, on `device`."""
         made = extractors.extractor(self.options.features, self.store, device)
         if made.name == resnet.NAME and self.options.size > 32:
             return replace(made, net=Shrunk(made.net).eval())
         return made
 
     def _nearest(self, images: NDArray[np.uint8], of_samples: Tensor, of_train: Tensor) -> NDArray[np.uint8]:
-        """Each sample beside the training images whose features are nearest: copies would show."""
+        """Each sample beside the training images with the nearest features, to make copies visible."""
         nearest = torch.cdist(of_samples, of_train).topk(NEAREST, largest=False).indices
         beside = self._images[0][nearest].numpy()
         rows = np.concatenate([images[:, None], beside], axis=1).reshape(-1, *images.shape[1:])
@@ -214,7 +214,7 @@ class Images(Task):
             train, held_out = photographs.patches(of.size)
             return torch.from_numpy(train), torch.from_numpy(held_out)
         names = imagefiles.chosen(self.files.names, of.pictures)
-        # The names are shuffled and not the images, which fill the memory once.
+        # Shuffle the names, not the images, which are held in memory only once.
         order = np.random.default_rng(SPLIT_SEED).permutation(len(names))
         shuffled = tuple(names[i] for i in order)
         every = torch.from_numpy(imagefiles.load(self.files, shuffled, of.size, of.crop))
@@ -223,13 +223,13 @@ class Images(Task):
 
 
 def copy_distance(train: Tensor) -> float:
-    """The distance below which a sample is a copy, of training images uint8 (n, 3, s, s).
+    """The distance below which a sample is a copy, for training images uint8 (n, 3, s, s).
 
-    It is that of 1 % of them to the nearest other one.
+    It is the 1 % quantile of the distances of training images to their nearest other training image.
     """
     known = copies.coarse(train)
     step = max(1, len(known) // COMPARED)
-    # The nearest to an image is the image itself.
+    # The nearest image is the image itself, so take the second.
     found = copies.distances(known[::step][:COMPARED], known, 2)
     return max(LEAST_COPY, float(found.quantile(0.01)))
 

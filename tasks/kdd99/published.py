@@ -1,4 +1,4 @@
-"""What papers report for KDD99, with its source. No number of a run depends on it."""
+"""Published results for KDD99, with sources. No number of a run depends on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DAGMM = "Zong et al., DAGMM (ICLR 2018), Table 2"
 PUBLISHED: tuple[Published, ...] = (
     Published(
         label="MEG, mean of the last 10 epochs, 5 runs",
-        # Its precision .9307 +- .0146 and recall .9472 +- .0153 are such means as well.
+        # Its precision .9307 +- .0146 and recall .9472 +- .0153 are also means of this kind.
         metrics={"f1_last10": (0.9389, 0.0148)},
         source=EN_GAN,
         confidence="verbatim",

@@ -1,7 +1,8 @@
-"""KDD99: find the normal connections among attacks, having been trained on attacks alone.
+"""KDD99: train on attacks only, then find the normal connections.
 
-Set up by Zong et al., DAGMM (2018), and run so by Zenati et al. (2018) and Kumar et al., MEG (2019).
-"Normal." is the anomaly: it is the smaller class of the file, a fifth. README.md says the protocols.
+Introduced by Zong et al., DAGMM (2018), and used by Zenati et al. (2018) and Kumar et al., MEG (2019).
+"Normal." is the anomaly class, because it is the file's smaller class (a fifth). README.md describes the
+protocols.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ if TYPE_CHECKING:
     from ebbench import Scoring
 
 TRAIN_SHARE = 0.5
-# The share of the test set that is flagged: the anomalies that DAGMM's authors took for granted.
+# Share of the test set that is flagged: the anomaly share that DAGMM's authors assume.
 FLAGGED = 0.2
 PUBLISHED_SPLIT = 42
-# From this average precision on a ranking is the labels themselves.
+# At this average precision a ranking must come from the labels.
 PERFECT = 1 - 1e-6
-# Columns where the vocabulary is the whole file's, as in the papers' code.
+# Number of columns with the whole file's vocabulary, as in the papers' code.
 COLUMNS = 121
 
 
 @dataclass(frozen=True)
 class _Arrays:
-    """One split, encoded: float32 (n, columns), and which test rows are anomalies."""
+    """One encoded split: training and test rows, float32 (n, columns), and which test rows are anomalies."""
 
     train: NDArray[np.float32]
     test: NDArray[np.float32]
@@ -47,6 +48,8 @@ class _Arrays:
 
 
 class Kdd99(Task):
+    """How well a score finds normal connections after training on attacks only."""
+
     version = 1
     protocols = {
         "clean": "split by the run's seed, categories and min-max scaling of the training attacks, "
@@ -113,11 +116,11 @@ class Kdd99(Task):
         self.split: int | None = None if protocol == "clean" else PUBLISHED_SPLIT
 
     def parts(self, seed: int) -> Mapping[str, Task]:
-        """The task with its split: of the seed under `clean`, always the same one under `published`."""
+        """The task on one split: that of `seed` under `clean`, always the same under `published`."""
         return {"": self if self.protocol == "published" else self.with_split(seed)}
 
     def with_split(self, split: int) -> Self:
-        """This task on the split of that number. The file is read once for all splits."""
+        """This task on the split with that number. The file is read once for all splits."""
         _ = self._records
         part = copy.copy(self)
         part.split = split
@@ -125,18 +128,18 @@ class Kdd99(Task):
         return part
 
     def data_key(self) -> dict[str, Any]:
-        """The split and how it is encoded."""
+        """The split and its encoding."""
         return {"split": self.split, "encoding": self.protocol}
 
     def spec(self) -> DataSpec:
-        """Vectors, unbounded. Under `clean` a split's own vocabulary settles their length."""
+        """Unbounded vectors (columns,); under `clean` the split's own vocabulary determines their length."""
         known = self.split is not None and self.protocol == "clean"
         size = self._arrays.train.shape[1] if known else COLUMNS
         return DataSpec(name="kdd99", shape=(size,))
 
     def data(self, device: torch.device) -> Data:
-        """The attacks of the training half."""
-        # Every other attack is tested.
+        """The attacks of the training half, without held-out rows."""
+        # No held-out rows: all other attacks are test rows.
         return Pool(torch.from_numpy(self._arrays.train), None, self.spec(), device)
 
     def evaluate(self, model: Model, scoring: Scoring) -> Mapping[str, float]:
@@ -149,7 +152,7 @@ class Kdd99(Task):
         }
 
     def score(self, model: Model, scoring: Scoring) -> Score:
-        """Score the test half by every score of the model; the metrics are the declared one's."""
+        """Score the test half with every score of the model; the metrics are the declared score's."""
         arrays, made = self._arrays, scoring.scores(self._test)
         measured = self._measured(made)
         f1_along = scoring.evaluations.series.get(f"{scoring.declared}.f1", [])
@@ -201,7 +204,7 @@ class Kdd99(Task):
         from sklearn.preprocessing import MinMaxScaler
 
         records = self._records
-        # As the papers' code draws it, pandas' sample; what is left over is the test half.
+        # The papers' code draws the training half by pandas' sample; the remaining rows are the test half.
         drawn = records.sample(frac=TRAIN_SHARE, random_state=self.split).index.to_numpy()
         in_train = np.zeros(len(records), bool)
         in_train[drawn] = True

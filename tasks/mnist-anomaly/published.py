@@ -1,4 +1,4 @@
-"""What papers report for MNIST with a digit held out, with its source. No number of a run depends on it."""
+"""Published results for MNIST with a held-out digit, with sources. No number of a run depends on them."""
 
 from __future__ import annotations
 

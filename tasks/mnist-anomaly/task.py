@@ -1,6 +1,6 @@
-"""MNIST with a digit held out: a model is trained on the other nine, and the tenth is the anomaly.
+"""MNIST with a held-out digit: a model trains on nine digits, and the tenth is the anomaly.
 
-Set up by Zenati et al. (2018) and run so by Kumar et al., MEG (2019). README.md says the protocols.
+Introduced by Zenati et al. (2018) and used by Kumar et al., MEG (2019). README.md describes the protocols.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from ebbench import Scoring
 
 DIGITS = range(10)
-# Those that the papers' tables have.
+# The digits in the papers' tables.
 PAPERS_DIGITS = (1, 4, 5, 7, 9)
 TRAIN_SHARE = 0.8
 PUBLISHED_SPLIT = 42
-# From this average precision on a ranking is the labels themselves.
+# At this average precision a ranking must come from the labels.
 PERFECT = 1 - 1e-6
 
 
 @dataclass(frozen=True)
 class _Split:
-    """Indices into the 70,000 images: what is trained on, what is tested, and which of that is anomalous."""
+    """Indices of training and test images among all 70,000, and which test images are anomalous."""
 
     train: NDArray[np.int64]
     test: NDArray[np.int64]
@@ -45,13 +45,15 @@ class _Split:
 
 
 class MnistAnomaly(Task):
+    """How well a score finds a digit that was held out of training; each held-out digit is a part."""
+
     @dataclass(frozen=True)
     class Options:
         digit: int | Literal["all", "papers"] = "all"
-        """The digit that is held out, 0 to 9; "all" trains ten times, each digit held out once, "papers"
+        """The held-out digit, 0 to 9. "all" trains ten times, holding out each digit once; "papers" trains
         five times, for the digits of the papers' tables (1, 4, 5, 7, 9)."""
 
-    # 2: ranked by average precision; tied scores gained by the trapezoids.
+    # 2: ranked by average precision, since the trapezoid area favours tied scores.
     version = 2
     protocols = {
         "clean": "four fifths of the other digits are trained on, a fifth and the digit tested, "
@@ -123,7 +125,7 @@ class MnistAnomaly(Task):
         self.split = PUBLISHED_SPLIT
 
     def parts(self, seed: int) -> Mapping[str, Task]:
-        """One training a digit, on the split of the seed (`clean`) or of the released code."""
+        """One training per held-out digit, on the seed's split (`clean`) or the released code's."""
         split = seed if self.protocol == "clean" else PUBLISHED_SPLIT
         if isinstance(self.options.digit, int):
             return {"": self.part(self.options.digit, split)}
@@ -131,7 +133,7 @@ class MnistAnomaly(Task):
         return {f"digit {digit}": self.part(digit, split) for digit in digits}
 
     def part(self, digit: int, split: int) -> Self:
-        """This task with one digit held out. The files are read once for all."""
+        """This task with one held-out digit. The files are read once for all digits."""
         _ = self._pool
         part = copy.copy(self)
         part.options, part.split = replace(self.options, digit=digit), split
@@ -139,7 +141,7 @@ class MnistAnomaly(Task):
         return part
 
     def data_key(self) -> dict[str, Any]:
-        """The digit and the split."""
+        """The held-out digit and the split."""
         return {"digit": self.options.digit, "split": self.split, "protocol": self.protocol}
 
     def spec(self) -> DataSpec:
@@ -147,12 +149,12 @@ class MnistAnomaly(Task):
         return DataSpec(name="mnist-anomaly", shape=(1, 28, 28), low=-1.0, high=1.0)
 
     def data(self, device: torch.device) -> Data:
-        """The training images of the nine digits."""
-        # The other images of the nine digits are tested.
+        """The training images of the nine digits, without held-out images."""
+        # No held-out images: the others of the nine digits are test images.
         return Pool(self._pool[0][self._indices.train], None, self.spec(), device)
 
     def evaluate(self, model: Model, scoring: Scoring) -> Mapping[str, float]:
-        """The areas of each score."""
+        """Area metrics of each score."""
         return {
             f"{name}.{metric}": value
             for name, values in scoring.scores(self._test).items()
@@ -160,7 +162,7 @@ class MnistAnomaly(Task):
         }
 
     def score(self, model: Model, scoring: Scoring) -> Score:
-        """Score the test images by every score of the model; the metrics are the declared one's."""
+        """Score the test images with every score of the model; the metrics are the declared score's."""
         split, made = self._indices, scoring.scores(self._test)
         measured = {name: detection.areas(values, split.anomalous) for name, values in made.items()}
         along = scoring.evaluations.series.get(f"{scoring.declared}.auprc", [])
@@ -182,24 +184,24 @@ class MnistAnomaly(Task):
         )
 
     def combine(self, scores: Mapping[str, Score]) -> Score:
-        """The mean over the digits, and each digit's area."""
+        """The mean over the held-out digits, and each digit's area."""
         return mean_score(scores)
 
     def leak(self) -> float:
-        """The share of the tested images of the nine digits that are trained on."""
+        """Share of the test images of the nine digits that are also training images."""
         split = self._indices
         return float(np.isin(split.test[~split.anomalous], split.train).mean())
 
     @cached_property
     def _pool(self) -> tuple[Tensor, NDArray[np.uint8]]:
-        """All 70,000 images, uint8 (70000, 1, 28, 28), the training set first, and their labels."""
+        """All 70,000 images, uint8 (70000, 1, 28, 28), training set first, and their labels."""
         images, labels = zip(*(mnist.load(self.store, name) for name in ("train", "test")), strict=True)
         return torch.from_numpy(np.concatenate(images))[:, None], np.concatenate(labels)
 
     @cached_property
     def _indices(self) -> _Split:
         labels, digit = self._pool[1], self.options.digit
-        # The authors' files hold the training images in two parts, of which the second comes last.
+        # The authors' files split the training images into two parts and put the second part last.
         pool = np.arange(70_000)
         if self.protocol == "published":
             pool = np.concatenate([pool[:50_000], pool[60_000:], pool[50_000:60_000]])
@@ -208,8 +210,8 @@ class MnistAnomaly(Task):
         random = np.random.RandomState(self.split)
         order = again = random.permutation(normal)
         if self.protocol == "published":
-            # The slip: making the test set, the code shuffles anew, so its last fifth is another one.
-            # Before that it has shuffled the test set that came with the training set.
+            # The bug: for the test set the code shuffles again, so its last fifth is a different one. Before
+            # that it shuffles the test set that came with the training set.
             random.permutation(len(normal) - cut + len(held_out))
             again = random.permutation(normal)
         test = np.concatenate([again[cut:], held_out])

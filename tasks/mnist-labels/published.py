@@ -1,4 +1,4 @@
-"""What papers report for MNIST with few labels, with its source. No number of a run depends on it."""
+"""Published results for MNIST with few labels, with sources. No number of a run depends on them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""MNIST with few labels: all training images, the digits of 100, 200 or 1000 of them, and test errors.
+"""MNIST with few labels: all training images, labels for 100, 200 or 1000 of them, and the test error.
 
 Semi-supervised and permutation-invariant, as in Rasmus et al. (2015) and in Zhao et al., EBGAN (2016),
-section 4.2. README.md says the protocol.
+section 4.2. README.md describes the protocol.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ PIXELS = 28 * 28
 
 
 class MnistLabels(Task):
+    """Test error of a classifier that is trained on few labels and all training images."""
+
     @dataclass(frozen=True)
     class Options:
         labels: Literal[100, 200, 1000] = 100
-        """How many training images have a label, the same number of each digit (the papers' numbers)."""
+        """Number of labelled training images, equally many per digit (the papers' numbers)."""
 
     version = 1
     protocols = {
@@ -72,21 +74,21 @@ class MnistLabels(Task):
         self.seed = 0
 
     def parts(self, seed: int) -> Mapping[str, Task]:
-        """One training, on the labelled images of the seed."""
+        """One training, on the labelled images that `seed` chooses."""
         part = copy.copy(self)
         part.seed = seed
         return {"": part}
 
     def data_key(self) -> dict[str, Any]:
-        """How many labels, and the seed that chooses them."""
+        """The number of labels and the seed that chooses the labelled images."""
         return {"labels": self.options.labels, "seed": self.seed}
 
     def spec(self) -> DataSpec:
-        """Images (784,) in [0, 1], of ten classes: a row of pixels has no neighbours above or beside."""
+        """Vectors (784,) in [0, 1] with ten classes: permuted pixels, without spatial structure."""
         return DataSpec(name="mnist-labels", shape=(PIXELS,), low=0.0, high=1.0, classes=CLASSES)
 
     def data(self, device: torch.device) -> LabelledPool:
-        """All training images, and the labels of those that `labelled` chooses."""
+        """All training images, with labels for those that `labelled` chooses."""
         images, digits = self._load("train")
         labels = torch.full((len(digits),), -1)
         chosen = torch.from_numpy(labelled(digits, self.options.labels, self.seed))
@@ -98,14 +100,14 @@ class MnistLabels(Task):
         return {"error": self._errors(scoring)[0]["error"]}
 
     def score(self, model: Model, scoring: Scoring) -> Score:
-        """The errors, all and of each digit, and which digit is taken for which."""
+        """The test error, overall and per digit, and the confusion matrix."""
         metrics, confusion = self._errors(scoring)
         return Score(
             metrics, {"labels": self.options.labels, "tested_on": len(self._test[1]), "confusion": confusion}
         )
 
     def _errors(self, scoring: Scoring) -> tuple[dict[str, float], list[list[int]]]:
-        """The metrics, and how often digit i (row) was taken for digit j (column)."""
+        """The metrics, and how often digit i (row) was classified as digit j (column)."""
         images, digits = self._test
         named = scoring.scores(images, only=("classify",))["classify"]
         table = np.zeros((CLASSES, CLASSES), np.int64)
@@ -116,7 +118,7 @@ class MnistLabels(Task):
         return metrics, table.tolist()
 
     def _load(self, split: Literal["train", "test"]) -> tuple[Tensor, NDArray[np.uint8]]:
-        """The images of a split, uint8 (n, 784) in the task's order of pixels, and their digits (n,)."""
+        """The images of a split, uint8 (n, 784) in the task's pixel order, and their digits (n,)."""
         images, digits = mnist.load(self.store, split)
         return torch.from_numpy(images.reshape(-1, PIXELS)[:, pixel_order()]), digits
 
@@ -127,15 +129,15 @@ class MnistLabels(Task):
 
 
 def pixel_order() -> NDArray[np.int64]:
-    """The order in which a model is given the 784 pixels: random, and the same for every run."""
+    """The order of the 784 pixels that models get: random, and the same in every run."""
     return np.random.default_rng(derive_seed(0, "mnist-labels", "pixels")).permutation(PIXELS)
 
 
 def labelled(digits: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.int64]:
-    """Which training images have a label: `count` indices in ascending order, count/10 of each digit.
+    """Indices of the labelled training images, ascending: `count` in total, count/10 per digit.
 
-    The seed settles an order of each digit's images, of which the first are taken: those of 100 labels are
-    among those of 200.
+    The seed determines an order of each digit's images, and the first ones are labelled. The labelled images
+    for 100 labels are therefore among those for 200.
     """
     rng = np.random.default_rng(derive_seed(seed, "mnist-labels", "labelled"))
     each = count // CLASSES

@@ -1,5 +1,8 @@
-"""Likelihoods of digits: a model of one digit is asked for the bounds of that digit, of the others, and of
-images of another kind, whose histograms Balaji et al. (2019) draw. README.md says what is measured."""
+"""Likelihoods of digits: log-likelihood bounds of a model of one digit, on that digit and on other images.
+
+The other images are the other digits, and images of another kind. Balaji et al. (2019) plot these three
+histograms. README.md describes the metrics.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +25,24 @@ from ebbench.metrics import detection
 if TYPE_CHECKING:
     from ebbench import Scoring
 
-# Test images of each kind. A bound may cost seconds an image.
+# Test images of each kind. A bound may cost seconds per image.
 COUNT = 500
-# Luma of ITU-R BT.601, what "grey" usually means.
+# Luma of ITU-R BT.601, the usual conversion to grey.
 GREY = (0.299, 0.587, 0.114)
 
 
 class MnistLikelihood(Task):
+    """How well a log-likelihood bound separates the trained digit from other digits and other images."""
+
     @dataclass(frozen=True)
     class Options:
         data: Literal["mnist", "svhn"] = "mnist"
         """The digits: MNIST (the paper), or SVHN's house numbers in colour, 32x32."""
         digit: int = 1
-        """The digit that is trained on, 0 to 9 (the paper: 1)."""
+        """The digit to train on, 0 to 9 (the paper: 1)."""
         dissimilar: Literal["auto", "cifar10-jpeg75", "none"] = "auto"
-        """The images of another kind: CIFAR-10 from its JPEG copies, for MNIST in grey and 28x28 (the paper);
-        "auto" takes them where they are."""
+        """The images of another kind: CIFAR-10's JPEG copies, for MNIST in grey and 28x28 (the paper); "auto"
+        uses them if available."""
 
     version = 1
     protocols = {
@@ -46,7 +51,8 @@ class MnistLikelihood(Task):
     }
     needs = "log_likelihood_bound"
     metrics = (
-        # Not ranked by: pixels are levels of a byte, and a model that learns its noise can let it shrink.
+        # Not ranked: pixels are discrete, so a model that learns its noise variance can shrink it for a
+        # higher bound.
         Metric(
             name="bound",
             unit="nats",
@@ -82,7 +88,7 @@ class MnistLikelihood(Task):
         self.data_hashes = store.hashes(options.data)
         kind = options.dissimilar
         if kind == "auto":
-            # A file that is here and bad is an error where it is read; one that is not here is none.
+            # A missing file is no error here; a damaged file raises an error on reading.
             (here,) = store.survey(cifar10.JPEG)
             kind = "none" if here.state == "missing" else "cifar10-jpeg75"
             self.options = replace(options, dissimilar=kind)
@@ -90,23 +96,23 @@ class MnistLikelihood(Task):
             self.data_hashes = {**self.data_hashes, **store.hashes(cifar10.JPEG)}
 
     def data_key(self) -> dict[str, Any]:
-        """The digit, of the data whose hashes are known."""
+        """The digit; the hashes identify its data set."""
         return {"digit": self.options.digit}
 
     def spec(self) -> DataSpec:
-        """Images (1, 28, 28), of SVHN (3, 32, 32), with values in [-1, 1]."""
+        """Images with values in [-1, 1]: (1, 28, 28), or (3, 32, 32) for SVHN."""
         shape = (1, 28, 28) if self.options.data == "mnist" else (3, 32, 32)
         return DataSpec(name="mnist-likelihood", shape=shape, low=-1.0, high=1.0)
 
     def data(self, device: torch.device) -> Data:
-        """The training images of the digit."""
+        """The training images of the digit, without held-out images."""
         images, labels = self._load("train")
         train = torch.from_numpy(images[labels == self.options.digit])
-        # The test images of the digit are kept for the test.
+        # No held-out images: the digit's test images are only for scoring.
         return Pool(train, None, self.spec(), device)
 
     def score(self, model: Model, scoring: Scoring) -> Score:
-        """The bounds of each kind, their means and how well they tell the kinds apart."""
+        """The mean bound of each kind of images, and how well the bound separates the kinds."""
         bounds = {
             kind: -scoring.scores(images, only=("log_likelihood_bound",))["log_likelihood_bound"]
             for kind, images in self._test.items()
@@ -152,7 +158,7 @@ class MnistLikelihood(Task):
             if self.options.data == "mnist":
                 grey = (chosen.float() * torch.tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
                 small = interpolate(grey, size=(28, 28), mode="bilinear", antialias=True, align_corners=False)
-                # Interpolation may leave the range by a rounding.
+                # Interpolation can leave the range by rounding.
                 kinds["dissimilar"] = (small / 127.5 - 1).clamp(-1.0, 1.0)
         return kinds
 
@@ -160,7 +166,7 @@ class MnistLikelihood(Task):
 def _histograms(
     bounds: Mapping[str, NDArray[np.float64]], options: MnistLikelihood.Options
 ) -> NDArray[np.uint8]:
-    """The three histograms over one axis, from the lowest hundredth to the highest bound."""
+    """The three histograms on one axis, from the lowest 1 % quantile to the highest bound."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""The modified inception score of EBGAN's paper."""
+"""EBGAN's modified inception score."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def divergences(logits: Tensor) -> Tensor:
     """KL(p(y) || p(y | x)) of each sample, (n,), nats, from a classifier's logits (n, classes).
 
     p(y | x) is the softmax of a sample's logits, p(y) its mean over all samples. The usual inception score
-    has the two the other way round.
+    has the reverse direction, KL(p(y | x) || p(y)).
     """
     log_given = logits.double().log_softmax(1)
     log_marginal = log_given.logsumexp(0) - torch.tensor(len(logits), dtype=torch.float64).log()
@@ -20,8 +20,9 @@ def divergences(logits: Tensor) -> Tensor:
 def modified_score(logits: Tensor, power: int = 2) -> float:
     """I' = E_x KL(p(y) || p(y | x))^2 of logits (n, classes), higher is better (EBGAN, section 4.1).
 
-    The square is inside the mean, as printed. The 2 may be the mark of a footnote and no exponent: `power` 1
-    gives the mean divergence itself. The score is 0 where every sample has the same prediction. It has no
-    upper end: a classifier that is surer of its digits gives more, so scores by two of them do not compare.
+    As printed, the square is inside the mean. The 2 might also be a footnote mark and not an exponent:
+    `power` 1 gives the mean divergence itself. The score is 0 if all samples have the same prediction. It has
+    no upper limit, and a more confident classifier gives a higher score, so scores by different classifiers
+    are not comparable.
     """
     return float(divergences(logits).pow(power).mean())

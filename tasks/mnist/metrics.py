@@ -1,4 +1,4 @@
-"""The metrics of samples of MNIST, and what no sampler of digits can have."""
+"""The metrics of MNIST samples, and the limits beyond which no digit sampler is plausible."""
 
 from __future__ import annotations
 

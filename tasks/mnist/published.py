@@ -1,6 +1,6 @@
-"""What papers report for samples of MNIST. No number of a run depends on it.
+"""Published results for MNIST samples. No number of a run depends on them.
 
-EBGAN's paper shows its score as histograms alone: there is no number to stand here.
+EBGAN's paper only shows histograms of its score, so there is no number to list.
 """
 
 from __future__ import annotations

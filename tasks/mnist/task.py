@@ -1,7 +1,7 @@
-"""MNIST: how good and how varied samples of single digits are.
+"""MNIST: quality and diversity of samples of single digits.
 
-The score is that of the grid search in "Energy-based Generative Adversarial Networks" (Zhao, Mathieu,
-LeCun 2017), beside the measures that are usual today. README.md says what each means.
+The score is that of the grid search in "Energy-based Generative Adversarial Networks" (Zhao, Mathieu, LeCun
+2017), next to today's usual metrics. README.md explains each of them.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 SAMPLES = 10_000
 CHUNK = 1000
 SHEET = 10
-# Every sixth training image: as many as there are samples, so that precision and recall are measured alike.
+# Every sixth training image: as many as samples, so that precision and recall are measured alike.
 EVERY = 6
-# Samples whose nearest training image is looked for.
+# Number of samples whose nearest training image is searched.
 CHECKED = 1000
-# The mean distance of a thousand test images to it, Euclidean, in values of [0, 1]. A test measures it.
+# Mean Euclidean distance of a thousand test images to it, for pixels in [0, 1]. A test measures it.
 NEAREST_OF_TEST = 4.227
-# A digit is covered from this share of the samples on: a tenth of an even share.
+# Minimum share of samples for a digit to count as covered: a tenth of an even share.
 LEAST_SHARE = 0.01
-# As in StackedMNIST: what is below is no digit, or was made to please the classifier.
+# As in StackedMNIST: samples below are not digits, or are adversarial to the classifier.
 LEAST_QUALITY, LEAST_AGREEMENT = 0.02, 0.7
 LEAST_DISTINCT = 1000
 
 
 class Mnist(Task):
-    """EBGAN's modified inception score, and its kin, of 10,000 samples."""
+    """EBGAN's modified inception score, and related metrics, of 10,000 samples."""
 
     @dataclass(frozen=True)
     class Options:
@@ -77,7 +77,7 @@ class Mnist(Task):
         return DataSpec(name="mnist", shape=(1, 28, 28), low=-1.0, high=1.0)
 
     def data(self, device: torch.device) -> Data:
-        """The training images; the held-out ones are the test images."""
+        """The training images as data, the test images as held-out examples."""
         return Pool(self._train, self._test, self.spec(), device)
 
     def score(self, model: Model, scoring: Scoring) -> Score:
@@ -182,7 +182,7 @@ class Mnist(Task):
 
     @cached_property
     def _second(self) -> second.Gaussians:
-        # Of as many images it is as right as of all, and done in a sixth of the time.
+        # Fitted to a sixth of the images: equally accurate and six times as fast.
         return second.Gaussians(self._train[::EVERY, 0].numpy(), self._labels[::EVERY])
 
     @cached_property
@@ -195,7 +195,7 @@ class Mnist(Task):
 
 
 class _Digits(nn.Module):
-    """The classifier as features and logits are taken: uint8 images (n, 1, 28, 28)."""
+    """The classifier as a feature extractor for uint8 images (n, 1, 28, 28)."""
 
     def __init__(self, net: ModeClassifier) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Out-of-distribution detection: is a model's energy higher on images of another kind than on test images?
+"""Out-of-distribution detection: is the energy higher on images of another kind than on test images?
 
-Trained on MNIST or CIFAR-10, as in Nalisnick et al. (2019), Do Deep Generative Models Know What They Don't
-Know?, and Grathwohl et al. (2020, JEM). README.md says what the sets are and what a control knows of them.
+Training is on MNIST or CIFAR-10, as in Nalisnick et al. (2019), Do Deep Generative Models Know What They
+Don't Know?, and Grathwohl et al. (2020, JEM). README.md describes the image sets and what the controls show.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 Images = NDArray[np.uint8]
 
-# Images of each set, and as many test images. An energy may cost a second an image.
+# Number of images per set, and of test images. An energy may cost a second per image.
 COUNT = 1000
 CLASSES = range(10)
-# The sets that the means are over: they can be made for every model and option.
+# The means are over these sets, which exist for every model and option.
 SETS = {
     "other": "images of the other data set (CIFAR-10 in grey, 28x28; MNIST with a rim, in three channels)",
     "noise": "images whose every value is an independent byte",
@@ -41,24 +41,24 @@ BESIDE = {
     "held_out": "test images of the class that is held out of training (option held_out)",
     "svhn": "test images of SVHN, for data=cifar10 where its file is here",
 }
-# Of each set, how many stand in the picture.
+# Number of images of each set in the picture.
 SHOWN = 10
 PERFECT = 1 - 1e-6
 
 
 class Ood(Task):
-    """How well an energy tells test images from images of another kind."""
+    """How well an energy separates test images from images of another kind."""
 
     @dataclass(frozen=True)
     class Options:
         data: Literal["mnist", "cifar10"] = "mnist"
-        """What is trained on; the other one is a set to be told from it."""
+        """The data set to train on; the other one is an out-of-distribution set."""
         held_out: int | Literal["none"] = "none"
-        """A class, 0 to 9, that is left out of training and of the test images, and is a set of its own."""
+        """A class, 0 to 9, that is removed from training and test images and becomes a set of its own."""
         source: Literal["auto", "cifar10", "cifar10-jpeg75"] = "auto"
-        """CIFAR-10's images; "auto" takes the exact pixels where they are, then the JPEG copies."""
+        """CIFAR-10's images; "auto" is the exact pixels if available, else the JPEG copies."""
         svhn: Literal["auto", "yes", "none"] = "auto"
-        """SVHN as one more set for data=cifar10, outside the means; "auto" takes it where it is here."""
+        """SVHN as an additional set for data=cifar10, not part of the means; "auto" uses it if available."""
 
     version = 1
     protocols = {
@@ -126,7 +126,7 @@ class Ood(Task):
             self.data_hashes = {**self.data_hashes, name: store.hashes("svhn")[name]}
 
     def data_key(self) -> dict[str, Any]:
-        """What is trained on, and what is left out of it."""
+        """The training data set and the held-out class."""
         return {"data": self.options.data, "held_out": self.options.held_out}
 
     def spec(self) -> DataSpec:
@@ -135,13 +135,13 @@ class Ood(Task):
         return DataSpec(name="ood", shape=shape, low=-1.0, high=1.0)
 
     def data(self, device: torch.device) -> Data:
-        """The training images, but for those of the class that is held out."""
+        """The training images, without the held-out class."""
         images, classes = self._load(self.options.data, "train")
-        # The test images are kept for the test.
+        # No held-out images: the test images are only for scoring.
         return Pool(torch.from_numpy(images[classes != self._held_out]), None, self.spec(), device)
 
     def score(self, model: Model, scoring: Scoring) -> Score:
-        """Every score of the model on every set; the metrics are the declared one's."""
+        """Score every set with every score of the model; the metrics are the declared score's."""
         tested = self.tested()
         together = in_range(torch.from_numpy(np.concatenate(list(tested.values()))), self.spec())
         measured, found = {}, scoring.scores(together)
@@ -186,7 +186,7 @@ class Ood(Task):
 
     @property
     def _held_out(self) -> int:
-        """The class that is held out, or one that there is not."""
+        """The held-out class, or -1 if there is none."""
         return -1 if self.options.held_out == "none" else self.options.held_out
 
     def _load(self, data: str, split: Literal["train", "test"]) -> tuple[Images, NDArray[np.uint8]]:
@@ -199,7 +199,7 @@ class Ood(Task):
 
 
 def _measure(test: NDArray[np.floating], found: Mapping[str, NDArray[np.floating]]) -> dict[str, float]:
-    """AUROC and average precision of each set's scores against those of the test images, and the means."""
+    """AUROC and average precision of each set against the test images, and their means over the sets."""
     areas = {
         name: detection.areas(
             np.concatenate([test, values]), np.repeat([False, True], [len(test), len(values)])
@@ -221,6 +221,6 @@ def _measure(test: NDArray[np.floating], found: Mapping[str, NDArray[np.floating
 
 
 def _tiles(tested: Mapping[str, Images]) -> Images:
-    """The first images of each set as tiles (k, h, w, 3), a row a set."""
+    """The first images of each set as tiles (k, h, w, 3), one row per set."""
     rows = np.concatenate([images[:SHOWN] for images in tested.values()]).transpose(0, 2, 3, 1)
     return np.repeat(rows, 3, axis=3) if rows.shape[3] == 1 else rows

@@ -1,7 +1,7 @@
 """The classifier of MEG's authors, which counts modes under the protocol `published`.
 
-It takes images with values in [0, 1], (n, 1, 28, 28), and knows 10 digits. The clean one is a block of every
-task of digits: `ebbench.metrics.digits`.
+It takes images (n, 1, 28, 28) with values in [0, 1] and knows 10 digits. The classifier of the protocol
+`clean`, which all digit tasks share, is in `ebbench.metrics.digits`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 class PublishedClassifier(nn.Module):
-    """The classifier of MEG's authors: the PyTorch MNIST example of the time (2018).
+    """The classifier of MEG's authors: PyTorch's MNIST example as of 2018.
 
-    They never put it in eval mode, so its dropout (whole feature maps after the second convolution,
-    single units before the last layer, each with probability 1/2) is part of the protocol.
+    They never switch it to eval mode, so dropout is part of the protocol: on whole feature maps after the
+    second convolution and on single units before the last layer, each with probability 1/2.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class PublishedClassifier(nn.Module):
         self.fc2 = nn.Linear(50, 10)
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The logits, (n, 10); with dropout if a CPU generator for its masks is given."""
+        """The logits, (n, 10); with dropout if a CPU generator for the masks is given."""
         maps, units = self._masks(len(x), generator, x.device)
         x = F.relu(F.max_pool2d(self.conv1(x), 2))
         x = F.relu(F.max_pool2d(self.conv2(x) * maps, 2))
@@ -43,10 +43,10 @@ class PublishedClassifier(nn.Module):
         return logits
 
     def digits(self, x: Tensor, seed: int) -> Tensor:
-        """The digits, int64 (n,), with dropout: the same for the same images and seed.
+        """The digits, int64 (n,), with dropout; deterministic for the same images and seed.
 
-        The masks are drawn from the seed and the images' bytes, so that they hang neither on the
-        global random state nor on which chunks an interrupted scoring has behind it.
+        The masks are drawn from the seed and the images' bytes, so they depend neither on the global random
+        state nor on which chunks an interrupted scoring has already done.
         """
         content = x.to("cpu", torch.float32).contiguous().numpy()
         digest = hashlib.blake2b(content.data, digest_size=8, key=seed.to_bytes(16, "big", signed=True))
@@ -63,7 +63,7 @@ class PublishedClassifier(nn.Module):
 
 
 def load_published(device: torch.device) -> PublishedClassifier:
-    """The published classifier; dropout is on where `digits` is called."""
+    """The published classifier in eval mode, on `device`; its method `digits` applies dropout."""
     with torch.device("meta"):
         net = PublishedClassifier()
     net.load_state_dict(load_file(WEIGHTS / "published.safetensors"), assign=True)

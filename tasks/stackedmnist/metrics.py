@@ -1,4 +1,4 @@
-"""The metrics of StackedMNIST, and what no sampler of digits can have."""
+"""The metrics of StackedMNIST, and the limits beyond which no digit sampler is plausible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What papers report for StackedMNIST, with its source. No number of a run depends on it."""
+"""Published results for StackedMNIST, with sources. No number of a run depends on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ebbench import Published
 EN_GAN = "Kumar et al., EnGAN (ICLR 2019 submission, first version of MEG), Table 1"
 VEEGAN = "Srivastava et al., VEEGAN (2017), Table 2"
 PACGAN = "Lin et al., PacGAN (2018)"
-# What a published row holds for.
+# The options under which a published row is listed.
 THREE: dict[str, Any] = {"stacks": 3, "source": "mnist"}
 FOUR: dict[str, Any] = {"stacks": 4, "source": "mnist"}
 

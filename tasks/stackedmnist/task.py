@@ -1,8 +1,8 @@
-"""StackedMNIST: n random digits stacked into the channels of one image, 10^n modes to cover.
+"""StackedMNIST: n random digits stacked into the channels of one image, with 10^n modes to cover.
 
-Proposed by Metz et al., "Unrolled Generative Adversarial Networks" (2017); set up here as in Kumar et
-al., "Maximum Entropy Generators for Energy-Based Models" (2019), called MEG below. README.md says
-the protocols and metrics in words.
+Proposed by Metz et al., "Unrolled Generative Adversarial Networks" (2017); the set-up follows Kumar et al.,
+"Maximum Entropy Generators for Energy-Based Models" (2019), called MEG below. README.md describes the
+protocols and metrics.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ from .published import PUBLISHED
 if TYPE_CHECKING:
     from ebbench import Scoring
 
-# As published, all of these: the pool and the evaluation for each mode, and the seed of the pool.
+# As published: training examples and evaluation samples per mode, and the seed of the training pool.
 POOL_PER_MODE = 128
 SAMPLES_PER_MODE = 26
 POOL_SEED = 111
 CHUNK = 1000
-# 128 * 10^n tuples of n images must be countable in 63 bits.
+# Indices of the images in 128 * 10^n tuples must fit into 63 bits.
 MOST_STACKS = 15
-# Pools up to this many tuples keep them in a table (20 MB), to save a training step the hashing.
+# Pools up to this size keep their tuples in a table (20 MB), which saves the hashing in every training step.
 MOST_KEPT = 128 * 10**4
 SHEET = 10
-# Channels whose nearest training image is looked for.
+# Number of channels whose nearest training image is searched.
 CHECKED = 1000
-# Stacks whose features are compared with those of as many training stacks.
+# Number of stacks whose features are compared with those of as many training stacks.
 COMPARED = 10_000
-# From these on a sampler's channels are digits: noise has no quality, and what was made to please the first
-# classifier is called by any name by the second.
+# Minimum values for a sampler's channels to count as digits. Noise has no quality, and on images that are
+# adversarial to the first classifier the second one disagrees.
 LEAST_QUALITY, LEAST_AGREEMENT = 0.02, 0.7
 LEAST_DISTINCT = 1000
 
@@ -69,12 +69,12 @@ class StackedMnist(Task):
     @dataclass(frozen=True)
     class Options:
         stacks: int = 3
-        """Channels n, at least 1; there are 10^n modes. The papers report 3 and 4."""
+        """Number of channels n, at least 1; there are 10^n modes. The papers report 3 and 4."""
         source: Literal["auto", "mnist", "digits"] = "auto"
-        """The digits: MNIST, scikit-learn's bundled ones, or MNIST if it can be had."""
+        """The digits: MNIST, scikit-learn's bundled ones, or "auto": MNIST if it is available."""
 
-    # 2: a clean classifier that names rough digits without a favourite. 3: modes are counted as before, and
-    # what is no digit, a copy, or one of a few images has no rank. 4: density and coverage.
+    # 2: a clean classifier without bias on rough digits. 3: the same mode counts, but samples that are not
+    # digits, copies, or only a few distinct images are not ranked. 4: density and coverage.
     version = 4
     protocols = {
         "clean": "modes by a classifier that reads rough digits too, of 99.5 % on the test set, in eval mode",
@@ -104,7 +104,7 @@ class StackedMnist(Task):
             self.data_hashes = digits.hashes()
 
     def data_key(self) -> dict[str, Any]:
-        """The pool that is trained on; both protocols share it."""
+        """The training pool, which both protocols share."""
         return {
             "source": self.source,
             "split": "train",
@@ -128,7 +128,7 @@ class StackedMnist(Task):
         noisy = classifier.load_published(scoring.device) if self.protocol == "published" else None
         n = SAMPLES_PER_MODE * 10**self.stacks
         chunks = math.ceil(n / CHUNK)
-        # Of each chunk so many are compared with the training images: in all about CHECKED channels.
+        # Samples per chunk to compare with the training images: about CHECKED channels in total.
         checked = max(1, round(CHECKED / self.stacks / chunks))
         compared = math.ceil(COMPARED / chunks)
 
@@ -148,7 +148,7 @@ class StackedMnist(Task):
                 "agreed": agreed.view(-1, self.stacks).sum(1, dtype=torch.uint8).cpu().numpy(),
                 "looks": second.looks(channels).view(-1, self.stacks).numpy(),
                 "near": near,
-                # Of the first few alone: those of all stacks of four would take 270 MB.
+                # Only of the first few: the features of all samples of four stacks would take 270 MB.
                 "features": features_of(clean, channels[: compared * self.stacks], self.stacks).numpy(),
             }
 
@@ -165,7 +165,7 @@ class StackedMnist(Task):
         return self._summary(drawn, near_real)
 
     def _reference(self, net: ModeClassifier, device: torch.device) -> image.Reference:
-        """Features of the first COMPARED stacks of the pool, or of all where it has fewer."""
+        """Features of the first COMPARED stacks of the pool, or of all if it has fewer."""
         pool = self.data(device)
         first = torch.arange(min(COMPARED, len(pool)), device=device)
         found = [
@@ -214,11 +214,11 @@ class StackedMnist(Task):
             details={
                 "samples": n,
                 "possible_modes": modes,
-                # Modes met 0 times, once, ... 99 times, and last 100 times or more.
+                # Number of modes with 0, 1, ..., 99 samples, and with 100 or more.
                 "modes_by_count": often.tolist(),
                 "digit_shares": [[round(float(share), 6) for share in channel] for channel in marginals],
                 "digit_shares_of_data": [round(share, 6) for share in frequencies],
-                # Of one scoring of a perfect sampler of the data.
+                # For one scoring of a perfect sampler of the data.
                 "kl_floor_data_deviation": coverage.deviation_of_kl(n, frequencies, self.stacks),
                 "classifier": {key: known[key] for key in ("test_accuracy", "sha256", "command")},
             },
@@ -243,11 +243,11 @@ class StackedMnist(Task):
 
 
 class Stacks:
-    """The pool: 128*10^n tuples of training images, drawn once with replacement, never stored whole.
+    """The training pool: 128*10^n tuples of training images, drawn once with replacement, never stored whole.
 
-    Image c of tuple i is number h(111, i*n + c) mod m of the m training images, h being a fixed
-    63-bit hash (splitmix64). So any part of a pool of any size can be had at once and is the same
-    on every machine. Small pools (n <= 4) keep the tuples in a table; the values are the same.
+    Image c of tuple i is number h(111, i*n + c) mod m of the m training images, where h is a fixed 63-bit
+    hash (splitmix64). Any part of a pool of any size is thus available at once and identical on every
+    machine. Small pools (n <= 4) keep the tuples in a table with the same values.
     """
 
     def __init__(self, images: Tensor, spec: DataSpec) -> None:
@@ -275,17 +275,17 @@ class Stacks:
         return self._stack(self._table[index] if self._table is not None else self.hashed_tuples(index))
 
     def fresh(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` stacks of training images drawn anew, not tuples of the pool."""
+        """`n` newly drawn stacks of training images, (n, stacks, 28, 28), not tuples of the pool."""
         tuples = torch.randint(
             len(self.images), (n, self.stacks), generator=generator, device=generator.device
         )
         return self._stack(tuples.to(self.device))
 
     def hashed_tuples(self, index: Tensor) -> Tensor:
-        """The image numbers of the tuples at `index`, int64 (k, n)."""
+        """The image numbers of the tuples at `index` (k,), int64 (k, n)."""
         channel = torch.arange(self.stacks, device=index.device)
-        # splitmix64 (Steele, Lea and Flood, 2014) in int64, which wraps as unsigned 64 bits do. Its
-        # shifts fill with zeros; int64's fill with the sign, which the masks take away.
+        # splitmix64 (Steele, Lea and Flood, 2014) in int64, which wraps like unsigned 64-bit integers. Its
+        # shifts fill with zeros; int64 shifts fill with the sign bit, which the masks clear.
         x = (index[:, None] * self.stacks + channel + 1) * -0x61C8864680B583EB + POOL_SEED
         x = (x ^ (x >> 30 & 0x3FFFFFFFF)) * -0x40A7B892E31B1A47
         x = (x ^ (x >> 27 & 0x1FFFFFFFFF)) * -0x6B2FB644ECCEEE15
@@ -294,7 +294,7 @@ class Stacks:
 
     def _stack(self, tuples: Tensor) -> Tensor:
         chosen = self._flat.index_select(0, tuples.flatten())
-        # Divided, not multiplied by a reciprocal: 255 must come out as exactly 1.
+        # A division, not a multiplication by the reciprocal, so that 255 becomes exactly 1.
         return chosen.to(torch.float32).div_(127.5).sub_(1.0).view(len(tuples), self.stacks, 28, 28)
 
 
@@ -302,7 +302,7 @@ class Stacks:
 def features_of(net: ModeClassifier, channels: Tensor, stacks: int) -> Tensor:
     """Features of stacks, (k, 64 * `stacks`) on the CPU: the classifier's last hidden layer of each channel.
 
-    `channels` are all channels of the stacks, (k * `stacks`, 1, 28, 28) in [0, 1].
+    `channels` holds all channels of the stacks, (k * `stacks`, 1, 28, 28) in [0, 1].
     """
     return net.features(channels).reshape(-1, stacks, net.out.in_features).flatten(1).cpu()
 
@@ -310,8 +310,8 @@ def features_of(net: ModeClassifier, channels: Tensor, stacks: int) -> Tensor:
 def tiles(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Samples (k, n, 28, 28) as tiles of a sheet, (k, height, width, 3).
 
-    The channels of up to 3 stacks are red, green and blue (one alone is grey); more stacks are shown
-    in grey, the channels of a sample side by side.
+    Two or three channels are shown as red, green and blue, a single channel in grey. More channels are shown
+    in grey, side by side.
     """
     stacks = pixels.shape[1]
     if stacks <= 3:
@@ -323,7 +323,7 @@ def tiles(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _source(wanted: str, protocol: str, store: Store) -> Literal["mnist", "digits"]:
-    """Which digits to use; MNIST is looked for, and downloaded if need be, unless it is not wanted."""
+    """The digits to use: MNIST, downloaded if necessary, unless `wanted` or a fallback says "digits"."""
     reason = ""
     if wanted != "digits":
         try:

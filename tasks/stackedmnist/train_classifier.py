@@ -2,11 +2,11 @@
 
     python tasks/stackedmnist/train_classifier.py mnist|published|digits [--data-dir DIR] [--seed N]
 
-"mnist" and "digits" train the clean classifier on the training split alone and keep the last epoch;
-the test split serves to report the accuracy and to calibrate the quality thresholds. It is read from
-`ebbench/metrics/digits/weights`, whose hashes classifier.py there pins. "published"
-follows MEG's authors, who keep the epoch with the best test accuracy. One thread, a few minutes
-each; the same machine gives the same bytes.
+"mnist" and "digits" train the clean classifier on the training split only and keep the last epoch. The test
+split serves to report the accuracy and to calibrate the quality thresholds. The task reads the weights from
+`ebbench/metrics/digits/weights`; classifier.py there pins their hashes. "published" follows MEG's authors,
+who keep the epoch with the best test accuracy. Each takes a few minutes on one thread; the same machine gives
+the same bytes.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def main() -> None:
 def train_clean(
     train: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor, epochs: int, batch: int = 128
 ) -> ModeClassifier:
-    """Distorted images, AdamW on a one-cycle rate, label smoothing; the running average is kept."""
+    """Train with distorted images, AdamW, a one-cycle rate and label smoothing; keeps the weight average."""
     net = ModeClassifier()
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
     steps = len(train) // batch
@@ -123,7 +123,7 @@ def train_clean(
 
 
 def distort(x: Tensor) -> Tensor:
-    """Turn (up to 13 degrees), scale (12 %), shear, shift (2 pixels) and warp images at random."""
+    """Randomly rotate (up to 13 degrees), scale (12 %), shear, shift (2 pixels) and warp images."""
     n = len(x)
     angle = torch.empty(n).uniform_(-0.22, 0.22)
     scale = torch.empty(n, 2).uniform_(0.88, 1.12)
@@ -140,33 +140,33 @@ def distort(x: Tensor) -> Tensor:
 
 
 def roughen(x: Tensor) -> Tensor:
-    """Spoil half of the images as half-trained generators do: ragged, broken, blotched, flat or noisy.
+    """Corrupt half of the images as half-trained generators do: ragged, broken, blotched, flat or noisy.
 
-    A classifier that saw clean digits alone names rough ones by its own leanings: one with 99.5 % on
-    the test set called 30 % of a generator's rough but even digits a three. Each effect has a strength
-    of its own in each image, and each is left out of half of them.
+    A classifier trained on clean digits only is biased on rough ones: one with 99.5 % test accuracy
+    classified 30 % of a generator's rough but evenly distributed digits as threes. Each effect has its own
+    random strength per image and is omitted in half of them.
     """
     n = len(x)
 
     def strength(most: float) -> Tensor:
         return most * torch.rand(n, 1, 1, 1) * (torch.rand(n, 1, 1, 1) < 0.5)
 
-    # Edges: each pixel is taken from up to two pixels away.
+    # Edges: each pixel moves by up to two pixels.
     plain = F.affine_grid(torch.eye(2, 3).expand(n, 2, 3), [n, 1, 28, 28], align_corners=False)
     jitter = torch.randn(n, 28, 28, 2) * strength(2.0).view(n, 1, 1, 1) / 14
     rough = F.grid_sample(x, plain + jitter, align_corners=False)
-    # Gaps in the strokes, then blotches near them, each a few pixels wide.
+    # Gaps in the strokes, then blotches near them, a few pixels wide.
     rough = rough * (1 - strength(3.0) * _blotches(n)).clamp(0, 1)
     near = F.avg_pool2d(F.max_pool2d(x, 5, 1, 2), 3, 1, 1)
     rough = rough + strength(1.5) * _blotches(n) * near
-    # Contrast, from washed out to two-coloured, and noise in every pixel.
+    # Contrast, from washed out to binary, and noise in every pixel.
     rough = (rough - 0.5) * (1 + strength(3.0) - strength(0.5)) + 0.5
     rough = rough + strength(0.3) * torch.randn(n, 1, 28, 28)
     return torch.where(torch.rand(n, 1, 1, 1) < 0.5, rough.clamp(0, 1), x)
 
 
 def _blotches(n: int) -> Tensor:
-    """(n, 1, 28, 28): positive on about a third of the area in blots of a few pixels, else zero."""
+    """(n, 1, 28, 28): positive on about a third of the area, in blots of a few pixels, else zero."""
     field = F.interpolate(torch.randn(n, 1, 11, 11), size=28, mode="bicubic", align_corners=True)
     return (field - 0.4).clamp_min(0)
 
@@ -174,7 +174,7 @@ def _blotches(n: int) -> Tensor:
 def train_published(
     train: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor, epochs: int, batch: int = 64
 ) -> PublishedClassifier:
-    """MEG's authors' recipe: SGD at .01 with momentum .5; the epoch best on the test set is kept."""
+    """MEG's authors' recipe: SGD at .01 with momentum .5; keeps the epoch with the best test accuracy."""
     net = PublishedClassifier()
     masks = torch.Generator().manual_seed(torch.initial_seed())
     optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.5)
@@ -195,7 +195,7 @@ def train_published(
 
 @torch.no_grad()
 def accuracy(net: torch.nn.Module, images: Tensor, labels: Tensor) -> float:
-    """The share of images that `net`, without dropout, gives their label."""
+    """Accuracy of `net`, without dropout, on images, as a share."""
     right = sum(
         int((net(x).argmax(1) == y).sum())
         for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True)

@@ -1,4 +1,4 @@
-"""What papers report for the toys in the plane, with its source. No number of a run depends on it."""
+"""Published results for the 2-D toy distributions, with sources. No number of a run depends on them."""
 
 from __future__ import annotations
 

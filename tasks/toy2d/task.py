@@ -1,7 +1,7 @@
-"""Three laws in the plane whose density is known: 8 Gaussians, 25 Gaussians, a Swiss roll.
+"""Three distributions ("laws") in the plane with known density: 8 Gaussians, 25 Gaussians, a Swiss roll.
 
-The data are those of Gulrajani et al. (2017), gan_toy.py, which MEG's code took over. README.md says what
-is measured of samples and of energies.
+The data are those of Gulrajani et al. (2017), gan_toy.py, which MEG's code also uses. README.md describes the
+metrics of samples and of energies.
 """
 
 from __future__ import annotations
@@ -29,29 +29,30 @@ if TYPE_CHECKING:
     from ebbench import Scoring
 
 TRAIN, SAMPLES = 100_000, 10_000
-# MEG draws its densities on this square and this grid. Every law lies well inside it, and a cell is at most
-# 0.6 standard deviations wide, at which the sum over a Gaussian is exact to 1e-20.
+# MEG plots its densities on this square and grid. Every law lies well inside it. A cell is at most 0.6
+# standard deviations wide, for which the sum over a Gaussian is exact to 1e-20.
 HALF_WIDTH, CELLS = 2.0, 500
-# What lies farther from every mode, in standard deviations, is spurious.
+# A sample farther than this from every mode, in standard deviations, is spurious.
 SPURIOUS = 5.0
-# A peak of the density counts from this share of the highest on.
+# Minimum height of a peak of the density, as a share of the highest peak.
 LEAST_PEAK = 0.1
 
 LAWS = ("8gaussians", "25gaussians", "swissroll")
-# The mean sliced Wasserstein distance of 10,000 real points to 10,000 others; a test draws it again.
+# Mean sliced Wasserstein distance between two sets of 10,000 real points; a test measures it again.
 OF_REAL_POINTS = {"8gaussians": 0.0145, "25gaussians": 0.0156, "swissroll": 0.0156}
-# The least of two dozen such draws is .37 of it; no independent points come as near as a fifth.
+# The smallest of two dozen such distances is .37 of the mean; independent points do not come as close as a
+# fifth.
 NEAREST = 0.2
-# A KL divergence is at least 0; its estimate from 10,000 points may lie a little below.
+# A KL divergence is at least 0, but its estimate from 10,000 points can be slightly lower.
 LEAST_KL = -0.05
 
 
 @dataclass(frozen=True)
 class Law:
-    """An even mixture of isotropic Gaussians: `centres` (k, 2), one `std`.
+    """A uniform mixture of isotropic Gaussians with `centres` (k, 2) and one standard deviation `std`.
 
-    A Swiss roll is one too, of so many centres along its curve that they cannot be told apart; `modal`
-    says whether they are modes that one would count.
+    A Swiss roll is one too, with so many centres along its curve that they blend; `modal` says whether the
+    centres are modes to count.
     """
 
     centres: NDArray[np.float64]
@@ -66,7 +67,7 @@ class Law:
         return points
 
     def log_density(self, x: Tensor) -> Tensor:
-        """log p(x), (n,) float64, nats, for (n, 2)."""
+        """log p(x), float64 (n,), nats, for x (n, 2)."""
         centres = torch.from_numpy(self.centres).to(x.device)
         constant = math.log(len(centres)) + math.log(2 * math.pi * self.std**2)
         parts = [
@@ -78,7 +79,7 @@ class Law:
 
 @cache
 def law(name: str) -> Law:
-    """One of `LAWS`, in Gulrajani's units."""
+    """The law called `name`, one of `LAWS`, in Gulrajani's units."""
     if name == "8gaussians":
         angles = np.arange(8) * np.pi / 4
         scale = 1.414
@@ -88,15 +89,15 @@ def law(name: str) -> Law:
         scale = 2.828
         x, y = np.meshgrid(axis, axis)
         return Law(np.stack([x.ravel(), y.ravel()], 1) / scale, 0.05 / scale, True)
-    # scikit-learn's make_swiss_roll, columns 0 and 2: t (cos t, sin t), t uniform on [1.5 pi, 4.5 pi].
-    # A piece is at most 0.9 standard deviations long: the sum differs from the integral by less than 1e-9.
+    # scikit-learn's make_swiss_roll, columns 0 and 2: t (cos t, sin t), t uniform on [1.5 pi, 4.5 pi]. A
+    # piece is at most 0.9 standard deviations long, so the sum differs from the integral by less than 1e-9.
     pieces = 600
     t = 1.5 * np.pi * (1 + 2 * (np.arange(pieces) + 0.5) / pieces)
     return Law(t[:, None] * np.stack([np.cos(t), np.sin(t)], 1) / 7.5, 0.25 / 7.5, False)
 
 
 class LawPool(Pool):
-    """Draws of a law, and new ones where they are asked for."""
+    """Training points from a law, and fresh draws on request."""
 
     def __init__(self, law: Law, seed: int, spec: DataSpec, device: torch.device) -> None:
         examples = torch.from_numpy(law.draw(TRAIN, seed))
@@ -104,7 +105,7 @@ class LawPool(Pool):
         self._law = law
 
     def fresh(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` new draws."""
+        """`n` fresh draws, (n, 2)."""
         seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
         return torch.from_numpy(self._law.draw(n, seed)).to(self.device)
 
@@ -113,7 +114,7 @@ class LawPool(Pool):
         return self._law.log_density(x)
 
 
-# Name, unit, direction, what it is; each law has its own, and the plain name is the mean over the laws.
+# Name, unit, direction, description. Each law has its own metric; the plain name is the mean over the laws.
 _METRICS: tuple[tuple[str, str, Literal["higher", "lower", "neither"], str], ...] = (
     (
         "sliced_wasserstein",
@@ -153,10 +154,12 @@ _MODAL = ("reverse_kl",)
 
 
 class Toy2d(Task):
+    """How well samples and energies match a known density in the plane; each law is a part."""
+
     @dataclass(frozen=True)
     class Options:
         law: Literal["all", "8gaussians", "25gaussians", "swissroll"] = "all"
-        """Which law; "all" trains once on each."""
+        """The law; "all" trains once on each."""
 
     version = 1
     protocols = {
@@ -219,7 +222,7 @@ class Toy2d(Task):
         self.seed = 0
 
     def parts(self, seed: int) -> Mapping[str, Task]:
-        """One training a law, the points drawn by the seed."""
+        """One training per law, with the points drawn by the seed."""
         if self.options.law != "all":
             return {"": self.part(self.options.law, seed)}
         return {name: self.part(name, seed) for name in LAWS}
@@ -231,11 +234,11 @@ class Toy2d(Task):
         return part
 
     def data_key(self) -> dict[str, Any]:
-        """The law, and the seed of the draws."""
+        """The law and the seed of the draws."""
         return {"law": self.options.law, "seed": self.seed, "train": TRAIN}
 
     def spec(self) -> DataSpec:
-        """Points (2,) without bounds: a model is not told where they end."""
+        """Unbounded points (2,): models do not know the range."""
         return DataSpec(name="toy2d", shape=(2,))
 
     def data(self, device: torch.device) -> Data:
@@ -244,7 +247,7 @@ class Toy2d(Task):
         return LawPool(law(self.options.law), seed, self.spec(), device)
 
     def score(self, model: Model, scoring: Scoring) -> Score:
-        """The samples beside the law's own, and the energy's density where the model has one."""
+        """Compare the samples with the law, and so the energy's density if the model has an energy."""
         name, truth = self.options.law, law(self.options.law)
         drawn = scoring.samples(SAMPLES, lambda x: {"x": x.cpu().numpy()})["x"]
         real = truth.draw(SAMPLES, derive_seed(self.seed, "toy2d", name, "held out"))
@@ -272,13 +275,13 @@ class Toy2d(Task):
     def _landscape(
         self, scoring: Scoring, real: NDArray[np.float32]
     ) -> tuple[dict[str, float], dict[str, Any], NDArray[np.float64]]:
-        """The metrics of the energy as a density on the square, details, and each cell's mass."""
+        """Metrics of the energy as a density on the square, details, and the mass of each cell."""
         truth = law(self.options.law)
         points, area = landscape.grid(HALF_WIDTH, CELLS)
         energy = scoring.scores(torch.from_numpy(points).float(), only=("energy",))["energy"]
         at_data = scoring.scores(torch.from_numpy(real), only=("energy",))["energy"]
         log_z = landscape.log_partition(energy, area)
-        # Every other cell each way: how far the grid is from fine enough.
+        # Every other cell in each direction, to check that the grid is fine enough.
         coarse = landscape.log_partition(energy.reshape(CELLS, CELLS)[::2, ::2].ravel(), 4 * area)
         mass = landscape.masses(energy)
         far = landscape.nearest(points, truth.centres)[0] > SPURIOUS * truth.std
@@ -292,21 +295,21 @@ class Toy2d(Task):
         return metrics, details, mass
 
     def combine(self, scores: Mapping[str, Score]) -> Score:
-        """The mean over the laws, and each law's own."""
+        """The mean over the laws, and each law's metrics."""
         return mean_score(scores)
 
 
 def _picture(samples: NDArray[np.floating], mass: NDArray[np.float64] | None) -> NDArray[np.uint8]:
-    """Samples as dark points, and beside them the density, dark where it is high, by its logarithm."""
+    """Samples as dark points, beside the log density (dark is high)."""
     panels = [np.full((CELLS, CELLS), 255, np.uint8)]
     cells = np.floor((samples + HALF_WIDTH) / (2 * HALF_WIDTH) * CELLS).astype(np.int64)
     inside = ((cells >= 0) & (cells < CELLS)).all(1)
     panels[0][cells[inside, 1], cells[inside, 0]] = 0
     if mass is not None:
-        # From e^-10 of the highest (white) to the highest (black).
+        # From e^-10 times the maximum (white) to the maximum (black).
         logs = np.log(np.maximum(mass / mass.max(), np.exp(-10.0))).reshape(CELLS, CELLS)
         panels.append((-logs / 10 * 255).astype(np.uint8))
     image = np.concatenate([np.pad(panel, 4, constant_values=128) for panel in panels], 1)
-    # y grows upwards in the plane and downwards in a picture.
+    # y points up in the plane and down in a picture.
     picture: NDArray[np.uint8] = np.repeat(image[::-1, :, None], 3, 2)
     return picture

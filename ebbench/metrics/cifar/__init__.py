@@ -1,1 +1,1 @@
-"""The project's classifier of CIFAR-10, whose features stand in where Inception's are not to be had."""
+"""The project's CIFAR-10 classifier, whose features replace Inception's if those are not available."""

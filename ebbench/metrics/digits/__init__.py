@@ -1,1 +1,1 @@
-"""Digits: the project's classifier of them, a second one of another kind, and what tells copies."""
+"""Metrics of digits: the project's classifier, a second classifier of another kind, and copy detection."""

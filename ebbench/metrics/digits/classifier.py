@@ -1,7 +1,7 @@
-"""The project's classifier of digits, and how it judges whether an image is a digit at all.
+"""The project's digit classifier, and its test of whether an image is a digit at all.
 
-It takes images with values in [0, 1], (n, 1, 28, 28), and knows 10 digits. `tasks/stackedmnist` trains it
-(train_classifier.py) and says how.
+It takes images (n, 1, 28, 28) with values in [0, 1] and knows 10 digits. `tasks/stackedmnist` trains it and
+documents the training (train_classifier.py).
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ebbench.errors import DataError
 
 WEIGHTS = Path(__file__).parent / "weights"
-# Scores by other weights compare with none by these. Who trains others pins them here, which gives every task
-# that uses them another hash.
+# Scores by different weights are not comparable. New weights must be pinned here, which changes the hash of
+# every task that uses them.
 SHA256 = {
     "mnist.safetensors": "ede0ffc6dd61152186ce95d4a5d48c3b1204075d429f60e4f514e4f231de631f",
     "digits.safetensors": "d4dd9bb70e7d92738d65bdc6108554c66191edd926a339e70d7f3097178d90d0",
 }
 FEATURES = 64
-# Images classified at once; small enough for the activations to stay in a CPU's cache.
+# Batch size of classification, small enough for the activations to fit in a CPU's cache.
 BATCH = 500
 
 
 class ModeClassifier(nn.Module):
-    """The clean classifier: three stride-2 convolutions and two linear layers, 1.07 M multiply-adds.
+    """The classifier: three stride-2 convolutions and two linear layers, 1.07 M multiply-adds per image.
 
-    Small strides and many channels cost too much: 4 stacks need 1.04 million classifications.
-    Beside the weights it keeps what the quality measure needs (see `judge`), set by `calibrate`.
+    It is small because four stacks need 1.04 million classifications. Its buffers hold the statistics and
+    thresholds of the quality test (see `judge`), which `calibrate` sets.
     """
 
     centroids: Tensor
@@ -73,11 +73,11 @@ class ModeClassifier(nn.Module):
         return logits
 
     def measure(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each image: its digit, the confidence in it, and the squared distance to its class.
+        """For each image: its digit, the confidence in it, and the squared distance to its class, (n,) each.
 
-        The confidence is the greatest softmax probability. The distance is Mahalanobis', between
-        the image's features and the mean features of training images of that digit, under the
-        covariance within classes, which all classes share.
+        The confidence is the largest softmax probability. The distance is the Mahalanobis distance from the
+        image's features to the mean features of training images of that digit, under a within-class
+        covariance that all classes share.
         """
         features = self.features(x)
         confidence, digit = self.out(F.relu(features)).softmax(1).max(1)
@@ -87,9 +87,9 @@ class ModeClassifier(nn.Module):
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The digits, int64 (n,), and whether each image counts as a digit at all, bool (n,).
 
-        An image is good if the classifier is confident of it and its features lie near those of
-        real images of that digit. Confidence alone is no sign: uniform noise passes it every time,
-        but its features are far from every class.
+        An image is good if the classifier is confident and the features lie near those of real images of that
+        digit. Confidence alone is not enough: uniform noise always passes it, but its features are far from
+        every class.
         """
         digits, good = [], []
         for part in x.split(BATCH):
@@ -100,16 +100,16 @@ class ModeClassifier(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, train: Tensor, labels: Tensor, held_out: Tensor, share: float = 0.95) -> None:
-        """Set the class statistics from training images and the thresholds from held-out ones.
+        """Set the class statistics from training images and the thresholds from held-out images.
 
-        `train` and `held_out` are images in [0, 1], `labels` int64. Half of the held-out images to
-        be turned away fall to the confidence, the rest to the distance: `share` of them are good.
+        `train` and `held_out` are images in [0, 1], `labels` int64. A `share` of the held-out images passes
+        both thresholds; confidence and distance each reject half of the others.
         """
         features = torch.cat([self.features(part) for part in train.split(BATCH)]).double()
         centroids = torch.stack([features[labels == digit].mean(0) for digit in range(10)])
         within = features - centroids[labels]
         covariance = within.T @ within / len(within)
-        # A thousandth of the mean variance keeps the inverse tame where features are collinear.
+        # A ridge of a thousandth of the mean variance keeps the inverse stable for collinear features.
         covariance += 1e-3 * covariance.diagonal().mean() * torch.eye(FEATURES, dtype=torch.float64)
         whitening = torch.linalg.inv(torch.linalg.cholesky(covariance)).T
         self.centroids.copy_(centroids)
@@ -123,7 +123,7 @@ class ModeClassifier(nn.Module):
         self.distance_threshold.copy_(kept.quantile(share / sure))
 
     def fuse(self) -> None:
-        """Fold the batch norms into the convolutions and order memory for speed; eval mode only."""
+        """Fold the batch norms into the convolutions and use channels-last memory. For eval mode only."""
         for i in "123":
             conv, norm = getattr(self, "conv" + i), getattr(self, "norm" + i)
             setattr(self, "conv" + i, fuse_conv_bn_eval(conv, norm))
@@ -132,12 +132,12 @@ class ModeClassifier(nn.Module):
 
 
 def load_clean(source: str, device: torch.device) -> ModeClassifier:
-    """The classifier for "mnist" or "digits" (scikit-learn's), in eval mode, ready for speed.
+    """The classifier for "mnist" or "digits" (scikit-learn's), in eval mode and fused, on `device`.
 
-    Raises DataError where its weights are not those that tasks score by.
+    Raises DataError if its weights are not those that tasks score by.
     """
     content = _checked(f"{source}.safetensors")
-    # Built without values on the meta device: initial weights would use up global random numbers.
+    # On the meta device, since initialising weights would consume global random numbers.
     with torch.device("meta"):
         net = ModeClassifier()
     net.load_state_dict(load(content), assign=True)
@@ -147,7 +147,7 @@ def load_clean(source: str, device: torch.device) -> ModeClassifier:
 
 
 def record(name: str, folder: Path = WEIGHTS) -> dict[str, Any]:
-    """The sidecar of a classifier: command, seed, accuracy, hashes."""
+    """The metadata file of a classifier's weights: command, seed, accuracy, hashes."""
     read: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     return read
 

@@ -1,6 +1,6 @@
-"""What the counting classifier cannot see: images that fool it, copies of training images, few images.
+"""Checks on what the counting classifier cannot see: adversarial images, copies, and few distinct images.
 
-None of it is a net, so that what was made to please the classifier does not please this too.
+None of them uses a neural network, so images that were optimised to fool the classifier do not fool them too.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Principal components of the second classifier.
+# Number of principal components of the second classifier.
 COMPONENTS = 40
-# The least that is added to each variance, as a share of the mean variance in a class.
+# Added to each variance, as a share of the mean variance in a class.
 SHRINKAGE = 0.05
-# Distance, in pixel values of [0, 1], below which an image is a copy of its nearest training image: that of
-# 1 % of training images to their nearest other one. A test measures it.
+# Distance, for pixels in [0, 1], below which an image is a copy of its nearest training image: the 1 %
+# quantile of the distances of training images to their nearest other training image. A test measures it.
 COPY = {"mnist": 1.26, "digits": 1.54}
-# Side of the squares whose means tell two images apart, and the grey levels of a mean.
+# Side of the squares whose means distinguish images, and the number of grey levels of a mean.
 SQUARE, LEVELS = 4, 4
 
 
 class Gaussians:
-    """The second classifier: each digit a Gaussian in the space of the first principal components.
+    """The second classifier: one Gaussian per digit in the space of the first principal components.
 
-    Quadratic discriminant analysis. `images` are uint8 (m, 28, 28), `labels` (m,).
+    This is quadratic discriminant analysis. `images` are uint8 (m, 28, 28), `labels` (m,).
     """
 
     def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
         x = torch.from_numpy(images).flatten(1)
         y = torch.from_numpy(labels.astype(np.int64))
-        # In parts: all of it at once would take half a gigabyte.
+        # In parts, since all images at once would take half a gigabyte.
         parts = x.split(4096)
         self.mean = torch.stack([part.double().sum(0) for part in parts]).sum(0) / (255 * len(x))
         products = [_squares(part.double() / 255 - self.mean) for part in parts]
@@ -64,23 +64,23 @@ def _squares(x: Tensor) -> Tensor:
 
 
 class Neighbours:
-    """The training images, to find the nearest of them. `images` are uint8 (m, 28, 28)."""
+    """Nearest-neighbour search in the training images, `images` uint8 (m, 28, 28)."""
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
         self.images = torch.from_numpy(images).flatten(1).float() / 255
         self.norms = self.images.square().sum(1)
 
     def distances(self, x: Tensor, k: int = 1) -> Tensor:
-        """The distance to the k-th nearest training image, (n,), of images (n, 1, 28, 28) in [0, 1]."""
+        """Euclidean distance to the k-th nearest training image, (n,), of images (n, 1, 28, 28) in [0, 1]."""
         flat = x.flatten(1).cpu().float()
         squares = flat.square().sum(1)[:, None] + self.norms - 2 * flat @ self.images.T
         return squares.topk(k, 1, largest=False).values[:, -1].clamp_min(0).sqrt()
 
 
 def looks(x: Tensor) -> Tensor:
-    """A number, int64 (n,), for what images (n, 1, 28, 28) in [0, 1] look like from afar.
+    """A hash of the coarse appearance, int64 (n,), of images (n, 1, 28, 28) in [0, 1].
 
-    Images that differ by less than a grey level in the means of squares mostly have the same.
+    Images whose means over squares differ by less than a grey level mostly have the same hash.
     """
     means = torch.nn.functional.avg_pool2d(x.cpu().float(), SQUARE).flatten(1)
     levels = (means * LEVELS).long().clamp(0, LEVELS - 1)
