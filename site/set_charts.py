@@ -71,7 +71,7 @@ def drawings(found: Across) -> Iterator[charts.Chart]:
     )
     yield charts.Chart(
         f"{found.metric}: each data set",
-        "the mean over the seeds; the darker, the better",
+        "the mean over the seeds; the stronger the colour, the better",
         lambda: heat_map(found),
     )
     yield charts.Chart(
