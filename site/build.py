@@ -31,6 +31,7 @@ from ebbench.site import (
     task_page,
     task_table,
     views,
+    wording,
     words,
 )
 from ebbench.site.addresses import method_page as method_address
@@ -147,6 +148,13 @@ def _with_ids_of_their_own(
     return {file: result for file, result in found.items() if file in kept}
 
 
+def _title_of(task: views.TaskView, shown: judging.Shown) -> str:
+    """What a row behind a verdict is called on the pages."""
+    row = next(row for row in task.rows if row.runs == shown.runs)
+    called = wording.called(row, [row])
+    return f"{called}, {shown.apart}" if shown.apart else called
+
+
 class _Site:
     """One build: what is shown on every page but the results' own."""
 
@@ -220,7 +228,7 @@ class _Site:
             self._method(method)
         shown = [task for task in self.tasks if task.headline]
         rows = matrix.rows(shown, self.methods)
-        more_pages.prose(self.pages, self.prose, self.documents)
+        more_pages.prose(self.pages, self.prose, self.documents, commands)
         more_pages.docs(self.pages, self.prose, self.documents, self.tasks, self.methods, commands)
         more_pages.compare(self.pages, shown, rows, self.methods)
         more_pages.changed(self.pages, self.prose, self.tasks)
@@ -256,6 +264,7 @@ class _Site:
             title="Claims",
             counts=self.counted,
             groups=self.claims,
+            title_of=_title_of,
             has_protocols=(self.project / "docs" / "protocols.md").exists(),
         )
 
@@ -316,7 +325,7 @@ class _Site:
             "method.html",
             title=method.title,
             method=method,
-            commands=method_page.commands(method),
+            commands=method_page.commands(method, standings),
             comparisons=list(comparisons.of(method)),
             readme=self._readme(method, METHODS, page),
             charts=self._charts(method_page.drawings(method), page),

@@ -19,10 +19,10 @@ from ebbench.record.resultfiles import Problem
 from ebbench.record.schema import Curves, Result
 
 WIDTH = 520.0
-# The height of a row beside a chart, of one line of its name and of a line of a legend.
-ROW, NAME_LINE, KEY_LINE = 19.0, 11.0, 11.0
+# The height of a row beside a chart, and of one line of its name.
+ROW, NAME_LINE = 19.0, 11.0
 # Of a line of a name, in characters: more would leave the chart too little.
-LONGEST_NAME, LONGEST_KEY = 36, 26
+LONGEST_NAME = 36
 # A character's width: of most letters of most fonts less.
 LETTER = 5.4
 # Lines of different colours; site.css has as many.
@@ -45,7 +45,7 @@ class Chart:
     title: str
     said: str
     draw: Callable[[], Markup | None]
-    # What its lines are of, in the order of their colours, where a reader may pick among them.
+    # What its lines are of, in the order of their colours: the page's legend, and a picker by script.
     lines: Sequence[str] = ()
 
 
@@ -143,8 +143,7 @@ def along(named: Mapping[str, Sequence[Result]], series: str, title: str, y_titl
     values = [value for _, _, curves in found for value in curves.series[series] if value is not None]
     if not values:
         return None
-    keyed = len(named) > 1
-    right = WIDTH - (150 if keyed else 14)
+    right = WIDTH - 14
     y = svg.Axis.around(values, 140, 4)
     left = left_of(y)
     middle = (left + right) / 2
@@ -158,8 +157,6 @@ def along(named: Mapping[str, Sequence[Result]], series: str, title: str, y_titl
             # The heights are those of its neighbour.
             parts.append(frame(x, y, "seconds", most=4, y_shows="grid"))
         parts += [line(colour, places, heights, x, y) for colour, places, heights in drawn]
-    if keyed:
-        parts.append(legend(list(named), right + 10, y))
     described = f"{series} against steps and seconds, a line a seed: {', '.join(named)}"
     return svg.drawing(WIDTH, 178, title, described, *parts)
 
@@ -175,11 +172,10 @@ def _curves_with(result: Result, series: str) -> Curves | None:
 def precision_recall(named: Mapping[str, Mapping[str, Any]], title: str) -> Markup:
     """Precision against recall, a colour a name; each has "recall" and "precision", as the task drew them."""
     y = svg.Axis(0, 1.02, 204, 4)
-    x = svg.Axis(0, 1, left_of(y), WIDTH - 150)
+    x = svg.Axis(0, 1, left_of(y), WIDTH - 14)
     parts = [frame(x, y, "recall", "precision")]
     for colour, drawn in enumerate(named.values()):
         parts.append(line(colour, drawn["recall"], drawn["precision"], x, y))
-    parts.append(legend(list(named), x.end + 10, y))
     described = f"precision against recall, one line each: {', '.join(named)}"
     return svg.drawing(WIDTH, 242, title, described, *parts)
 
@@ -187,14 +183,13 @@ def precision_recall(named: Mapping[str, Mapping[str, Any]], title: str) -> Mark
 def counts(named: Mapping[str, Sequence[int]], title: str) -> Markup:
     """How many modes were met how often: entry i is the number of modes met i times, the last all above."""
     y = svg.Axis.around([0, *(number for often in named.values() for number in often)], 164, 4)
-    x = svg.Axis.around([0, max(len(often) - 1 for often in named.values())], left_of(y), WIDTH - 150)
+    x = svg.Axis.around([0, max(len(often) - 1 for often in named.values())], left_of(y), WIDTH - 14)
     parts = [frame(x, y, "samples of a mode", "modes")]
     for colour, often in enumerate(named.values()):
         stairs = [(x.at(i + side), y.at(number)) for i, number in enumerate(often) for side in (-0.5, 0.5)]
         # The first and the last value are no wider than the chart.
         inside = [(min(max(at, x.start), x.end), height) for at, height in stairs]
         parts.append(svg.path(inside, colour_of(colour)))
-    parts.append(legend(list(named), x.end + 10, y))
     described = f"modes by the number of their samples, one line each: {', '.join(named)}"
     return svg.drawing(WIDTH, 202, title, described, *parts)
 
@@ -266,9 +261,14 @@ def left_of(y: svg.Axis) -> float:
 
 
 def line(
-    colour: int, at: Sequence[float], heights: Sequence[float | None], x: svg.Axis, y: svg.Axis
+    colour: int,
+    at: Sequence[float],
+    heights: Sequence[float | None],
+    x: svg.Axis,
+    y: svg.Axis,
+    most: int = MOST_POINTS,
 ) -> Markup:
-    every = max(1, len(at) // MOST_POINTS)
+    every = max(1, len(at) // most)
     points = list(zip(at, heights, strict=True))
     # The last point is where training ended.
     thinned = [*points[:-1:every], *points[-1:]]
@@ -278,16 +278,3 @@ def line(
 def colour_of(number: int) -> str:
     """The class of a line."""
     return f"line line-{number % COLOURS}"
-
-
-def legend(names: Sequence[str], left: float, y: svg.Axis) -> Markup:
-    """Which colour is whose, in the middle of the height, in names of few lines."""
-    keys = [textwrap.wrap(name, LONGEST_KEY, max_lines=3) or [""] for name in names]
-    top = (y.start + y.end - KEY_LINE * (sum(map(len, keys)) - 1)) / 2
-    parts = []
-    for colour, key in enumerate(keys):
-        parts.append(svg.line(left, top, left + 14, top, colour_of(colour)))
-        for words in key:
-            parts.append(svg.text(left + 19, top, words, "key"))
-            top += KEY_LINE
-    return svg.element("g", *parts)

@@ -79,7 +79,12 @@ def drawings(task: TaskView, grids: Sequence[Grid]) -> Iterator[charts.Chart]:
             f"Grid {grid.name}: {words} of {runs} settings",
             f"share of each method's runs, a colour a method{at}; {grid.diverged} trainings diverged",
             partial(histogram, grid, words),
+            _named(grid),
         )
+
+
+def _named(grid: Grid) -> list[str]:
+    return [f"{name}, {len(values)} runs" for name, values in grid.values.items()]
 
 
 def histogram(grid: Grid, words: str) -> Markup:
@@ -94,7 +99,7 @@ def histogram(grid: Grid, words: str) -> Markup:
             counts[min(int((value - low) / width), BINS - 1)] += 1
         shares[name] = [count / max(1, len(values)) for count in counts]
     y = svg.Axis(0, 1.05 * max(max(share) for share in shares.values()), 164, 4)
-    x = svg.Axis(low, low + width * BINS, charts.left_of(y), charts.WIDTH - 150)
+    x = svg.Axis(low, low + width * BINS, charts.left_of(y), charts.WIDTH - 14)
     parts = [charts.frame(x, y, words, "share of runs")]
     if grid.threshold is not None and low <= grid.threshold <= high:
         at = x.at(grid.threshold)
@@ -104,7 +109,5 @@ def histogram(grid: Grid, words: str) -> Markup:
             (x.at(low + width * (i + side)), y.at(one)) for i, one in enumerate(share) for side in (0, 1)
         ]
         parts.append(svg.path(stairs, charts.colour_of(colour)))
-    named = [f"{name}, {len(values)} runs" for name, values in grid.values.items()]
-    parts.append(charts.legend(named, x.end + 10, y))
-    described = f"{words} of the runs of each method: {', '.join(named)}"
+    described = f"{words} of the runs of each method: {', '.join(_named(grid))}"
     return svg.drawing(charts.WIDTH, 202, f"grid {grid.name}", described, *parts)

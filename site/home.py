@@ -23,6 +23,8 @@ from ebbench.contract import Metric
 BEST = 5
 # The size of a card's drawing.
 WIDTH, HEIGHT = 380.0, 150.0
+# Points of a line there: the page is to stay light.
+MOST_POINTS = 60
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Leader:
     """Who leads a task: the methods that share the first rank, and the best one's number."""
 
     task: TaskView
-    metric: str
+    metric: Metric
+    direction: str
     value: str
     first: Row
     others: Sequence[Row]
@@ -55,8 +58,7 @@ class Card:
     """A task on the home page. `drawing` or `image` is its picture; `shows` says of what."""
 
     task: TaskView
-    metric: str
-    unit: str
+    metric: Metric
     ruler: Markup
     lines: Sequence[Line]
     drawing: Markup | None = None
@@ -74,14 +76,14 @@ def leaders(tasks: Sequence[TaskView]) -> list[Leader]:
         if by_value:
             top, *others = by_value
             cell = spelled(top.metrics[metric.name])
-            found.append(Leader(task, _by(metric), cell, top, others))
+            found.append(Leader(task, metric, _direction(metric), cell, top, others))
     return found
 
 
-def _by(metric: Metric) -> str:
-    """What decides, in a word: the metric, per cent where it is, and an arrow to what is better."""
+def _direction(metric: Metric) -> str:
+    """Per cent where it is that, and an arrow to what is better."""
     arrow = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓"}.get(metric.better, "")
-    return wording.metric(metric) + (", %" if metric.unit == "%" else "") + arrow
+    return (", %" if metric.unit == "%" else "") + arrow
 
 
 def card(task: TaskView, files: Mapping[int, Path], out: Path) -> Card:
@@ -119,7 +121,7 @@ def card(task: TaskView, files: Mapping[int, Path], out: Path) -> Card:
             Line("published", one.label, None, strips.published(value, on), shown, source=one.source)
         )
     ruler = strips.ruler(on) if on else Markup("")
-    return Card(task, wording.metric(metric), wording.unit(metric), ruler, lines, drawing, image, shows)
+    return Card(task, metric, ruler, lines, drawing, image, shows)
 
 
 def _image(task: TaskView, best: Sequence[Row], files: Mapping[int, Path], out: Path) -> thumbs.Thumb | None:
@@ -192,5 +194,5 @@ def _lines(named: Mapping[int, tuple[Sequence[float], Sequence[Any]]], x_title: 
     y = svg.Axis.around(heights, HEIGHT - (36 if x_title else 22), 8, log=positive)
     x = svg.Axis.around([value for xs, _ in named.values() for value in xs], 52, WIDTH - 12)
     parts = [charts.frame(x, y, x_title, y_title, most=5)]
-    parts += [charts.line(colour, xs, ys, x, y) for colour, (xs, ys) in named.items()]
+    parts += [charts.line(colour, xs, ys, x, y, MOST_POINTS) for colour, (xs, ys) in named.items()]
     return svg.drawing(WIDTH, HEIGHT, y_title, f"a line for each of {len(named)} methods", *parts)

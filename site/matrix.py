@@ -42,7 +42,10 @@ class MatrixLine:
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """A method at its best configuration on each task, and all of its configurations; `tier` is the least."""
+    """A method at its best configuration on each task, and all of its configurations; `tier` is the least.
+
+    `elsewhere` says of each task without a cell which settings the method was run at instead; "" for none.
+    """
 
     method: str
     title: str
@@ -50,6 +53,7 @@ class MatrixRow:
     tier: Tier
     cells: Sequence[MatrixCell | None]
     variants: Sequence[MatrixLine] = field(default_factory=list)
+    elsewhere: Sequence[str] = ()
 
 
 def rows(tasks: Sequence[views.TaskView], all_methods: Sequence[views.MethodView]) -> list[MatrixRow]:
@@ -87,8 +91,35 @@ def _row(
     cells = _cells(tasks, firsts, named=True)
     control = method.control or not any(row and row.kind == "model" for row in firsts)
     return MatrixRow(
-        method.name, method.title, control, _tier(firsts), cells, variants if len(variants) > 1 else []
+        method.name,
+        method.title,
+        control,
+        _tier(firsts),
+        cells,
+        variants if len(variants) > 1 else [],
+        ["" if cell else elsewhere(task, method.name) for cell, task in zip(cells, tasks, strict=True)],
     )
+
+
+def elsewhere(task: views.TaskView, model: str) -> str:
+    """What sets a method's first row on a task apart from those that stand for the task; "" without a row."""
+    row = next((row for _, group in task.groups for row in group if row.model == model), None)
+    if row is None:
+        return ""
+    first = task.headline[0]
+    facts = [
+        (f"protocol {row.protocol}", row.protocol != first.protocol),
+        (f"budget {row.budget}", row.budget != first.budget),
+        (f"data {row.source}", row.source != first.source),
+        *(
+            (labels.settings({name: value}), first.options.get(name) != value)
+            for name, value in row.options.items()
+        ),
+        (f"version {row.task_version}", row.task_version != first.task_version),
+        (row.block, bool(row.block)),
+    ]
+    # In the same block, it was not measured by what decides there.
+    return ", ".join(words for words, differs in facts if words and differs) or "not by this metric"
 
 
 def _called(row: Row, group: Sequence[Row]) -> str:
@@ -168,6 +199,6 @@ def _heat(group: Sequence[Row], metric: Metric) -> Callable[[float], float]:
     def heat(value: float) -> float:
         if best == worst:
             return 0.0
-        return round(min(1.0, max(0.0, (scaled(value) - worst) / (best - worst))), 3)
+        return round(min(1.0, max(0.0, (scaled(value) - worst) / (best - worst))), 2)
 
     return heat

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -122,12 +122,37 @@ def standings(method: MethodView) -> list[Standing]:
     return made
 
 
-def commands(method: MethodView) -> list[str]:
-    """The command of each row, for all of its seeds."""
+@dataclass(frozen=True)
+class Commands:
+    """How a method's rows of one task are made: the row that stands for it, with its command, and the others.
+
+    `said` gives that row's rank.
+    """
+
+    task: str
+    said: str
+    first: str
+    others: Sequence[str]
+
+
+def commands(method: MethodView, best: Sequence[Standing]) -> list[Commands]:
+    """The commands of each task: first that of the row in `best`, else of the first that is declared."""
+    chosen = {one.task.name: one for one in best}
     made = []
     for task, rows in method.tasks:
-        for row in rows:
-            command = labels.command(task.results_of(row)[0])
-            seeds = ",".join(map(str, row.seeds))
-            made.append(re.sub(r"--seeds \S+$", f"--seeds {seeds}", command))
-    return [command for command in made if command]
+        standing = chosen.get(task.name)
+        plain = [row for row in rows if not row.overrides and not row.variant]
+        first = standing.row if standing else (plain or rows)[0]
+        found = {id(row): command for row in rows if (command := _command(task, row))}
+        if not found:
+            continue
+        said = f"rank {standing.place}" if standing and standing.row.rank and id(first) in found else ""
+        own = found.pop(id(first), "") or found.pop(next(iter(found)))
+        made.append(Commands(task.title, said, own, list(found.values())))
+    return made
+
+
+def _command(task: TaskView, row: Row) -> str:
+    """The command of a row, for all of its seeds."""
+    seeds = ",".join(map(str, row.seeds))
+    return re.sub(r"--seeds \S+$", f"--seeds {seeds}", labels.command(task.results_of(row)[0]))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ebbench.site import changes, matrix, reference, side_by_side, sources, words
+from ebbench.site import changes, matrix, reference, side, side_by_side, sources, thumbs, words
 from ebbench.site.addresses import slug, task_page
 from ebbench.site.pages import Pages
 from ebbench.site.prose import TASKS, Prose
@@ -20,21 +21,41 @@ from ebbench.contract import Metric
 Meaning = tuple[Metric, list[tuple[str, str, str]]]
 
 
-def prose(pages: Pages, prose: Prose, documents: Sequence[words.Document]) -> None:
+def prose(pages: Pages, prose: Prose, documents: Sequence[words.Document], commands: Any) -> None:
     """The pages of words, one a file."""
     found = words.findings(documents)
+    of_findings, of_docs = side.of_findings(found), side.of_docs(documents, commands is not None)
     for one in documents:
         if one.source == words.FINDINGS:
-            listed = [(finding, words.figure(finding)) for finding in found]
+            figures = pages.project / "docs" / "figures"
+            drawn = [(finding, words.figure(finding)) for finding in found]
+            listed = [(one, drawing, drawing and _tall(figures / drawing[1])) for one, drawing in drawn]
             pages.page(one.page, "findings.html", title=one.title, findings=listed, lead=one.summary)
             continue
         if one.source == words.DOCS:
             continue
         text = prose.html(one.text, source=one.source, page=one.page, anchors=True)
-        pages.page(one.page, "words.html", title=one.title, text=text, finding=one if one in found else None)
+        listed_beside = of_findings if one in found else of_docs
+        pages.page(
+            one.page,
+            "words.html",
+            title=one.title,
+            text=text,
+            finding=one if one in found else None,
+            beside=side.beside(one.page, listed_beside, side.sections(prose, one.text)),
+        )
     figures = pages.project / "docs" / "figures"
     if figures.is_dir():
         shutil.copytree(figures, pages.out / "figures")
+
+
+def _tall(figure: Path) -> bool:
+    """Whether a figure is so high for its width that a card shows its top alone."""
+    size = thumbs.size_of(figure)
+    if size is None and figure.is_file():
+        found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', figure.read_text(encoding="utf-8")[:2000])
+        size = (round(float(found[1])), round(float(found[2]))) if found else None
+    return size is not None and size[1] > 0.6 * size[0]
 
 
 def docs(
@@ -47,9 +68,18 @@ def docs(
 ) -> None:
     """The page that leads to all words, the references made of the code, and what the search reads."""
     searched = [one for one in documents if one.source not in (words.FINDINGS, words.DOCS)]
-    made = _references(pages, prose, commands)
+    of_docs = side.of_docs(documents, commands is not None)
+    made = _references(pages, prose, commands, of_docs)
     pages.write("search-index.js", words.index(searched, tasks, methods, made))
-    pages.page("docs/metrics.html", "metrics.html", title="Metrics", tasks=[t for t in tasks if t.metrics])
+    measured = [task for task in tasks if task.metrics]
+    names = [(task.name, task.title) for task in measured]
+    pages.page(
+        "docs/metrics.html",
+        "metrics.html",
+        title="Metrics",
+        tasks=measured,
+        beside=side.beside("docs/metrics.html", of_docs, names),
+    )
     guide = next((one for one in documents if one.source == words.DOCS), None)
     # The page has the title itself.
     text = guide.text.partition("\n")[2] if guide else ""
@@ -64,7 +94,9 @@ def docs(
     )
 
 
-def _references(pages: Pages, prose: Prose, commands: Any) -> list[tuple[str, str, str, str]]:
+def _references(
+    pages: Pages, prose: Prose, commands: Any, of_docs: Sequence[tuple[str, str]]
+) -> list[tuple[str, str, str, str]]:
     """Write the pages of the Python API and of the commands; their sections for the search."""
     searched = []
     for page, title, found in (
@@ -78,7 +110,11 @@ def _references(pages: Pages, prose: Prose, commands: Any) -> list[tuple[str, st
             return prose.html(text, source="docs/api.md", page=page)
 
         brief = title == "Commands"
-        pages.page(page, "reference.html", title=title, sections=found, words=words_of, brief=brief)
+        names = [(reference.place(one.title), one.title.removeprefix("ebbench.")) for one in found]
+        beside = side.beside(page, of_docs, names)
+        pages.page(
+            page, "reference.html", title=title, sections=found, words=words_of, brief=brief, beside=beside
+        )
         for section in found:
             if brief:
                 text = " ".join([section.doc, *(f"{one.signature} {one.doc}" for one in section.entries)])

@@ -50,6 +50,7 @@ class Pages:
             "spelled": views.spelled,
             "hours": views.hours,
             "number": views.number,
+            "breakable": wording.breakable,
             "web": addresses.web_address,
             "listed": result_page.listed,
         }
@@ -72,6 +73,7 @@ class Pages:
             "place_of": reference.place,
             "method_title": wording.title,
             "metric_title": wording.metric,
+            "words_of": wording.words,
             "metric_unit": wording.unit,
             "code_of": views.code,
             "commit_of": views.commit,

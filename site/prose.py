@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -24,6 +24,21 @@ def anchor(heading: str) -> str:
     return "-".join(re.findall(r"[^\W_]+", re.sub(r"\]\([^)]*\)", "", heading).lower())) or "section"
 
 
+def _reader() -> MarkdownIt:
+    return MarkdownIt("commonmark", {"html": False}).enable("table")
+
+
+def _named(tokens: Sequence[Token]) -> Iterator[tuple[Token, Token, str]]:
+    """The headings among tokens: where each opens, its words, and an id that no other one has."""
+    taken = {"main"}
+    for before, token in pairwise(tokens):
+        if before.type == "heading_open":
+            name = anchor(token.content)
+            name = name if name not in taken else f"{name}-{len(taken)}"
+            taken.add(name)
+            yield before, token, name
+
+
 @dataclass(frozen=True)
 class Prose:
     """Turns Markdown into HTML. `words` are the pages made of the project's files, by the file."""
@@ -37,21 +52,20 @@ class Prose:
 
         With `anchors` each heading gets an id, for a page that has no other ids.
         """
-        markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+        markdown = _reader()
         tokens = markdown.parse(text)
-        taken = {"main"}
-        for before, token in pairwise(tokens) if anchors else ():
-            if before.type == "heading_open":
-                name = anchor(token.content)
-                name = name if name not in taken else f"{name}-{len(taken)}"
-                taken.add(name)
-                before.attrs["id"] = name
+        for before, _, name in _named(tokens) if anchors else ():
+            before.attrs["id"] = name
         for token in tokens:
             if token.children:
                 token.children = self._linked(token.children, source, "../" * page.count("/"))
         rendered = markdown.renderer.render(tokens, markdown.options, {})
         # A long line scrolls, also for those who have no mouse.
         return Markup(rendered.replace("<pre>", '<pre tabindex="0">'))
+
+    def headings(self, text: str) -> list[tuple[str, str, str]]:
+        """The headings of a text that `html` gives anchors: id, Markdown, and "h1" to "h6"."""
+        return [(name, token.content, before.tag) for before, token, name in _named(_reader().parse(text))]
 
     def _linked(self, tokens: list[Token], source: str, root: str) -> list[Token]:
         """The tokens of a line with links of the site; a link that leads nowhere leaves its words."""

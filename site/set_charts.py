@@ -53,11 +53,10 @@ def learned(result: Result, series: str) -> list[float] | None:
 def along(curves: Mapping[str, Sequence[Sequence[float]]], title: str, y_title: str) -> Markup:
     """Curves over `SHARES`: a colour a name, a line a seed."""
     y = svg.Axis.around([value for lines in curves.values() for line in lines for value in line], 204, 4)
-    x = svg.Axis(0, 1, charts.left_of(y), charts.WIDTH - 150)
+    x = svg.Axis(0, 1, charts.left_of(y), charts.WIDTH - 14)
     parts = [charts.frame(x, y, "share of the training", y_title)]
     for colour, lines in enumerate(curves.values()):
         parts += [charts.line(colour, [float(at) for at in SHARES], heights, x, y) for heights in lines]
-    parts.append(charts.legend(list(curves), x.end + 10, y))
     ends = "; ".join(f"{name} from {lines[0][0]:.3g} to {lines[0][-1]:.3g}" for name, lines in curves.items())
     return svg.drawing(charts.WIDTH, 242, title, f"{title}: {ends}", *parts)
 
@@ -72,7 +71,7 @@ def drawings(found: Across) -> Iterator[charts.Chart]:
     )
     yield charts.Chart(
         f"{found.metric}: each data set",
-        "the mean over the seeds; the darker, the better",
+        "the mean over the seeds; the stronger the colour, the better",
         lambda: heat_map(found),
     )
     yield charts.Chart(
@@ -91,7 +90,7 @@ def critical_difference(found: Across) -> Markup:
     side = max(130.0, 22 + charts.LETTER * max(len(f"{name} 10.00") for name in found.methods))
     x = svg.Axis(1, max(k, 2), side, charts.WIDTH - side)
     parts = [svg.line(x.start, 22, x.end, 22, "axis")]
-    for value, words in x.ticks(min(k, 10)):
+    for value, words in charts.with_room(x, min(k, 10)):
         parts += [
             svg.line(x.at(value), 18, x.at(value), 22, "axis"),
             svg.text(x.at(value), 11, words, "at-middle"),

@@ -37,6 +37,8 @@ class Line:
     metric: Metric
     ruler: Markup
     cells: Sequence[Cell | None]
+    # Where a method has no cell: the settings that it was run at instead.
+    elsewhere: Sequence[str]
 
 
 def columns(rows: Sequence[matrix.MatrixRow], all_methods: Sequence[MethodView]) -> list[MethodView]:
@@ -54,7 +56,8 @@ def lines(tasks: Sequence[TaskView], methods: Sequence[MethodView]) -> list[Line
         if on is None:
             continue
         cells = [_cell(task, metric, method, on) for method in methods]
-        made.append(Line(task, metric, strips.ruler(on), cells))
+        others = [matrix.elsewhere(task, method.name) for method in methods]
+        made.append(Line(task, metric, strips.ruler(on), cells, others))
     return made
 
 

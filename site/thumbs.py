@@ -9,7 +9,7 @@ from PIL import Image
 
 # Twice the width of a card on a phone is more than a sheet of samples has.
 WIDTH = 400
-QUALITY = 78
+QUALITY = 70
 # Pixels of a picture that is opened: a file of a few bytes may claim more.
 MOST_PIXELS = 16_000_000
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
+
+from markupsafe import Markup
 
 from ebbench.board import labels
 from ebbench.board.row import Row
@@ -16,13 +19,14 @@ _WORDS = {
     "auprc": "AUPRC",
     "auroc": "AUROC",
     "cifar": "(CIFAR features)",
-    "f1": "F1",
+    "f1": "F1 score",
     "fid": "FID",
     "is": "Inception score",
     "kid": "KID",
     "kl": "KL divergence",
     "last10": "(last ten epochs)",
     "mmd": "MMD",
+    "others": "against others",
     "wasserstein": "Wasserstein",
 }
 _UNITS = {"share": "share, 0 to 1", "%": "per cent"}
@@ -39,6 +43,11 @@ def words(name: str) -> str:
     """A name of parts joined by underscores, in words."""
     text = " ".join(_WORDS.get(word, word) for word in name.split("_") if word) or name
     return text[:1].upper() + text[1:]
+
+
+def breakable(title: str) -> Markup:
+    """A title that may be broken within a compound, as "StackedMNIST", where a column is too narrow."""
+    return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z]{2})", title))
 
 
 def unit(one: Metric) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from posixpath import normpath
 
 from ebbench.site.addresses import method_page, task_page
 from ebbench.site.filled import Board, filled, without_comments
@@ -86,6 +87,11 @@ def documents(project: Path, board: Board | None = None) -> list[Document]:
         page, title = NAMED.get(source, (page, plain(title)))
         made.append(Document(source, page, title, text, rows, older))
     return made
+
+
+def linked(text: str) -> list[str]:
+    """The files that a text of the docs links to, from the project's root, in its order."""
+    return [normpath(f"docs/{path}") for path in re.findall(r"\]\(([\w./-]+\.md)\)", text)]
 
 
 def findings(found: Sequence[Document]) -> list[Document]:

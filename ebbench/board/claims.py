@@ -90,11 +90,24 @@ class Claim(_Strict):
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A row behind a verdict: whose it is ("meg@mala"), its number as text, and its results.
+
+    Where the two rows of a comparison share a model, `apart` says what else they differ in.
+    """
+
+    who: str
+    apart: str
+    value: str
+    runs: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the rows say about a claim.
 
     `said` gives the reason in words. `there` is the outcome at `budget` if that differs from the claim's.
-    `runs` are the results behind it.
+    `runs` are the results behind it, and `rows` the same by row. `notes` stand in `said` beside the numbers.
     """
 
     task: str
@@ -104,6 +117,8 @@ class Verdict:
     budget: str = ""
     there: Outcome | None = None
     runs: Sequence[str] = ()
+    rows: Sequence[Shown] = ()
+    notes: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values, one key per field."""
@@ -167,13 +182,23 @@ def judge(task: str, claim: Claim, rows: Iterable[Row], metrics: Sequence[Metric
             one_seed = True
             continue
         better = next((metric.better for metric in metrics if metric.name == claim.metric), "higher")
-        outcome, said = _compared(claim, found, better) if claim.than else _valued(claim, found[0], better)
-        runs = [run for row in found for run in row.runs]
-        if any(row.code == "older code" for row in found):
-            said += "; by older code"
-        if budget == claim.budget:
-            return Verdict(task, claim, outcome, said, budget, None, runs)
-        return Verdict(task, claim, "at another budget only", f"{budget}: {said}", budget, outcome, runs)
+        outcome, note = _compared(claim, found, better) if claim.than else _valued(claim, found[0], better)
+        shown = _shown(claim, found)
+        said = f"{_against(claim, shown)}: {note}" if note else _against(claim, shown)
+        older = "by older code" if any(row.code == "older code" for row in found) else ""
+        said += f"; {older}" if older else ""
+        there = None if budget == claim.budget else outcome
+        return Verdict(
+            task,
+            claim,
+            "at another budget only" if there else outcome,
+            f"{budget}: {said}" if there else said,
+            budget,
+            there,
+            [run for row in found for run in row.runs],
+            shown,
+            [words for words in (note, older) if words],
+        )
     said = "one seed alone says nothing of spread" if one_seed else claim.needs and f"it needs {claim.needs}"
     return Verdict(task, claim, "not run", said or "no row of it")
 
@@ -201,29 +226,59 @@ def _row(side: Side, claim: Claim, rows: Sequence[Row], budget: str, protocol: s
     return None
 
 
+def _shown(claim: Claim, found: Sequence[Row]) -> list[Shown]:
+    """The rows of a claim, each with what tells it from the other."""
+    names = _names(claim)
+    called = [_called(row) for row in found]
+    facts = [
+        {"protocol": row.protocol, **row.options, "metric": name}
+        for row, name in zip(found, names, strict=True)
+    ]
+    made = []
+    for row, name, who, own in zip(found, names, called, facts, strict=True):
+        other = facts[1 - facts.index(own)] if len(facts) > 1 and len(set(called)) == 1 else own
+        apart = ", ".join(f"{key} {value}" for key, value in own.items() if other.get(key) != value)
+        cell = row.metrics[name].interval
+        made.append(Shown(who, apart, spelled(cell.mean, cell.half_width), row.runs))
+    return made
+
+
+def _called(row: Row) -> str:
+    """A row by its model, variant, sampler and settings; the plain sampler goes without saying."""
+    return row.label.replace("@generator", "")
+
+
+def _against(claim: Claim, shown: Sequence[Shown]) -> str:
+    """The numbers in words: ours and the paper's, or whose is whose."""
+    if claim.value is not None:
+        return f"{shown[0].value} against the paper's {claim.value:g}"
+    return " against ".join(
+        f"{one.who} ({one.apart}) {one.value}" if one.apart else f"{one.who} {one.value}" for one in shown
+    )
+
+
 def _valued(claim: Claim, row: Row, better: str) -> tuple[Outcome, str]:
+    """The outcome, and what is to be said of it beside the numbers."""
     assert claim.value is not None
     cell = row.metrics[claim.metric].interval
     assert cell.low is not None and cell.high is not None, "of two seeds at least"
-    said = f"{spelled(cell.mean, cell.half_width)} against {claim.value:g}"
     # An interval can have zero width: the same count at each seed.
     least, most = claim.value - claim.plus_minus, claim.value + claim.plus_minus
     if cell.low > most or cell.high < least:
-        return ("exceeded" if (cell.low > most) == (better == "higher") else "contradicted"), said
+        return ("exceeded" if (cell.low > most) == (better == "higher") else "contradicted"), ""
     if (cell.half_width or 0.0) > max(claim.plus_minus, WIDEST * abs(claim.value)):
-        return "not reproduced", f"{said}: too wide an interval to confirm it"
-    return "reproduced", said
+        return "not reproduced", "too wide an interval to confirm it"
+    return "reproduced", ""
 
 
 def _compared(claim: Claim, found: Sequence[Row], better: str) -> tuple[Outcome, str]:
     one, other = (by_seed(row, name) for row, name in zip(found, _names(claim), strict=True))
-    cells = [row.metrics[name].interval for row, name in zip(found, _names(claim), strict=True)]
-    said = " against ".join(spelled(cell.mean, cell.half_width) for cell in cells)
+    means = [row.metrics[name].interval.mean for row, name in zip(found, _names(claim), strict=True)]
     p = stats.p_value(one, other)
     if p is None or p >= stats.ALPHA:
-        return "not reproduced", f"{said}: a test cannot tell them apart"
-    right = (cells[0].mean > cells[1].mean) == (better == "higher")
-    return ("reproduced" if right else "contradicted"), said
+        return "not reproduced", "a test cannot tell them apart"
+    right = (means[0] > means[1]) == (better == "higher")
+    return ("reproduced" if right else "contradicted"), ""
 
 
 def counted(verdicts: Iterable[Verdict]) -> dict[Outcome, int]:

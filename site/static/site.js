@@ -163,24 +163,20 @@
   update();
 })();
 
+// The legend of a chart becomes a picker of its lines.
 (function () {
-  for (const figure of document.querySelectorAll("figure[data-lines]")) {
+  for (const figure of document.querySelectorAll("figure.plotted")) {
     const chart = figure.querySelector("svg");
-    const picker = document.createElement("div");
-    picker.className = "picker";
-    picker.setAttribute("role", "group");
-    picker.setAttribute("aria-label", "Lines of the chart");
-    JSON.parse(figure.dataset.lines).forEach(function (name, i) {
+    const items = figure.querySelectorAll(".picker li");
+    if (items.length < 2) continue;
+    items.forEach(function (item, i) {
       const label = document.createElement("label");
       const box = document.createElement("input");
       box.type = "checkbox";
       box.checked = true;
-      const swatch = document.createElement("i");
-      swatch.className = "swatch line-" + (i % 8);
-      label.append(box, " ", swatch, name);
+      label.append(box, ...item.childNodes);
+      item.append(label);
       box.addEventListener("change", () => chart.classList.toggle("hide-" + (i % 8), !box.checked));
-      picker.append(label);
     });
-    chart.closest(".drawn").before(picker);
   }
 })();

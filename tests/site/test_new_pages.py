@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from ebbench.site import changes, grids, sources, strips, wording, words
+from ebbench.site import changes, grids, matrix, sources, strips, wording, words
 from ebbench.site.build import build
 from ebbench.site.known import Known
 from ebbench.site.views import TaskView
@@ -208,6 +209,52 @@ def test_methods_can_be_compared_without_script(site: Path):
     assert {"meg", "wgan-gp", "vae"} <= set(names) and "real-data" not in names
     rows = text.split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
     assert len(rows) > 5 and all(row.count("data-method=") == len(names) for row in rows)
+
+
+def test_every_number_of_a_claim_says_whose_it_is(site: Path):
+    text = (site / "claims.html").read_text(encoding="utf-8")
+    stated = {}
+    for path in (ROOT / "tasks").glob("*/claims.toml"):
+        for one in tomllib.loads(path.read_text(encoding="utf-8"))["claim"]:
+            stated[f"{path.parent.name}-{one['id']}"] = one
+    compared = 0
+    for name, row in re.findall(r'<tr id="([^"]+)">(.*?)</tr>', text, re.DOTALL):
+        sides = [re.sub(r"<.*?>", "", who) for who in re.findall(r'<span class="who">(.*?)</span>', row)]
+        if not sides:
+            assert "result_page" not in row and "cpu-" not in row, "runs without a name"
+        elif "than" in stated[name]:
+            compared += 1
+            assert len(set(sides)) == 2, name
+        else:
+            assert sides[1:] == ["the paper"], name
+    assert compared > 10
+
+
+def test_a_method_s_page_has_a_command_for_each_task_and_folds_the_others(site: Path):
+    page = (site / "methods" / "meg.html").read_text(encoding="utf-8")
+    shown = page.split('<dl class="commands">')[1].split("</dl>")[0]
+    tasks = re.findall(r"--task (\S+)", shown)
+    assert len(tasks) == len(set(tasks)) > 5 and "meg:" not in shown
+    folded = page.split("</dl>", 1)[1].split('<details class="fold"><summary>The commands')[1]
+    assert folded.count("ebbench run ") > len(tasks) > shown.count("--sampler mala") > 0
+
+
+def test_what_was_run_at_other_settings_is_not_called_not_run():
+    many = [row(name, 1.0, options={"samples": 50000}) for name in ("a", "b")]
+    few = [row(name, 1.0, options={"samples": 5000}) for name in ("a", "c")]
+    task = TaskView("t", Known(metrics=[FID], protocols={"clean": ""}), [*many, *few], {})
+    assert {one.model for one in task.headline} == {"a", "b"}
+    assert matrix.elsewhere(task, "c") == "samples=5000"
+    assert matrix.elsewhere(task, "d") == ""
+
+
+def test_a_page_of_words_is_marked_in_the_list_beside_it(site: Path):
+    for page, kind in (("docs/tutorial.html", "Docs"), ("findings/kdd99.html", "Findings")):
+        text = (site / page).read_text(encoding="utf-8")
+        beside = text.split(f'<nav class="side" aria-label="{kind}">')[1].split("</nav>")[0]
+        assert re.findall(r'<a href="\.\./([^"]+)" aria-current="page">', beside) == [page]
+        places = re.findall(r'href="#([^"]+)"', beside)
+        assert len(places) > 1 and all(f'<h2 id="{place}">' in text for place in places)
 
 
 def test_a_results_parts_are_a_table(site: Path):

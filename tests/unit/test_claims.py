@@ -91,6 +91,17 @@ def test_a_comparison_is_judged_by_the_paired_test(ours, theirs):
     assert right.outcome == ("reproduced" if apart else "not reproduced")
     assert wrong.outcome == ("contradicted" if apart else "not reproduced")
     assert right.runs == [*rows[0].runs, *rows[1].runs]
+    assert [(one.who, one.runs) for one in right.rows] == [("meg", rows[0].runs), ("gan", rows[1].runs)]
+    assert right.said.startswith(f"meg {right.rows[0].value} against gan {right.rows[1].value}")
+
+
+def test_two_rows_of_one_model_are_told_apart():
+    one = claim(than=Side(model="meg", options={"stacks": 4}), of=Side(model="meg", options={"stacks": 3}))
+    found = verdict(one, row(1.0, 1.1), row(2.0, 2.1, options={"stacks": 4}))
+    assert [shown.apart for shown in found.rows] == ["stacks 3", "stacks 4"]
+    by_protocol = claim(than=Side(model="meg", protocol="published"))
+    found = verdict(by_protocol, row(1.0, 1.1), row(2.0, 2.1, protocol="published"))
+    assert "meg (protocol clean)" in found.said and "meg (protocol published)" in found.said
 
 
 @pytest.mark.parametrize(
