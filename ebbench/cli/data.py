@@ -47,11 +47,26 @@ def import_(
     paths: Annotated[list[Path], typer.Argument(help="Data files, packed or unpacked, or folders of them.")],
 ) -> None:
     """Copy your data files into the cache; their content identifies them."""
+    from ebbench.data.registry import DATASETS
     from ebbench.data.store import Store
+    from ebbench.errors import DataError
 
     store = Store()
     for path in paths:
-        for one in store.import_path(path):
+        try:
+            imported = store.import_path(path)
+        except DataError as error:
+            if not error.what.startswith("nothing in "):
+                raise
+            # It names every file that is known: there are dozens.
+            raise DataError(
+                error.what,
+                where=error.where,
+                expected=f"a file of one of the data sets {', '.join(DATASETS)}, packed or unpacked",
+                fix="`ebbench data list NAME --json` gives the size and SHA-256 of each of a set's files; "
+                "fetch again what was cut short or altered",
+            ) from error
+        for one in imported:
             typer.echo(f"{one.dataset}: {one.file} from {one.origin} is now at {one.path}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +19,13 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 
 Finding = dict[str, str]
 
+# Where results are unless somebody says otherwise: none need be there yet.
+DEFAULT = Path("results")
+
 
 def doctor(
     data_dir: Annotated[Path | None, typer.Option(help="Look for data in this folder only.")] = None,
-    results: Annotated[Path, typer.Option(help="The folder with the results.")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="The folder with the results.")] = DEFAULT,
     rows: Annotated[
         bool, typer.Option("--rows", help="Say for each row whether this checkout would make it again.")
     ] = False,
@@ -173,14 +178,16 @@ def _tasks(store: Store) -> Iterator[Finding]:
     for name in loader.names("task"):
         try:
             cls = loader.load("task", name).cls
-            task = cls(cls.Options(), next(iter(cls.protocols)), store)
+            # What a task says of its data stands on the task's own line.
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                task = cls(cls.Options(), next(iter(cls.protocols)), store)
         except EbbenchError as error:
             yield _finding("task", name, WARN, f"cannot be run: {_line(error)}")
         except Exception as error:  # a plug-in's own code: it may raise anything
             yield _finding("task", name, WARN, f"raised {type(error).__name__}: {error}")
         else:
             text = f"would run on source={task.source}; needs a model that can '{cls.needs}'"
-            yield _finding("task", name, OK, text)
+            yield _finding("task", name, OK, "; ".join([text, *said.getvalue().splitlines()]))
 
 
 def _results(folder: Path, each: bool) -> Iterator[Finding]:
@@ -192,6 +199,10 @@ def _results(folder: Path, each: bool) -> Iterator[Finding]:
     from ebbench.record import resultfiles
 
     if not folder.is_dir():
+        if folder.exists():
+            yield _finding("results", str(folder), FAIL, "no folder; name another by `--results`")
+        elif folder != DEFAULT:
+            yield _finding("results", str(folder), WARN, "not there: no result was read; see `--results`")
         return
     here, problems = resultfiles.load_all(folder)
     for problem in problems:

@@ -8,13 +8,18 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ebbench.cli.completion import model_names, task_names
 from ebbench.cli.outcome import print_outcome, stdout_kept_clean
 from ebbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from ebbench.data.store import Store
+    from ebbench.sweeps.plan import Job
+    from ebbench.sweeps.work import Tasks
 
 
 def run(
@@ -169,9 +174,12 @@ def _side_by_side(
         set=how["settings"],
     )
     spec = resolve(request)
-    # What is wrong with the task is no seed's fault: it is said once, before anything runs.
-    Tasks(Store(how["data_dir"])).of(spec)
+    store = Store(how["data_dir"])
+    tasks = Tasks(store)
+    # What is wrong with the task or its data is no seed's fault: it is said once, before anything runs.
+    tasks.of(spec)
     jobs = [Job(request, spec, seed) for seed in words.parse_seeds(how["seeds"])]
+    _bring_data(jobs, store, tasks, how["results"])
     with open(os.devnull, "w") as nowhere:
         # The lines of a sweep are progress here.
         lines = nowhere if how["quiet"] else sys.stderr
@@ -190,3 +198,30 @@ def _side_by_side(
         typer.echo(summary.text())
         raise typer.Exit(summary.exit_code)
     return {job.seed for job in jobs if job.label() in summary.done}
+
+
+def _bring_data(jobs: list[Job], store: Store, tasks: Tasks, results: Path) -> None:
+    """Download what the runs that are left lack, once for all of them. Raises DataError where that fails."""
+    import torch
+
+    from ebbench.data.registry import DATASETS
+    from ebbench.plugins.guard import plugin_code
+    from ebbench.storage.files import absolute
+    from ebbench.sweeps.summary import Summary
+    from ebbench.sweeps.work import runs_left
+
+    left = runs_left(jobs, absolute(results, "--results"), tasks, [], Summary())
+    if not left:
+        return
+    job = left[0].job
+    task = job.spec.task
+    with plugin_code(task, None, "parts"):
+        parts = list(tasks.of(job.spec).parts(job.seed).values())
+    named = {file for part in parts for file in part.data_hashes}
+    sets = [name for name, entry in DATASETS.items() if named & {file.name for file in entry.files}]
+    lacking = {file.file for name in sets for file in store.survey(name) if file.state != "ok"}
+    for part in parts:
+        # The task itself knows which form of a file it takes.
+        if lacking & set(part.data_hashes):
+            with plugin_code(task, None, "data"):
+                part.data(torch.device("cpu"))

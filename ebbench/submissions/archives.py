@@ -77,6 +77,7 @@ class Kind:
     most_all: int
     most_kept: int
     packed: re.Pattern[str] | None = None
+    fix: str = ""
 
     def refused(self, where: Path | str, found: str, expected: str = "") -> BundleError:
         """The error that says why; what a stranger wrote, names among it, may be as long as he likes."""
@@ -85,6 +86,7 @@ class Kind:
             f"the {self.what} is refused: {found[:500]}",
             where=name,
             expected=expected or f"a {self.what} of `{self.maker}`",
+            fix=self.fix,
         )
 
 

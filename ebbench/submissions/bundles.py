@@ -23,7 +23,7 @@ import tokenize
 import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -76,6 +76,15 @@ KIND = archives.Kind(
     most_all=MOST_ALL,
     most_kept=MOST_TEXTS,
     packed=re.compile(r"artefacts/.*"),
+)
+
+
+# An npz file that somebody else's program wrote, with the same arrays as those of a bundle.
+NPZ = replace(
+    KIND,
+    what="npz file",
+    maker="numpy.savez(path, samples=x)",
+    fix="numpy.savez(path, samples=x), x = numpy.ascontiguousarray(values, numpy.float32); images: uint8",
 )
 
 
@@ -237,6 +246,7 @@ class Arrays(Mapping[str, np.ndarray]):
 
     def __init__(self, file: BinaryIO, where: str, *, plain: bool = False) -> None:
         self._where = where
+        self._form = form = NPZ if plain else KIND
         self._fix = (
             "a file by numpy.savez(path, samples=x)" if plain else "arrays written by `ebbench submit`"
         )
@@ -248,18 +258,18 @@ class Arrays(Mapping[str, np.ndarray]):
             infos = self._packed.infolist()
             names = [info.filename for info in infos]
             if len(infos) > MOST_ENTRIES or len(set(names)) < len(names):
-                raise KIND.refused(where, f"{len(infos):,} arrays", f"at most {MOST_ENTRIES:,}, each once")
+                raise form.refused(where, f"{len(infos):,} arrays", f"at most {MOST_ENTRIES:,}, each once")
             if sum(info.file_size for info in infos) > MOST_ARRAYS:
-                raise KIND.refused(where, "the arrays are too large", f"at most {MOST_ARRAYS:,} bytes")
+                raise form.refused(where, "the arrays are too large", f"at most {MOST_ARRAYS:,} bytes")
             for info in infos:
                 if not (plain and BARE.fullmatch(info.filename)) and not ARRAY.fullmatch(info.filename):
                     names_known = f"{'samples, ' if plain else ''}samples.NAME, scores.N.NAME"
-                    raise KIND.refused(where, f"an array called {info.filename[:80]!r}", names_known)
+                    raise form.refused(where, f"an array called {info.filename[:80]!r}", names_known)
                 name = info.filename.removesuffix(".npy")
                 with self._packed.open(info) as entry:
-                    self._infos[name], self._headers[name] = info, _header(entry, info, where)
+                    self._infos[name], self._headers[name] = info, _header(entry, info, where, form)
         except archives.BROKEN as error:
-            raise KIND.refused(where, f"it is no good npz file: {error}", self._fix) from error
+            raise form.refused(where, f"it is no good npz file: {error}", self._fix) from error
 
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
         """The shape and the kind of values of an array, as its header has them; nothing is unpacked."""
@@ -270,9 +280,11 @@ class Arrays(Mapping[str, np.ndarray]):
             info = self._infos[name]
             try:
                 with self._packed.open(info) as entry:
-                    self._read[name] = _array(entry, info, self._where)
+                    self._read[name] = _array(entry, info, self._where, self._form)
             except archives.BROKEN as error:
-                raise KIND.refused(self._where, f"it is no good npz file: {error}", self._fix) from error
+                raise self._form.refused(
+                    self._where, f"it is no good npz file: {error}", self._fix
+                ) from error
         return self._read[name]
 
     def __contains__(self, name: object) -> bool:
@@ -289,7 +301,9 @@ class Arrays(Mapping[str, np.ndarray]):
 _EXPECTED = "uint8 or float32 in C order, without pickle"
 
 
-def _header(entry: Any, info: zipfile.ZipInfo, where: str) -> tuple[tuple[int, ...], np.dtype]:
+def _header(
+    entry: Any, info: zipfile.ZipInfo, where: str, form: archives.Kind
+) -> tuple[tuple[int, ...], np.dtype]:
     """The shape and kind of an npy entry, which is left where its values begin."""
     try:
         version = np.lib.format.read_magic(entry)
@@ -298,12 +312,13 @@ def _header(entry: Any, info: zipfile.ZipInfo, where: str) -> tuple[tuple[int, .
             raise ValueError(f"npy version {version}")
         shape, fortran, kind = reader[version](entry, max_header_size=MOST_HEADER)
     except HEADER_ERRORS as error:
-        raise KIND.refused(where, f"{info.filename} is no array: {str(error)[:200]}", _EXPECTED) from error
+        raise form.refused(where, f"{info.filename} is no array: {str(error)[:200]}", _EXPECTED) from error
+    order = " in Fortran order" if fortran else ""
     if kind not in KINDS or fortran or any(type(n) is not int or n < 0 for n in shape):
-        raise KIND.refused(where, f"{info.filename} is {kind} {shape}", _EXPECTED)
+        raise form.refused(where, f"{info.filename} is {kind} {shape}{order}", _EXPECTED)
     size = _size(shape, kind)
     if size > info.file_size:
-        raise KIND.refused(
+        raise form.refused(
             where, f"{info.filename} says {shape} and holds {info.file_size:,} bytes", f"{size:,} bytes"
         )
     return shape, kind
@@ -314,12 +329,12 @@ def _size(shape: tuple[int, ...], kind: np.dtype) -> int:
     return math.prod(shape, start=kind.itemsize)
 
 
-def _array(entry: Any, info: zipfile.ZipInfo, where: str) -> np.ndarray:
-    shape, kind = _header(entry, info, where)
+def _array(entry: Any, info: zipfile.ZipInfo, where: str, form: archives.Kind) -> np.ndarray:
+    shape, kind = _header(entry, info, where, form)
     size = _size(shape, kind)
     content = entry.read(size + 1)
     if len(content) != size:
-        raise KIND.refused(where, f"{info.filename} holds other than {size:,} bytes of values", _EXPECTED)
+        raise form.refused(where, f"{info.filename} holds other than {size:,} bytes of values", _EXPECTED)
     return np.frombuffer(content, kind).reshape(shape)
 
 

@@ -48,6 +48,21 @@ def test_rows_that_the_checkout_would_not_make_again_are_named(cli, plugins, tmp
     assert found["results", row]["text"] == "older code: the model's code has changed"
 
 
+def test_a_folder_of_results_that_is_not_there_is_said(cli, plugins, tmp_path):
+    said = cli("doctor", "--json", "--results", "nowhere")
+    found = findings(said)["results", "nowhere"]
+    assert said.code == 0 and found["state"] == "warn" and "not there" in found["text"]
+    (tmp_path / "results").write_text("a file")
+    said = cli("doctor", "--json")
+    assert said.code == 1 and findings(said)["results", "results"]["state"] == "fail"
+
+
+def test_what_a_task_says_of_its_data_stands_on_its_line(cli, plugins):
+    said = cli("doctor", "--json")
+    assert said.err == ""
+    assert "Inception's weights are not here" in findings(said)["task", "cifar10"]["text"]
+
+
 def test_a_package_that_is_too_old_or_missing_fails(cli, monkeypatch):
     needed = ["torch>=9999", "no-such-package-of-ours", "pytest>=9999; extra == 'dev'"]
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: needed)

@@ -15,6 +15,27 @@ def test_a_task_that_cannot_be_built_is_one_mistake(cli, plugins, tmp_path):
     assert several.err == alone.err and several.out == ""
 
 
+def test_data_that_are_missing_are_one_mistake(cli, tmp_path, monkeypatch):
+    monkeypatch.delenv("EBBENCH_DATA", raising=False)
+    monkeypatch.setenv("EBBENCH_OFFLINE", "1")
+    words = ("run", "--task", "kdd99", "--model", "meg", "--budget", "smoke", "--seeds", "0-1", "--quiet")
+    alone, several = cli(*words), cli(*words, "--workers", "2")
+    assert several.code == alone.code == 2 and "kddcup.data_10_percent.gz is not here" in several.err
+    assert several.err == alone.err and several.out == ""
+
+
+def test_no_data_are_asked_for_where_every_result_is_there(cli, plugins, tmp_path, monkeypatch):
+    task, mark = plugins / "dots" / "task.py", "        values = torch.rand(self.options.points"
+    reads = f"        with open('{tmp_path / 'calls'}', 'a') as file: file.write('read;')\n"
+    code = task.read_text().replace(mark, reads + mark)
+    task.write_text(code.replace('{"dots": "0" * 64}', 'store.hashes("kdd99")'))
+    monkeypatch.delenv("EBBENCH_DATA", raising=False)
+    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--quiet")
+    assert cli(*words).code == 0 and (tmp_path / "calls").read_text() == "read;"
+    said = cli(*words, "--workers", "2")
+    assert said.code == 0 and (tmp_path / "calls").read_text() == "read;"
+
+
 def test_a_run_that_was_stopped_says_that_the_same_command_goes_on(cli, plugins, tmp_path, monkeypatch):
     stopped = Summary(done=["dots blob smoke seed 0"], left=["dots blob smoke seed 1"], signal=2)
     monkeypatch.setattr("ebbench.sweeps.sweep.sweep", lambda *_, **__: stopped)

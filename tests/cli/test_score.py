@@ -49,3 +49,21 @@ def test_a_run_of_one_s_own_folder_is_scored_by_its_path(cli, plugins, tmp_path:
     assert said.code == 2 and "holds 'blob'" in said.err
     said = cli("score", path, "--protocol", "published", "--model", own, "--quiet")
     assert said.code == 0 and "published" in said.out, said.err
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"x": np.zeros((100, 2), np.float32)}, "an array called 'x.npy'"),
+        ({"samples": np.zeros((100, 2))}, "samples.npy is float64 (100, 2)"),
+        ({"samples": np.zeros((2, 100), np.float32).T}, "(100, 2) in Fortran order"),
+        ({}, "File is not a zip file"),
+    ],
+)
+def test_a_file_of_ones_own_is_called_no_bundle(cli, plugins, tmp_path: Path, arrays, told):
+    np.savez(tmp_path / "x.npz", **arrays)
+    if not arrays:
+        (tmp_path / "x.npz").write_bytes(b"junk")
+    said = cli("score", "--samples", "x.npz", "--task", "dots")
+    assert said.code == 2 and told in said.err and "numpy.savez(path, samples=" in said.err
+    assert "the npz file is refused" in said.err and "bundle" not in said.err

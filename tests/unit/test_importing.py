@@ -220,3 +220,10 @@ def test_the_command_line_lists_imports_verifies(tmp_path: Path) -> None:
     bad.unlink()
     assert run(data_cli.app, ["verify"]).exit_code == 0
     assert isinstance(run(data_cli.app, ["verify", "toy"]).exception, DataError)
+
+
+def test_a_wrong_file_is_told_the_data_sets_and_not_each_file(tmp_path: Path) -> None:
+    (tmp_path / "wrong.gz").write_bytes(b"hi")
+    said = str(CliRunner().invoke(data_cli.app, ["import", str(tmp_path / "wrong.gz")]).exception)
+    assert "wrong.gz is a known data file: 2 bytes" in said and "of the data sets toy, packed" in said
+    assert "first.gz" not in said
