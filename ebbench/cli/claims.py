@@ -33,7 +33,8 @@ def claims(
         raise unknown("format", format_, ["rich", "json"], where="--format")
     found, problems = read_folders(results) if results.exists() else ([], [])
     if not found:
-        typer.echo(f"no results in {results}", err=True)
+        there = "" if results.exists() else ": there is no such folder"
+        typer.echo(f"no results in {results}{there}", err=True)
     decided = names.read(results)
     verdicts: list[Verdict] = []
     for name in [task] if task else loader.names("task"):

@@ -51,6 +51,7 @@ def compare(
     from ebbench.plugins import loader
     from ebbench.record.resultfiles import load_all
     from ebbench.record.text import visible
+    from ebbench.sweeps.work import results_to_read
 
     plugin = loader.load("task", task)
     of_sets = plugin.card.parts == "data sets"
@@ -61,6 +62,8 @@ def compare(
             fix="`ebbench table` shows which there are",
         )
     folders = results or [Path("results")]
+    for folder in folders:
+        results_to_read(folder)
     loaded = [load_all(folder) for folder in folders]
     found = [result for here, _ in loaded for result in here]
     rows = tables.rows(found, plugin.name, metrics=plugin.cls.metrics, published=plugin.cls.published)
@@ -89,7 +92,7 @@ def compare(
         known = ", ".join(sorted({labels.label(row) for row in rows})) or "there are none"
         raise UsageError(
             f"no results of {' and of '.join(missing)}" if missing else f"{a} and {b} were never run alike",
-            where=f"task '{plugin.name}' in {', '.join(map(str, folders))}",
+            where=f"task '{plugin.name}' in {', '.join(map(_place, folders))}",
             expected=f"two of the rows that are there: {known}",
             fix="`ebbench table` shows which were run at which budget and protocol",
         )
@@ -97,7 +100,7 @@ def compare(
     if not a and not over_sets:
         raise UsageError(
             f"no two models of task '{plugin.name}' were run alike on {across.LEAST_SETS} data sets or more",
-            where=", ".join(map(str, folders)),
+            where=", ".join(map(_place, folders)),
             fix=f"`ebbench run --task {plugin.name} --model MODEL` makes rows",
         )
     if as_json:
@@ -113,6 +116,10 @@ def compare(
         typer.echo(f"left out: {problem.path}: {problem.reason}", err=True)
     if problems:
         raise typer.Exit(1)
+
+
+def _place(folder: Path) -> str:
+    return str(folder) if folder.exists() else f"{folder}, which is not there"
 
 
 def _files(name: str) -> list[Path]:

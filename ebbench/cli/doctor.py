@@ -206,7 +206,7 @@ def _results(folder: Path, each: bool) -> Iterator[Finding]:
         return
     here, problems = resultfiles.load_all(folder)
     for problem in problems:
-        yield _finding("results", problem.path.name, WARN, problem.reason)
+        yield _finding("results", str(problem.path.relative_to(folder)), WARN, problem.reason)
     today = Today()
     for task in sorted({made.task.name for made in here}):
         rows = table.rows(here, task, today=today)

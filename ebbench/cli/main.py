@@ -89,9 +89,28 @@ def main() -> None:
         # It may quote a stranger: a terminal shows that, and does not obey it.
         print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        # A disk that is full behind `>`. A pipe that was closed is click's own.
+        if _stdout_works():
+            raise
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        print("  fix: free some space, or write it elsewhere; what the command made is kept", file=sys.stderr)
+        # What is left in the buffer would fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.exit_code)
+
+
+def _stdout_works() -> bool:
+    try:
+        # Written, not only flushed: what failed before need not be in the buffer any more.
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _open_streams() -> None:

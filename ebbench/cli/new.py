@@ -83,7 +83,9 @@ def _write(kind: Kind, name: str, out: Path, files: dict[str, str]) -> Path:
             (folder / file).write_text(text, encoding="utf-8")
     except OSError as error:
         raise StorageError(
-            f"the folder cannot be written: {error.strerror or error}", where=str(folder)
+            f"the folder cannot be written: {error.strerror or error}",
+            where=str(folder),
+            fix="choose another place with --out",
         ) from error
     return folder
 

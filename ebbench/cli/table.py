@@ -35,6 +35,7 @@ def table(
     from ebbench.errors import unknown
     from ebbench.plugins import loader
     from ebbench.record.resultfiles import load_all
+    from ebbench.sweeps.work import results_to_read
 
     written = {
         "json": export.as_json,
@@ -45,6 +46,7 @@ def table(
     if format_ != "rich" and format_ not in written:
         raise unknown("format", format_, ["rich", *written], where="--format")
     plugin = loader.load("task", task)
+    results_to_read(results)
     found, problems = load_all(results)
     rows = select(plugin, found, names=names.read(results), budget=budget, protocol=protocol)
     scored = {name for row in rows for name in row.metrics}
@@ -55,7 +57,8 @@ def table(
     else:
         typer.echo(written[format_](rows, shown), nl=False)
     if not rows:
-        typer.echo(f"no results of task '{plugin.name}' in {results}", err=True)
+        there = "" if results.exists() else ": there is no such folder"
+        typer.echo(f"no results of task '{plugin.name}' in {results}{there}", err=True)
     for problem in problems:
         typer.echo(f"left out: {problem.path}: {problem.reason}", err=True)
     if problems:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from dataclasses import dataclass, field
 
 from ebbench import contract
@@ -34,7 +36,8 @@ def shapes_for(model: loader.Plugin, task: str = "") -> Shapes:
             cls = loaded.cls
             if cls.needs not in able:
                 continue
-            with plugin_code(loaded, None, "__init__"):
+            # What a task says of the data that it would score by is nothing to a model on noise.
+            with plugin_code(loaded, None, "__init__"), contextlib.redirect_stderr(io.StringIO()):
                 made: contract.Task = cls(cls.Options(), next(iter(cls.protocols)), store)
             with plugin_code(loaded, None, "spec"):
                 found.specs[loaded.name] = made.spec()

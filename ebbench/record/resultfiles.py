@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ebbench.errors import ResultError, StorageError, unknown
+from ebbench.errors import ResultError, StorageError, UsageError, unknown
 from ebbench.record.migrations import migrate
 from ebbench.record.schema import SCHEMA_VERSION, Raw, Result, build, canonical
 from ebbench.storage.files import write_atomically
@@ -149,4 +149,12 @@ def find(name: str, folder: str | os.PathLike[str]) -> Result:
     for result in found:
         if result.run_id == name:
             return result
-    raise unknown("result", name, [result.run_id for result in found], where=f"--results {folder}")
+    known = {result.run_id for result in found}
+    wrong = unknown("result", name, known)
+    # A board has hundreds, each with a long name.
+    raise UsageError(
+        wrong.what,
+        where=f"--results {folder}",
+        expected=f"a result file, or the run id of one of the {len(known):,} results that are there",
+        fix=wrong.fix or "a result's file is named after its run id; `ebbench run` prints where it lies",
+    )

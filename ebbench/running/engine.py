@@ -94,7 +94,14 @@ def train(
                 known = dict(task.parts(seed))
             for name in parts or known:
                 if name not in known:
-                    raise unknown("part", name, known, where=f"task '{spec.task.name}', seed {seed}")
+                    where = f"task '{spec.task.name}', seed {seed}"
+                    if not any(known):
+                        raise UsageError(
+                            f"there is no part '{name}': the task trains once, as a whole",
+                            where=where,
+                            fix="leave out --part",
+                        )
+                    raise unknown("part", name, known, where=where)
                 context = Context(
                     spec=spec,
                     task=known[name],

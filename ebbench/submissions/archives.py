@@ -102,7 +102,9 @@ def write(path: Path, kind: Kind, entries: Mapping[str, bytes]) -> None:
         write_atomically(path, buffer.getvalue())
     except OSError as error:
         raise StorageError(
-            f"the {kind.what} cannot be written: {error.strerror or error}", where=str(path)
+            f"the {kind.what} cannot be written: {error.strerror or error}",
+            where=str(path),
+            fix="choose another place with --out",
         ) from error
 
 

@@ -44,3 +44,9 @@ def test_a_run_that_was_stopped_says_that_the_same_command_goes_on(cli, plugins,
     assert said.code == 130 and "1 done, 0 done before, 0 failed, 1 left" in said.err
     assert "the same command goes on" in said.err and said.out == ""
     assert "the same command goes on" in cli(*words, "--workers", "2", "--quiet").out
+
+
+def test_a_part_of_a_task_that_has_none_is_said(cli, plugins, tmp_path):
+    words = ("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--quiet")
+    said = cli(*words, "--until", "training", "--part", "x")
+    assert said.code == 2 and "there is no part 'x'" in said.err and "leave out --part" in said.err

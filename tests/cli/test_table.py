@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -210,3 +212,22 @@ def test_an_unknown_name_is_a_clear_error(cli, task, keep, words, message):
     said = cli("table", *words)
     assert (said.code, said.out) == (2, "")
     assert message in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["table"], "no such folder"), (["compare", "blob", "other"], "gone, which is not there")],
+)
+def test_a_folder_that_is_not_there_and_a_file_in_its_place_are_said(cli, plugins, tmp_path, words, told):
+    (tmp_path / "file").write_text("no folder")
+    said = cli(*words, "--task", "dots", "--results", "file")
+    assert said.code == 2 and "file is a file" in said.err and "--results" in said.err
+    assert told in cli(*words, "--task", "dots", "--results", "gone").err
+
+
+def test_a_full_disk_behind_the_output_is_said(plugins):
+    words = [sys.executable, "-m", "ebbench.cli.main", "list"]
+    with open("/dev/full", "w") as full:
+        made = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert made.returncode == 2 and b"output cannot be written" in made.stderr
+    assert b"Traceback" not in made.stderr

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from ebbench.errors import ResultError, StorageError
+from ebbench.errors import ResultError, StorageError, UsageError
 from ebbench.record import resultfiles
 
 
@@ -92,3 +92,14 @@ def test_load_all_names_what_is_broken_and_goes_on(tmp_path, whole):
 
 def test_load_all_of_no_folder_is_empty(tmp_path):
     assert resultfiles.load_all(tmp_path / "none") == ([], [])
+
+
+def test_a_run_id_with_a_slip_is_suggested_and_not_every_other_listed(tmp_path, whole):
+    ids = [f"{whole.run_id}-{number}" for number in range(60)]
+    for run_id in ids:
+        made = whole.model_copy(update={"run_id": run_id})
+        resultfiles.write(made, tmp_path / made.task.name / made.model.name / f"{run_id}.json")
+    with pytest.raises(UsageError) as error:
+        resultfiles.find(f"{ids[7]}x", tmp_path)
+    assert ids[7] in error.value.fix and "60 results" in error.value.expected
+    assert len(str(error.value)) < 1000
