@@ -216,7 +216,7 @@ class Numbers(Protocol):
 
     @property
     def stopped_by(self) -> str:
-        """"steps", or "none" without a loop."""
+        """ "steps", or "none" without a loop."""
         ...
 
     @property
