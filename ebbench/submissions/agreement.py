@@ -1,4 +1,4 @@
-"""Whether runs that were made again here are those that were submitted: their metrics, seed beside seed."""
+"""Whether reruns agree with the submitted runs: metrics compared seed by seed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ebbench.contract import Limit, Metric
 from ebbench.record.schema import Provenance
 from ebbench.submissions.checking import TOLERANCE, Check
 
-# A row of fewer seeds says too little of its spread, and one of chosen seeds says what its author chose.
+# Fewer seeds say too little about the spread, and seeds chosen by the author can be selective.
 LEAST_SEEDS = 5
 
-# Below it, in a metric's own unit, values are compared by their difference alone.
+# Below this, in the metric's unit, values are compared by absolute difference.
 SMALL = 0.01
 
-# Of the interval in which an audit must lie. Of honest metrics, one in a thousand lies outside.
+# Level of the interval that an audit must fall in. One in a thousand honest metrics falls outside.
 AUDIT_LEVEL = 0.999
 
-# Where all reruns have one value, the share of it that an audit may differ by: counts are equal by chance.
+# If all reruns have the same value, as counts can by chance, an audit may differ by this share of it.
 AUDIT_CLOSE = 0.01
 
 BySeed = Mapping[int, Mapping[str, float]]
@@ -34,17 +34,17 @@ def confirmed(
     exact: bool,
     file: str = "",
 ) -> list[Check]:
-    """The checks of one row, of its metrics as claimed and as run again, each by seed.
+    """Check one row: its claimed metrics against those of the reruns, each by seed.
 
-    - The seeds are 0 to n - 1, `LEAST_SEEDS` at least, and the same in both.
-    - What was run again is within the task's limits.
-    - Of each primary metric, the mean that was claimed lies where the reruns predict it (95 %, Student's t),
-      and so does each value (95 % for all of them together, by Bonferroni). The claims' own spread counts
-      for nothing, so that a wide one is no licence.
-    - With `exact` (the same kind of machine and versions) each value is that of its rerun instead, within
+    - The seeds are 0 to n - 1, at least `LEAST_SEEDS`, and the same in both.
+    - The reruns are within the task's limits.
+    - For each primary metric, the claimed mean lies in the reruns' prediction interval (95 %, Student's t),
+      and so does each value (95 % for all of them together, by Bonferroni). The claims' own spread is not
+      used, so that a wide spread gives no tolerance.
+    - With `exact` (the same kind of machine and versions) each value must instead equal its rerun's within
       `TOLERANCE`.
 
-    `file` is what the checks name.
+    `file` is the file that the checks name.
     """
     seeds = sorted(claims)
     checks = [unchosen(file, seeds)]
@@ -79,14 +79,14 @@ def audited(
     *,
     file: str = "",
 ) -> list[Check]:
-    """The checks of one more run of a row, under a seed that its author could not know, beside the reruns.
+    """Check one more run of a row, with a seed that its author could not know, against the reruns.
 
     - It is within the task's limits.
-    - Each primary metric lies where the reruns predict it (99.9 %, Student's t). Reruns that do not spread
-      predict all that is within 1 % of them.
+    - Each primary metric lies in the reruns' prediction interval (99.9 %, Student's t). If the reruns are all
+      equal, it may differ by 1 %.
 
-    A model that was made for the seeds of the reruns, or for their splits and draws, fails. `file` is what
-    the checks name.
+    A model that was built for the reruns' seeds, or for their splits and draws, fails. `file` is the file
+    that the checks name.
     """
     checks = [
         Check(file, "run under a secret seed", said, "within the limits of the task")
@@ -111,11 +111,11 @@ def audited(
 
 
 def same_machine(one: Provenance, other: Provenance) -> bool:
-    """Whether two runs of one seed must give the same numbers: one kind of CPU, and the same versions.
+    """Whether two runs with one seed must give equal numbers: the same CPU model and versions.
 
-    On a GPU the order of sums is not settled, so no two runs there must.
+    On a GPU the order of sums varies, so no two runs must be equal there.
     """
-    # The kernel's build is a part of `platform`, and moves no number.
+    # Without `platform`: it contains the kernel's build, which changes no number.
     alike = ("python", "device", "packages", "flags")
     return (
         one.device == "cpu"
@@ -126,7 +126,7 @@ def same_machine(one: Provenance, other: Provenance) -> bool:
 
 
 def unchosen(file: str, seeds: Sequence[int]) -> Check:
-    """Whether the seeds of a row were not chosen, and are enough: 0 to n - 1, `LEAST_SEEDS` at least."""
+    """Whether a row's seeds are 0 to n - 1, and at least `LEAST_SEEDS`."""
     seeds = sorted(seeds)
     good = len(seeds) >= LEAST_SEEDS and seeds == list(range(len(seeds)))
     said = _listed(seeds)
@@ -142,7 +142,7 @@ def unchosen(file: str, seeds: Sequence[int]) -> Check:
 def _repeated(
     file: str, name: str, claims: Sequence[float], reruns: Sequence[float], exact: bool
 ) -> list[Check]:
-    """One metric of a row, the values in the order of the seeds from 0 on."""
+    """One metric of a row, in the order of the seeds from 0."""
     cure = "ask its author for the hardware and versions"
     n = len(claims)
     mean = sum(claims) / n

@@ -1,9 +1,8 @@
-"""A zip file with a manifest: how files travel between machines and people, and are checked on arrival.
+"""Zip files with a manifest: the transport format, checked on arrival.
 
-`manifest.json` holds a format and the SHA-256 of every other entry. Nothing of an archive is trusted before
-it is checked: names are of the forms that its kind allows and no others, sizes are bounded before anything
-is unpacked, every entry is the one that the manifest names, and nothing is extracted to a path that the
-archive chooses.
+`manifest.json` holds a format and the SHA-256 of every other entry. Nothing in an archive is trusted before
+it is checked: names must match the patterns of its kind, sizes are bounded before anything is decompressed,
+every entry must be the one in the manifest, and nothing is extracted to a path that the archive chooses.
 """
 
 from __future__ import annotations
@@ -32,16 +31,17 @@ MANIFEST = "manifest.json"
 MOST_MANIFEST = 32 << 20
 
 
-# What an entry that is compressed by itself may unpack to, as a multiple, beyond a size that costs nothing.
+# Maximum compression ratio of entries that are compressed themselves, and the size below which it is not
+# checked.
 MOST_RATIO, FREE = 50, 1 << 20
-# Bytes that are hashed at a time.
+# Bytes to hash at a time.
 PIECE = 1 << 20
 
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-# What zipfile raises for entries that are encrypted, of an unknown kind, broken, or before the file's begin.
+# What zipfile raises for entries that are encrypted, of an unknown kind, broken, or at a negative offset.
 BROKEN = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -59,12 +59,12 @@ BROKEN = (
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What an archive is called, who makes it, and what may be in it.
+    """A kind of archive: its name, the command that makes it, and what it may contain.
 
-    `names` are the entries' names; `required` must be there; `most` gives the bytes that one may unpack to.
-    `most_entries` and `most_all` bound their number and their bytes together, `most_kept` the bytes of those
-    that are kept in memory. `packed` are entries that are compressed by themselves: one that unpacks to many
-    times its size is a bomb.
+    `names` are the entries' names; `required` must be present; `most` gives the maximum decompressed bytes of
+    an entry. `most_entries` and `most_all` bound the number of entries and their total bytes, `most_kept` the
+    bytes of those kept in memory. `packed` are entries that are compressed themselves: one that decompresses
+    to many times its size is a zip bomb.
     """
 
     what: str
@@ -80,7 +80,7 @@ class Kind:
     fix: str = ""
 
     def refused(self, where: Path | str, found: str, expected: str = "") -> BundleError:
-        """The error that says why; what a stranger wrote, names among it, may be as long as he likes."""
+        """The error that gives the reason, shortened, since it may quote untrusted text of any length."""
         name = where.name if isinstance(where, Path) else where
         return BundleError(
             f"the {self.what} is refused: {found[:500]}",
@@ -91,7 +91,7 @@ class Kind:
 
 
 def write(path: Path, kind: Kind, entries: Mapping[str, bytes]) -> None:
-    """Pack `entries`; the same content is the same file. Raises StorageError."""
+    """Write an archive of `entries`; equal content gives equal files. Raises StorageError."""
     files = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(entries.items())}
     manifest = json.dumps({"format": kind.format, "files": files}, indent=2).encode()
     buffer = io.BytesIO()
@@ -109,9 +109,9 @@ def write(path: Path, kind: Kind, entries: Mapping[str, bytes]) -> None:
 
 
 def read(path: Path, kind: Kind, keep: Callable[[str], bool]) -> tuple[str, dict[str, str], dict[str, bytes]]:
-    """Check a whole archive: its own SHA-256, those of its entries, and the content of what `keep` names.
+    """Check a whole archive: its SHA-256, those of its entries, and the content of the entries in `keep`.
 
-    Raises BundleError for anything out of order, StorageError if it cannot be read.
+    Raises BundleError for any violation, StorageError if it cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -132,7 +132,7 @@ def read(path: Path, kind: Kind, keep: Callable[[str], bool]) -> tuple[str, dict
 
 
 def _count(path: Path) -> int:
-    """How many entries the end of a zip file says that it has; zipfile would read them all to count."""
+    """The number of entries stated at the end of a zip file; zipfile would read them all to count."""
     with path.open("rb") as file:
         end = file.seek(0, io.SEEK_END)
         file.seek(max(0, end - 65_557))
@@ -142,7 +142,7 @@ def _count(path: Path) -> int:
 
 
 def entry(path: Path, kind: Kind, name: str) -> bytes:
-    """One entry of an archive that was checked."""
+    """The content of one entry of a checked archive."""
     try:
         with zipfile.ZipFile(path) as packed, packed.open(name) as file:
             return limited(file, name, path, kind)
@@ -151,7 +151,7 @@ def entry(path: Path, kind: Kind, name: str) -> bytes:
 
 
 def limited(file: Any, name: str, path: Path, kind: Kind) -> bytes:
-    """All of an entry, however much its header says, up to what its kind allows."""
+    """The content of an entry up to the limit of its kind, whatever size its header states."""
     most = MOST_MANIFEST if name == MANIFEST else kind.most(name)
     content: bytes = file.read(most + 1)
     if len(content) > most:
@@ -162,7 +162,7 @@ def limited(file: Any, name: str, path: Path, kind: Kind) -> bytes:
 def _entries(
     packed: zipfile.ZipFile, path: Path, kind: Kind, keep: Callable[[str], bool]
 ) -> tuple[dict[str, str], dict[str, bytes]]:
-    """The manifest, which must name every entry, and the entries that are kept; all must fit it."""
+    """The manifest, which must list every entry, and the kept entries; all must match it."""
     infos = packed.infolist()
     if len(infos) > kind.most_entries:
         raise kind.refused(path, f"{len(infos):,} entries", f"at most {kind.most_entries:,}")
@@ -189,7 +189,7 @@ def _entries(
                 f"{info.filename} unpacks {info.compress_size:,} bytes to {info.file_size:,}",
                 "arrays that are compressed once",
             )
-    # Where a file system does not tell a from A, they are one file.
+    # On a case-insensitive file system, these would be one file.
     if len({name.casefold() for name in names}) < len(names):
         (twice, _), *_ = Counter(name.casefold() for name in names).most_common(1)
         raise kind.refused(path, f"{twice} stands twice", "each entry once")
@@ -220,7 +220,8 @@ def _entries(
 
 
 def _hashed(file: Any, name: str, path: Path, kind: Kind, keep: bool) -> tuple[bytes | None, str]:
-    """The SHA-256 of an entry, and its content where that is to be kept; what is not is never held whole."""
+    """SHA-256 of an entry, and its content if it is kept; other entries are never held in memory
+    completely."""
     if keep:
         content = limited(file, name, path, kind)
         return content, hashlib.sha256(content).hexdigest()

@@ -1,8 +1,8 @@
-"""What a result says of its settings, against the card and the source of its bundle, none of which is run.
+"""Checks a result's settings against its bundle's card and source, without running them.
 
-The values of a run come from the class's defaults, the card's budget and variant, and what --set changed, in
-that order. Defaults are read out of the source where they are literals; the hashes and the name of the run
-follow from the settings. What a source computes is left to `verify --rerun`.
+The values of a run come from the class's defaults, then the card's budget and variant, then --set. Defaults
+are read from the source if they are literals; hashes and run name follow from the settings. What the source
+computes is left to `verify --rerun`.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from ebbench.submissions.bundles import Bundle
 from ebbench.submissions.checking import Check
 from ebbench.submissions.rerun import code_of, unpacked
 
-# What a sampler may be called.
+# Valid names of samplers.
 SAMPLER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
-# A default that the source computes.
+# Marks a default that the source computes.
 _COMPUTED = object()
 
 
 def settings(claimed: schema.Result, bundle: Bundle) -> Iterator[Check]:
-    """The configuration, the knobs and the budget of a result, against card and source."""
+    """Check a result's configuration, knobs and budget against card and source."""
     file = f"results/{claimed.run_id}.json"
     source = _read(code_of(bundle))
     merged = _budget(bundle.card, claimed)
@@ -67,9 +67,9 @@ def settings(claimed: schema.Result, bundle: Bundle) -> Iterator[Check]:
 
 
 def hashes(claimed: schema.Result, bundle: Bundle, task: contract.Task) -> Iterator[Check]:
-    """The name and the hashes of a run, as they follow from its settings; `task` is as the result has it.
+    """Check the name and the hashes of a run against its settings; `task` is as the result states it.
 
-    Nothing is said of a run that builds on another model, whose settings the result does not hold.
+    Nothing is checked for a run that builds on another model, whose settings the result does not contain.
     """
     file, again = f"results/{claimed.run_id}.json", "submit the result as `ebbench run` wrote it"
     if claimed.training.base is not None:
@@ -103,7 +103,7 @@ def hashes(claimed: schema.Result, bundle: Bundle, task: contract.Task) -> Itera
         whole = identify(spec, task, claimed.seed)
         parts = {name: identify(spec, part, claimed.seed) for name, part in task.parts(claimed.seed).items()}
     yield Check(file, "run_id", claimed.run_id, whole.run_id, again)
-    # A result of one part has that part's hashes (running/assembly.py).
+    # A result with one part has that part's hashes (running/assembly.py).
     alone = next(iter(parts.values())) if len(parts) == 1 else None
     scoring = alone.scoring if alone else whole.scoring
     yield Check(file, "scoring.hash", claimed.scoring.hash, scoring, again)
@@ -120,7 +120,8 @@ def hashes(claimed: schema.Result, bundle: Bundle, task: contract.Task) -> Itera
 
 
 def _budget(card: ModelCard, claimed: schema.Result) -> dict[str, Any] | None:
-    """What the card's budget and variant set, tables of knobs among it; None for a budget it has not."""
+    """The values from the card's budget and variant, including tables of knobs; None for an unknown
+    budget."""
     tables, task = card.budgets.get(claimed.budget, {}), claimed.task.name
     if "default" not in tables and task not in tables and claimed.config:
         return None
@@ -139,7 +140,7 @@ def _compared(
     layers: Iterable[Mapping[str, Any]],
     source: _Source,
 ) -> Iterator[Check]:
-    """Each value as claimed, against the last layer that has it; and no names but those of the source."""
+    """Compare each claimed value with the last layer that sets it; names must be those of the source."""
     expected = dict(defaults or {})
     for layer in layers:
         expected |= layer
@@ -158,11 +159,11 @@ def _compared(
 
 @dataclass(frozen=True)
 class _Source:
-    """What can be read out of a model's code: fields of Config and knobs by sampler, with their defaults.
+    """What can be read from a model's code: Config fields, and knobs by sampler, with defaults.
 
-    None where the code does not say it plainly: a Config of several, or one that is derived. `texts` are
-    its string constants, `members` the values of assignments in classes, by name (an Enum's members). A
-    Config that `changes_itself` sets fields after it was made, from others.
+    None if the code is not explicit: several Configs, or a derived one. `texts` are its string constants,
+    `members` the values of assignments in classes, by name (an Enum's members). A Config that
+    `changes_itself` sets fields from others after it is created.
     """
 
     config: Mapping[str, Any] | None
@@ -172,7 +173,7 @@ class _Source:
     changes_itself: bool
 
     def meanings(self, value: Any) -> list[Any]:
-        """What a value of a card may become in a result: an Enum's by its name, none by the word."""
+        """What a card's value may become in a result: an Enum member by its name, None by the word."""
         found = [value]
         if isinstance(value, str):
             found += self.members.get(value, ())
@@ -187,7 +188,7 @@ def _read(code: Mapping[str, bytes]) -> _Source:
             try:
                 trees.append(ast.parse(text))
             except (SyntaxError, ValueError, RecursionError, MemoryError):
-                # What is no Python cannot run: a rerun says so, and nothing can be read out of it.
+                # Invalid Python cannot run, as a rerun will report, and nothing can be read from it.
                 continue
     nodes = [node for tree in trees for node in ast.walk(tree)]
     classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
@@ -206,7 +207,7 @@ def _read(code: Mapping[str, bytes]) -> _Source:
 
 
 def _fields(found: list[ast.ClassDef]) -> dict[str, Any] | None:
-    """The fields of the one Config there is, by name; None where it is not plain."""
+    """The fields of the single Config, by name; None if it is not explicit."""
     if len(found) != 1 or found[0].bases:
         return None
     fields: dict[str, Any] = {}
@@ -221,7 +222,7 @@ def _fields(found: list[ast.ClassDef]) -> dict[str, Any] | None:
 
 
 def _knobs(classes: list[ast.ClassDef]) -> dict[str, dict[str, Any] | None]:
-    """The knobs of each sampler: keyword-only arguments of a method that is marked, or called `sample`."""
+    """The knobs of each sampler: keyword-only arguments of methods that are marked or called `sample`."""
     found: dict[str, dict[str, Any] | None] = {}
     for one in classes:
         for method in one.body:
@@ -234,7 +235,7 @@ def _knobs(classes: list[ast.ClassDef]) -> dict[str, dict[str, Any] | None]:
             if name:
                 own = zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True)
                 knobs = {knob.arg: _literal(default) for knob, default in own}
-                # Two of one name: which one runs hangs on the classes.
+                # With two of one name, the classes decide which one runs.
                 found[name] = None if name in found else knobs
     return found
 
@@ -249,7 +250,7 @@ def _literal(node: ast.expr | None) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are one in JSON: a tuple is a list, 1 is 1.0, and True is not 1."""
+    """Whether two values are equal in JSON: a tuple equals a list, 1 equals 1.0, and True differs from 1."""
     if isinstance(one, bool) != isinstance(other, bool):
         return False
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
@@ -263,5 +264,5 @@ def _text(value: Any) -> str:
     try:
         return json.dumps(value, sort_keys=True)
     except (TypeError, ValueError):
-        # A date or a time of a card's TOML.
+        # A date or a time in a card's TOML.
         return str(value)

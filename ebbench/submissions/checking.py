@@ -1,4 +1,4 @@
-"""One thing that was looked at in a submission."""
+"""One check of a submission."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from ebbench.errors import BundleError
 
-# Sums of another order, on another processor; anything more is another number. The board shows ours.
+# Allows for another order of summation on another processor. The board shows our own number.
 TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: in which file, which field, what was there and what should be."""
+    """One check: the file, the field, what was found and what was expected."""
 
     file: str
     field: str
@@ -23,7 +23,7 @@ class Check:
 
     @property
     def good(self) -> bool:
-        """Whether what was found is what was expected."""
+        """Whether the found value is the expected one."""
         return self.found == self.expected
 
     def __str__(self) -> str:
@@ -35,13 +35,13 @@ class Check:
 
 
 def shown(text: str) -> str:
-    """A stranger's text on one line of a terminal, and no longer than that."""
+    """Untrusted text, shortened to one line of a terminal."""
     plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:300])
     return plain + ("..." if len(text) > 300 else "")
 
 
 def first_bad(checks: Iterable[Check]) -> None:
-    """Raise BundleError if a check is not good."""
+    """Raise BundleError for the first check that fails."""
     bad = [check for check in checks if not check.good]
     if bad:
         raise BundleError(

@@ -1,15 +1,16 @@
-"""Copies of samples and scores: the same set in another order, with a little noise, or a part of it.
+"""Detects copied samples and scores: the same set reordered, with a little noise, or partially copied.
 
-A sketch of an array is small (a few kB), so that a board needs no arrays to know copies by. Of samples it is
+A sketch of an array is small (a few kB), so that a board can detect copies without arrays. For samples it
+holds
 
-- the quantiles of a few fixed projections, which know no order. Two sets that a sampler drew independently
-  differ in them by sampling noise, however good the sampler is; a copy by much less.
-- the least of the fingerprints of its rows (a bottom-k sketch, Cohen and Kaplan, 2007), by which two sets are
-  seen to share a part of their rows. A row's fingerprint is of its values, rounded on two grids; of an image,
-  of averages over tiles. Noise much smaller than a cell moves few rows over an edge of both grids.
+- the quantiles of a few fixed projections, which ignore order. Independent draws of a sampler differ
+  in them by sampling noise, however good the sampler is; a copy differs by much less.
+- the smallest fingerprints of its rows (a bottom-k sketch, Cohen and Kaplan, 2007), which show whether two
+  sets share some rows. A fingerprint is of a row's values rounded on two grids, or of an image's averages
+  over tiles. Noise much smaller than a cell moves few rows across a cell edge in both grids.
 
-Of scores, which have the order of the examples, it is the ranks of a few of them: a score that grows with
-another ranks alike.
+For scores, which are in the order of the examples, it holds the ranks of a few of them: monotone
+transformations keep the ranks.
 """
 
 from __future__ import annotations
@@ -23,30 +24,30 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 PROJECTIONS, QUANTILES = 8, 31
-# Mean difference of the quantiles in standard errors, of which each counts as at most CUT.
+# Threshold on the mean difference of quantiles in standard errors, each cut off at CUT.
 COPY, CUT = 0.15, 5.0
-# Rows that are projected at once.
+# Rows to project at a time.
 ROWS = 4096
-# Fingerprints that are kept, of either grid; the share of rows that two sets of one size may have in common.
-# MNIST's digits, drawn without copies, have 6 % of such coarse rows in common; all else has less.
+# Number of fingerprints kept per grid, and the share of rows that two sets of one size may have in common.
+# MNIST digits drawn without copies have 6 % of such coarse rows in common; all other data have less.
 LEAST, SHARED = 64, 0.25
-# Of vectors: how many significant digits a row has in all, with 3 to 6 a value. Six tell the samples of
-# modes apart that are narrow in two dimensions; more are moved by the last bit of single precision.
+# For vectors: significant digits of a row in total, with 3 to 6 per value. Six distinguish samples of narrow
+# modes in two dimensions; more would depend on the last bit of single precision.
 DIGITS, FEWEST, MOST = 12, 3, 6
-# Of a fingerprint, in hexadecimal digits.
+# Length of a fingerprint in hexadecimal digits.
 WIDTH = 12
-# Of images: tiles along a side, and levels of a tile.
+# For images: tiles per side, and levels of a tile.
 TILES, LEVELS = 4, 16
-# Ranks that are kept; the mean difference of two rankings, as a share of the length, that only a copy has.
+# Number of ranks kept, and the mean rank difference (as a share of the length) below which it is a copy.
 RANKS, ALIKE = 256, 2e-4
-# Of fewer different rows or scores nothing can be told: constant controls agree by nature.
+# Minimum share of distinct rows or scores for a verdict, since constant controls always agree.
 TOLD_APART = 0.5
 
 _Quantiles = Annotated[list[float], Field(min_length=QUANTILES, max_length=QUANTILES)]
 
 
 class Sketch(BaseModel):
-    """What is kept of one array; `rows` are of the two grids, WIDTH digits a row; `ranks` of scores."""
+    """The sketch of one array; `rows` are of the two grids, WIDTH digits per row; `ranks` are of scores."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -60,7 +61,7 @@ _SKETCHES = TypeAdapter(dict[str, Sketch])
 
 
 def sketches(arrays: Mapping[str, np.ndarray]) -> dict[str, Sketch]:
-    """A sketch of each array of samples or scores, by the array's name."""
+    """The sketch of each array of samples or scores, by the array's name."""
     return {
         name: of_samples(values) if _kind(name) == "samples" else of_scores(values)
         for name, values in arrays.items()
@@ -69,16 +70,16 @@ def sketches(arrays: Mapping[str, np.ndarray]) -> dict[str, Sketch]:
 
 
 def as_json(found: Mapping[str, Sketch]) -> dict[str, Any]:
-    """Sketches as `verification.details` keeps them."""
+    """Sketches in the form that `verification.details` keeps."""
     return {name: one.model_dump(exclude_defaults=True) for name, one in found.items()}
 
 
 def from_json(raw: Any) -> dict[str, Sketch]:
-    """The sketches that a result on a board has; none where it has none, or what is no sketch."""
+    """The sketches of a result on a board; empty if there are none or they are invalid."""
     try:
         return _SKETCHES.validate_python(raw)
     except ValidationError:
-        # Anybody's claim may stand on a board: a wrong one must not stop the check of others.
+        # A board may hold untrusted claims: an invalid one must not block the check of others.
         return {}
 
 
@@ -114,11 +115,12 @@ def of_scores(scores: np.ndarray) -> Sketch:
 
 
 def likeness(one: Sketch, other: Sketch) -> float:
-    """How far two sets differ, in units of sampling noise: about .8 for independent ones, 0 for a copy.
+    """The difference of two sets in units of sampling noise: about .8 for independent ones, 0 for a copy.
 
-    The mean over projections and quantiles of |difference| / standard error, each cut off at `CUT`: sets of
-    different laws differ anyway. A quantile's standard error is sqrt(p (1 - p) / n) / density, the density by
-    the neighbouring quantiles, so that modes far apart do not hide how narrow they are.
+    The mean over projections and quantiles of |difference| / standard error, each cut off at `CUT`, since
+    sets from different distributions differ anyway. A quantile's standard error is sqrt(p (1 - p) / n) /
+    density, with the density estimated from neighbouring quantiles, so that distant modes do not hide how
+    narrow they are.
     """
     first, second = np.array(one.quantiles), np.array(other.quantiles)
     if not first.size or first.shape != second.shape:
@@ -132,7 +134,7 @@ def likeness(one: Sketch, other: Sketch) -> float:
 
 
 def shared(one: Sketch, other: Sketch) -> float:
-    """The share of the smaller set's rows that the other has too, as far as the fingerprints tell."""
+    """Estimated share of the smaller set's rows that are also in the other, from the fingerprints."""
     found = 0.0
     for mine, theirs in zip(map(_split, one.rows), map(_split, other.rows), strict=False):
         k = min(LEAST, len(mine), len(theirs))
@@ -145,17 +147,17 @@ def shared(one: Sketch, other: Sketch) -> float:
 
 
 def ranked_apart(one: Sketch, other: Sketch) -> float:
-    """The mean difference of the ranks of the same examples, as a share of how many there are."""
+    """Mean rank difference of the same examples, as a share of their number."""
     if one.n != other.n or not one.ranks or len(one.ranks) != len(other.ranks):
         return float("inf")
     return float(np.abs(np.array(one.ranks) - np.array(other.ranks)).mean())
 
 
 def copied(one: Mapping[str, Sketch], other: Mapping[str, Sketch]) -> str:
-    """In words what an array of one result has of the array of that name of the other; "" for nothing.
+    """What an array of one result shares with the other's array of the same name, in words; "" for nothing.
 
-    One array that is a copy is enough, of samples. Of scores every one must be: a task asks for several, and
-    one of them (a density, a distance to the mean) may be settled by the data.
+    For samples a single copied array is sufficient. For scores every array must be copied: a task asks for
+    several, and one of them (a density, a distance to the mean) may be determined by the data.
     """
     for name, mine in one.items():
         theirs = other.get(name)
@@ -176,7 +178,7 @@ def _kind(name: str) -> str:
 
 
 def _grids(rows: np.ndarray) -> Iterable[NDArray[np.int64]]:
-    """The rows (n, ...) on two grids, one half a cell off the other: (n, values)."""
+    """The rows (n, ...) on two grids, shifted by half a cell: (n, values)."""
     n = len(rows)
     if rows.dtype == np.uint8:
         scaled = _tiles(rows) * (LEVELS / 256)
@@ -187,7 +189,7 @@ def _grids(rows: np.ndarray) -> Iterable[NDArray[np.int64]]:
         power = np.floor(np.log10(np.abs(values)))
     power = np.where(np.isfinite(power), power, 0)
     cells = values / 10.0 ** (power - digits + 1)
-    # The power goes along: 1.5 and 15 are different.
+    # Includes the power of ten, since 1.5 and 15 differ.
     return (np.concatenate([np.floor(cells + half), power], 1).astype(np.int64) for half in (0.0, 0.5))
 
 
