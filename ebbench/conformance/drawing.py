@@ -27,6 +27,9 @@ EXAMPLES = 8
 MANY = 256
 # How far a score may lie from itself, as a share and by itself: a sum may run in another order.
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
+# The same share if an example is scored alone. A score that searches (DDLS's latent energy) carries the rounding
+# of another batch through all of its steps: 2e-3 was seen on one processor. Batch statistics change far more.
+ALONE = 1e-2
 
 
 def samples(
@@ -127,7 +130,7 @@ def scores(
         )
     with plugin_code(plugin, None, method.__name__):
         one = method(model, x[:1].clone())
-    if not torch.allclose(values[:1], one.detach().to(values.dtype), rtol=RELATIVE, atol=ABSOLUTE):
+    if not torch.allclose(values[:1], one.detach().to(values.dtype), rtol=ALONE, atol=ABSOLUTE):
         raise ContractError(
             f"score '{name}' of an example depends on the others in its batch",
             where=where,
