@@ -27,8 +27,8 @@ EXAMPLES = 8
 MANY = 256
 # How far a score may lie from itself, as a share and by itself: a sum may run in another order.
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
-# The same share if an example is scored alone. A score that searches (DDLS's latent energy) carries the rounding
-# of another batch through all of its steps: 2e-3 was seen on one processor. Batch statistics change far more.
+# The same share if an example is scored alone. A score that searches (DDLS's latent energy) carries the
+# rounding of another batch through all its steps: 2e-3 was seen on one machine. Batch statistics change more.
 ALONE = 1e-2
 
 
