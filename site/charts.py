@@ -268,7 +268,7 @@ def line(
     y: svg.Axis,
     most: int = MOST_POINTS,
 ) -> Markup:
-    every = max(1, len(at) // most)
+    every = max(1, -(-len(at) // most))
     points = list(zip(at, heights, strict=True))
     # The last point is where training ended.
     thinned = [*points[:-1:every], *points[-1:]]

@@ -15,7 +15,7 @@ from ebbench.site.result_page import pictures
 from ebbench.site.views import TaskView, spelled
 from markupsafe import Markup
 
-from ebbench.board import labels
+from ebbench.board import across, labels
 from ebbench.board.row import Row
 from ebbench.contract import Metric
 
@@ -144,7 +144,7 @@ def _image(task: TaskView, best: Sequence[Row], files: Mapping[int, Path], out: 
 
 
 def _drawings(task: TaskView, best: Sequence[Row]) -> Iterator[tuple[str, Callable[[], Markup]]]:
-    """What may be drawn of a task: precision against recall, or a metric over what its task counts by."""
+    """What may be drawn of a task: precision against recall, or a metric over what the task counts by."""
     named = {i: task.results_of(row)[0] for i, row in enumerate(best)}
     drawn = {i: found for i, one in named.items() if (found := charts.declared_curve(one)) is not None}
     if drawn:
@@ -159,6 +159,25 @@ def _drawings(task: TaskView, best: Sequence[Row]) -> Iterator[tuple[str, Callab
         }
         if means:
             yield _said(task, family, numbers), partial(_lines, means, "", wording.words(family))
+    if task.card and task.card.parts == "data sets":
+        yield from _over_sets(task, best)
+
+
+def _over_sets(task: TaskView, best: Sequence[Row]) -> Iterator[tuple[str, Callable[[], Markup]]]:
+    """The primary metric over the data sets, each method's best first."""
+    metric = matrix.metric_of(task)
+    lines = {}
+    for i, row in enumerate(best):
+        means = across.by_set(row, task.results, metric.name).values()
+        if len(means) >= across.LEAST_SETS:
+            heights = sorted(means, reverse=metric.better != "lower")
+            lines[i] = (list(range(1, len(heights) + 1)), heights)
+    if lines:
+        name = wording.metric(metric)
+        yield (
+            f"{name} on each data set, each method's best first",
+            partial(_lines, lines, "data sets", name),
+        )
 
 
 def _families(rows: Sequence[Row]) -> dict[str, list[int]]:

@@ -49,9 +49,8 @@ def compare(
     from ebbench.board.compare import side
     from ebbench.errors import UsageError
     from ebbench.plugins import loader
-    from ebbench.record.resultfiles import load_all
+    from ebbench.record.resultfiles import load_all, results_to_read
     from ebbench.record.text import visible
-    from ebbench.sweeps.work import results_to_read
 
     plugin = loader.load("task", task)
     of_sets = plugin.card.parts == "data sets"
@@ -68,10 +67,12 @@ def compare(
     found = [result for here, _ in loaded for result in here]
     rows = tables.rows(found, plugin.name, metrics=plugin.cls.metrics, published=plugin.cls.published)
     files = {name: made for name in (a, b) if name and (made := _files(name))}
-    if len(files) > 1 or (files and a == b):
+    if len(files) > 1:
         raise UsageError(
             "both are samples", expected="one row", fix="`ebbench score --samples` scores each by itself"
         )
+    if a and a == b:
+        raise UsageError(f"'{a}' is to be compared with itself", expected="two rows", fix="name another")
     outside = _Outside(plugin, files, data_dir)
     pairs, over_sets = [], []
     for title, group in labels.comparable(rows, list(plugin.cls.protocols)):

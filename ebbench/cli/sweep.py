@@ -112,9 +112,10 @@ def sweep(
 def _estimated(jobs: list[Job], results: Path, data_dir: Path | None, workers: int) -> str:
     """The lines of `--estimate`."""
     from ebbench.data.store import Store
+    from ebbench.record.resultfiles import results_to_read
     from ebbench.sweeps.estimate import buildable, estimate, table
     from ebbench.sweeps.summary import Summary
-    from ebbench.sweeps.work import Tasks, results_to_read, runs_left
+    from ebbench.sweeps.work import Tasks, runs_left
 
     folder, summary = results_to_read(results), Summary()
     tasks = Tasks(Store(data_dir))

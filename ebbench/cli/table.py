@@ -34,8 +34,7 @@ def table(
     from ebbench.board import export, names
     from ebbench.errors import unknown
     from ebbench.plugins import loader
-    from ebbench.record.resultfiles import load_all
-    from ebbench.sweeps.work import results_to_read
+    from ebbench.record.resultfiles import load_all, results_to_read
 
     written = {
         "json": export.as_json,

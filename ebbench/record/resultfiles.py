@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ebbench.errors import ResultError, StorageError, UsageError, unknown
+from ebbench.errors import ResultError, StorageError, UsageError, shown, unknown
 from ebbench.record.migrations import migrate
 from ebbench.record.schema import SCHEMA_VERSION, Raw, Result, build, canonical
-from ebbench.storage.files import write_atomically
+from ebbench.storage.files import absolute, write_atomically
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,19 @@ class Problem:
 
     path: Path
     reason: str
+
+
+def results_to_read(results: str | os.PathLike[str]) -> Path:
+    """The folder of results, which need not be there. Raises UsageError for a file."""
+    folder = absolute(os.fspath(results), "--results")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(
+            f"{shown(folder)} is a file",
+            where="--results",
+            expected="a folder of results",
+            fix="name another",
+        )
+    return folder
 
 
 def _refuse(constant: str) -> float:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from ebbench.data.store import Store
 from ebbench.plugins.guard import plugin_code
+from ebbench.record.resultfiles import results_to_read
 from ebbench.running import attempts
 from ebbench.running.expected import Expected
 from ebbench.running.identity import identify
@@ -19,7 +20,7 @@ from ebbench.running.signals import TIME_IS_UP
 from ebbench.storage.files import home
 from ebbench.storage.runstore import Watcher
 from ebbench.sweeps.plan import Job, read_plan
-from ebbench.sweeps.work import Tasks, one_line, result_path, results_to_read
+from ebbench.sweeps.work import Tasks, one_line, result_path
 
 State = Literal["done", "running", "waiting", "failed"]
 STATES: tuple[State, ...] = ("done", "running", "waiting", "failed")

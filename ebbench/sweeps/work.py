@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Protocol
 
 from ebbench import contract
 from ebbench.contract import Store
-from ebbench.errors import EbbenchError, UsageError, shown
+from ebbench.errors import EbbenchError
 from ebbench.plugins.guard import plugin_code
 from ebbench.running.expected import Expected
 from ebbench.running.identity import Identity, identify
 from ebbench.running.spec import Spec
 from ebbench.running.words import run_command
-from ebbench.storage.files import absolute, home
+from ebbench.storage.files import home
 from ebbench.sweeps.plan import Job
 from ebbench.sweeps.summary import Summary
 
@@ -107,19 +106,6 @@ def runs_left(
         argv = [*run_command(job.request, str(job.seed)), *options]
         left.append(Run(job, identity, argv, log, expected))
     return left
-
-
-def results_to_read(results: str | os.PathLike[str]) -> Path:
-    """The folder of results, which need not be there. Raises UsageError for a file."""
-    folder = absolute(os.fspath(results), "--results")
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(
-            f"{shown(folder)} is a file",
-            where="--results",
-            expected="a folder of results",
-            fix="name another",
-        )
-    return folder
 
 
 def result_path(job: Job, identity: Identity, results: Path) -> Path:

@@ -74,6 +74,7 @@ def test_samples_made_elsewhere_stand_beside_a_row(cli, plugins: Path, tmp_path:
     assert one.code == 0 and "mine/0.npz 0.2" in one.out and "not tested, for want of seeds" in one.out
     for words, told in (
         (("mine", "mine/0.npz"), "both are samples"),
+        (("blob", "blob"), "compared with itself"),
         (("gone.npz", "blob"), "the samples cannot be read"),
         (("mine", "nobody"), "no results of nobody"),
     ):

@@ -181,6 +181,18 @@ def test_filters(cli, task, keep):
     assert models("--budget", "paper") == []
 
 
+def test_the_default_protocol_comes_first(cli, keep, tmp_path, monkeypatch):
+    turned = '{"published": "the other one", "clean": "ours"}'
+    toys.write_task(tmp_path / "plugins", re.sub(r"(?<=protocols = ).*", turned, toys.TASK))
+    monkeypatch.setenv("EBBENCH_PATH", str(tmp_path / "plugins"))
+    shared = {"name": "dots", "source": "dots"}
+    keep(model="a", task=shared | {"version": 1, "protocol": "clean"})
+    keep(model="b", task=shared | {"version": 1, "protocol": "published"})
+    keep(model="c", task=shared | {"version": 2, "protocol": "clean"})
+    rows = json.loads(cli("table", "--task", "dots", "--format", "json").out)
+    assert [row["model"] for row in rows] == ["c", "b", "a"]
+
+
 def test_what_was_left_out_is_said(cli, task, keep):
     keep(error=0.1, created="2026-01-01T00:00:00Z", run_id="old")
     keep(error=0.2)

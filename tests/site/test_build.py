@@ -76,12 +76,31 @@ def test_home_is_light_and_says_what_it_is(some: Path, tmp_path: Path):
     assert ">MEG</a>" in text and "ebbench run --task" in text
 
 
-def test_home_with_its_pictures_is_below_200_kb(tmp_path: Path):
-    build(COMMITTED, tmp_path / "site")
-    loaded = ["index.html", *(link for link in parsed(tmp_path / "site" / "index.html").loaded)]
-    size = sum((tmp_path / "site" / name).stat().st_size for name in loaded)
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of all committed results."""
+    out = tmp_path_factory.mktemp("board")
+    build(COMMITTED, out)
+    return out
+
+
+def test_home_with_its_pictures_is_below_200_kb(board: Path):
+    loaded = ["index.html", *parsed(board / "index.html").loaded]
     assert {Path(name).suffix for name in loaded} >= {".html", ".css", ".webp", ".svg"}
-    assert size < 200_000
+    assert sum((board / name).stat().st_size for name in loaded) < 200_000
+
+
+def test_home_draws_a_task_of_data_sets_with_a_falling_line_a_method(board: Path):
+    home = (board / "index.html").read_text(encoding="utf-8")
+    told = "Average precision on each data set"
+    card = next(one for one in home.split("<article") if told in one)
+    lines = [
+        [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", d)] for d in re.findall(r' d="(M[^"]+)"', card)
+    ]
+    falling = [line for line in lines if len(line) > 20]
+    assert len(falling) == 5
+    # Down the page is up in numbers.
+    assert all(line == sorted(line) for line in falling)
 
 
 def test_seconds_on_a_shared_gpu_are_no_timing(some: Path, tmp_path: Path, cli):
