@@ -147,6 +147,19 @@ def test_a_comparison_says_each_test_in_words(opened):
     assert at.page.locator("#verdicts li", has_text="KDD99").locator("p").count() == 3
 
 
+def test_claims_of_one_verdict_are_one_click_from_home(opened):
+    home = opened("index.html")
+    chip = home.page.locator(".claims-bar a", has_text="contradicted")
+    told = int(chip.locator("b").inner_text())
+    chip.click()
+    rows = home.page.locator("table.claims tbody tr")
+    assert home.page.locator("table.claims tbody tr:visible").count() == told < rows.count()
+    headings = home.page.locator("section.claimed h2")
+    assert 0 < home.page.locator("section.claimed h2:visible").count() < headings.count()
+    home.page.locator("select[name=verdict]").select_option("")
+    assert home.page.locator("table.claims tbody tr:visible").count() == rows.count() and "#" not in home.page.url
+
+
 def test_the_script_adjusts_as_the_board_does(opened):
     at = opened("compare.html#meg,wgan-gp,vae")
     tests = json.loads(at.page.locator("#tests").text_content())
