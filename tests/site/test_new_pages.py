@@ -218,7 +218,7 @@ def test_every_number_of_a_claim_says_whose_it_is(site: Path):
         for one in tomllib.loads(path.read_text(encoding="utf-8"))["claim"]:
             stated[f"{path.parent.name}-{one['id']}"] = one
     compared = 0
-    for name, row in re.findall(r'<tr id="([^"]+)">(.*?)</tr>', text, re.DOTALL):
+    for name, row in re.findall(r'<tr id="([^"]+)"[^>]*>(.*?)</tr>', text, re.DOTALL):
         sides = [re.sub(r"<.*?>", "", who) for who in re.findall(r'<span class="who">(.*?)</span>', row)]
         if not sides:
             assert "result_page" not in row and "cpu-" not in row, "runs without a name"
