@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +24,7 @@ Names = Annotated[list[str] | None, typer.Argument(help="Data sets; all if none 
 
 @app.command("list")
 def list_(names: Names = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Show every data set with its files and where they are. Name a set to see all its files."""
+    """Show which data sets are here, and where. Name a set to see its files."""
     store = _offline(data_dir)
     _show([status for name in _known(names) for status in store.survey(name)], as_json, whole=bool(names))
 
@@ -129,35 +128,39 @@ def _show(files: list[FileStatus], as_json: bool, *, whole: bool) -> None:
     from rich.table import Column, Table
 
     table = Table(
-        "data set", Column("file", overflow="fold"), "kB", "state", Column("where", overflow="fold")
+        "data set", Column("files", overflow="fold"), "kB", "state", Column("where", overflow="fold")
     )
     colours = {"ok": "green", "missing": "yellow", "bad": "red"}
     for together in files_together(files, whole):
         first = together[0]
-        here = (
-            f"{first.path} ({first.place})" if first.path else "`ebbench data fetch` or `ebbench data import`"
-        )
-        name = first.file
+        name, path = first.file, first.path
         if len(together) > 1:
-            name = f"{len(together)} files: `ebbench data list {first.dataset}`"
-            here = f"{first.path.parent} ({first.place})" if first.path else here
+            name, path = f"{len(together)} files", path and path.parent
+        here = f"{path} ({first.place})" if path else ""
         said = f": {escape(first.found)}" if first.found else ""
         state = f"[{colours[first.state]}]{first.state}[/]{said}"
         size = sum(file.size for file in together)
         table.add_row(first.dataset, name, f"{size / 1000:,.1f}", state, escape(here))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200
+    console.print(table)
+    if any(file.state == "missing" for file in files):
+        typer.echo(
+            "missing: `ebbench data fetch NAME` downloads a set, `ebbench data import PATH` takes your copy"
+        )
+    if not whole:
+        typer.echo("`ebbench data list NAME` shows each file of a set")
 
 
 def files_together(files: list[FileStatus], whole: bool) -> list[list[FileStatus]]:
-    """The files that a line stands for: those of a set of many that are alike, unless it is `whole`.
+    """The files that share a line: those of a set that lie in one folder or are missing; alone if `whole`.
 
-    Alike are files of one set in one folder, and files that are missing. A bad file stands alone.
+    A bad file has a line of its own.
     """
-    most = 10
-    count = Counter(file.dataset for file in files)
     lines: dict[tuple[object, ...], list[FileStatus]] = {}
     for file in files:
-        alone = whole or file.state == "bad" or count[file.dataset] <= most
+        alone = whole or file.state == "bad"
         key = (file.dataset, file.file) if alone else (file.dataset, file.path and file.path.parent)
         lines.setdefault(key, []).append(file)
     return list(lines.values())

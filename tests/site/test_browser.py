@@ -157,7 +157,10 @@ def test_claims_of_one_verdict_are_one_click_from_home(opened):
     headings = home.page.locator("section.claimed h2")
     assert 0 < home.page.locator("section.claimed h2:visible").count() < headings.count()
     home.page.locator("select[name=verdict]").select_option("")
-    assert home.page.locator("table.claims tbody tr:visible").count() == rows.count() and "#" not in home.page.url
+    assert (
+        home.page.locator("table.claims tbody tr:visible").count() == rows.count()
+        and "#" not in home.page.url
+    )
 
 
 def test_the_script_adjusts_as_the_board_does(opened):
