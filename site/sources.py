@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ class Place:
     line: int
 
 
+# A page of the code and one of the method may show the same file, and tests build many sites.
+@functools.lru_cache(maxsize=256)
 def coloured(text: str, name: str, ids: str = "L") -> Markup:
     """The text as HTML, each line under an id such as "L-12" (none without `ids`), coloured by classes."""
     lexer = _LEXERS.get(Path(name.removesuffix(".txt")).suffix, TextLexer)

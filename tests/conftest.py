@@ -17,7 +17,7 @@ from hypothesis import settings
 
 import toys
 from bundling import RUN
-from pages import one_of
+from pages import COMMITTED, one_of
 from processes import BEGINNING, Forked, popen, run
 
 if TYPE_CHECKING:
@@ -186,6 +186,16 @@ def some(tmp_path: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
     return tmp_path / "results"
+
+
+@pytest.fixture(scope="session")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of all committed results, to look at only."""
+    from ebbench.site.build import build
+
+    out = tmp_path_factory.mktemp("site") / "built"
+    assert build(COMMITTED, out) == []
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ of its own. So is nothing else that lies in the folder: results, logs, weights t
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib
@@ -145,9 +144,10 @@ class _Closure:
         return len(self._search) > before
 
     def _read(self, path: Path, of: _Place) -> None:
-        tree, wanted, named = _contents(path.read_bytes())
-        if tree is not None and not of.of_ebbench:
-            for folder in search_folders(tree, path):
+        source = path.read_bytes()
+        wanted, named = _contents(source)
+        if not of.of_ebbench:
+            for folder in _search_folders(source, path):
                 if _Place(folder) not in self._search and folder.is_dir():
                     self._search.append(_Place(folder))
             for name in named:
@@ -231,10 +231,17 @@ def _starred(files: list[Path]) -> list[str]:
     return starred(tree) if tree else []
 
 
+# Many plug-ins share files, so each content is read once.
 @functools.lru_cache(maxsize=512)
-def _contents(source: bytes) -> tuple[ast.Module | None, list[Import], list[str]]:
+def _contents(source: bytes) -> tuple[list[Import], list[str]]:
     tree = parsed(source)
-    return (tree, imports(tree), named_files(tree)) if tree else (None, [], [])
+    return (imports(tree), named_files(tree)) if tree else ([], [])
+
+
+@functools.lru_cache(maxsize=512)
+def _search_folders(source: bytes, path: Path) -> list[Path]:
+    tree = parsed(source)
+    return search_folders(tree, path) if tree else []
 
 
 def _existing(folder: Path, stem: str) -> Iterator[Path]:

@@ -26,14 +26,6 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site of all committed results."""
-    out = tmp_path_factory.mktemp("site") / "built"
-    assert build(ROOT / "results", out) == []
-    return out
-
-
-@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
     with playwright.sync_playwright() as p:
         made = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -61,11 +53,11 @@ class Opened:
 
 
 @pytest.fixture
-def opened(browser, site: Path):
+def opened(browser, board: Path):
     made: list[Opened] = []
 
     def start(path: str, **options) -> Opened:
-        made.append(Opened(browser, site, path, **options))
+        made.append(Opened(browser, board, path, **options))
         return made[-1]
 
     yield start
@@ -110,13 +102,13 @@ def test_filters_are_kept_in_the_address(opened):
     assert len(again.methods()) == everything and "#" not in again.page.url
 
 
-def test_downloads_are_files_with_the_rows(opened, site: Path):
+def test_downloads_are_files_with_the_rows(opened, board: Path):
     at = opened("tasks/stackedmnist.html")
     links = {link.inner_text(): link.get_attribute("href") for link in at.page.locator(".downloads a").all()}
     assert set(links) == {"CSV", "JSON", "LaTeX", "BibTeX"}
-    rows = json.loads((site / "tasks" / links["JSON"]).read_text())
+    rows = json.loads((board / "tasks" / links["JSON"]).read_text())
     assert len(rows) == len(at.methods())
-    assert len((site / "tasks" / links["CSV"]).read_text().splitlines()) == len(rows) + 1
+    assert len((board / "tasks" / links["CSV"]).read_text().splitlines()) == len(rows) + 1
 
 
 def test_on_a_phone_the_names_stay_and_nothing_else_is_wide(opened):

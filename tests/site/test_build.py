@@ -76,14 +76,6 @@ def test_home_is_light_and_says_what_it_is(some: Path, tmp_path: Path):
     assert ">MEG</a>" in text and "ebbench run --task" in text
 
 
-@pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site of all committed results."""
-    out = tmp_path_factory.mktemp("board")
-    build(COMMITTED, out)
-    return out
-
-
 def test_home_with_its_pictures_is_below_200_kb(board: Path):
     loaded = ["index.html", *parsed(board / "index.html").loaded]
     assert {Path(name).suffix for name in loaded} >= {".html", ".css", ".webp", ".svg"}

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from ebbench.site import changes, grids, matrix, sources, strips, wording, words
-from ebbench.site.build import build
 from ebbench.site.known import Known
 from ebbench.site.views import TaskView
 
@@ -20,13 +19,6 @@ from ebbench.contract import Metric, Published
 
 ROOT = Path(__file__).resolve().parents[2]
 FID = Metric(name="fid", unit="", better="lower", doc="", primary=True)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("pages") / "site"
-    assert build(ROOT / "results", out) == []
-    return out
 
 
 def row(model: str, *values: float, **more: object) -> Row:
@@ -104,12 +96,12 @@ def test_metrics_are_found_where_they_are_declared_and_computed(tmp_path: Path):
     }
 
 
-def test_every_place_of_a_metric_is_a_line_of_a_page(site: Path):
-    page = (site / "tasks" / "stackedmnist.html").read_text()
+def test_every_place_of_a_metric_is_a_line_of_a_page(board: Path):
+    page = (board / "tasks" / "stackedmnist.html").read_text()
     links = re.findall(r'href="([\w.-]+\.html)#(L-\d+)"><code>[\w/.-]+:(\d+)', page)
     assert len(links) >= 4
     for name, anchor, line in links:
-        text = (site / "tasks" / name).read_text()
+        text = (board / "tasks" / name).read_text()
         assert f'id="{anchor}"' in text and anchor == f"L-{line}"
 
 
@@ -156,25 +148,25 @@ def test_a_broken_grid_is_left_out(tmp_path: Path):
     assert grids.read(tmp_path) == []
 
 
-def test_there_is_a_page_for_each_finding_and_its_figures_are_there(site: Path):
-    overview = (site / "findings.html").read_text()
+def test_there_is_a_page_for_each_finding_and_its_figures_are_there(board: Path):
+    overview = (board / "findings.html").read_text()
     pages = re.findall(r'<h2><a href="(findings/[\w.-]+)">', overview)
     files = [f"findings/{path.stem}.html" for path in (ROOT / "docs" / "findings").glob("*.md")]
     assert sorted(pages) == sorted(files) and len(files) > 10
     for page in pages:
-        whole = (site / page).read_text()
+        whole = (board / page).read_text()
         assert len(re.findall("<h1[ >]", whole)) == 1 and "&lt;!--" not in whole
         for figure in re.findall(r'<img src="([^"]+)"', whole):
-            assert (site / page).parent.joinpath(figure).resolve().is_file()
+            assert (board / page).parent.joinpath(figure).resolve().is_file()
 
 
-def test_the_search_index_leads_to_places_that_are_there(site: Path):
-    script = (site / "search-index.js").read_text(encoding="utf-8")
+def test_the_search_index_leads_to_places_that_are_there(board: Path):
+    script = (board / "search-index.js").read_text(encoding="utf-8")
     entries = json.loads(script.removeprefix("const INDEX = ").removesuffix(";\n"))
     assert len(entries) > 60
     for entry in entries:
         page, _, anchor = entry["u"].partition("#")
-        text = (site / page).read_text(encoding="utf-8")
+        text = (board / page).read_text(encoding="utf-8")
         assert not anchor or f'id="{anchor}"' in text, entry["u"]
     asked = [e["t"] for e in entries if "ed25519" in e["x"].lower()]
     assert "Trust" in asked
@@ -185,9 +177,9 @@ def test_plain_words_have_no_marks():
     assert words.plain(text) == "KL of meg: .93 ± .02 a b"
 
 
-def test_the_feed_is_atom_and_its_days_are_those_of_the_results(site: Path):
+def test_the_feed_is_atom_and_its_days_are_those_of_the_results(board: Path):
     atom = "{http://www.w3.org/2005/Atom}"
-    feed = ET.fromstring((site / "feed.xml").read_text(encoding="utf-8"))
+    feed = ET.fromstring((board / "feed.xml").read_text(encoding="utf-8"))
     assert feed.tag == f"{atom}feed" and feed.find(f"{atom}id") is not None
     entries = feed.findall(f"{atom}entry")
     created = {json.loads(path.read_text())["created"][:10] for path in (ROOT / "results").glob("*/*/*.json")}
@@ -203,16 +195,16 @@ def test_only_what_moved_scores_or_ranks_is_a_decision(tmp_path: Path):
     assert changes.decisions(tmp_path) == [("1.0", ["B. *Changes ranks.*", "C. *Changes the scores of D.*"])]
 
 
-def test_methods_can_be_compared_without_script(site: Path):
-    text = (site / "compare.html").read_text()
+def test_methods_can_be_compared_without_script(board: Path):
+    text = (board / "compare.html").read_text()
     names = re.findall(r'<th scope="col" data-method="([\w-]+)"', text)
     assert {"meg", "wgan-gp", "vae"} <= set(names) and "real-data" not in names
     rows = text.split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
     assert len(rows) > 5 and all(row.count("data-method=") == len(names) for row in rows)
 
 
-def test_every_number_of_a_claim_says_whose_it_is(site: Path):
-    text = (site / "claims.html").read_text(encoding="utf-8")
+def test_every_number_of_a_claim_says_whose_it_is(board: Path):
+    text = (board / "claims.html").read_text(encoding="utf-8")
     stated = {}
     for path in (ROOT / "tasks").glob("*/claims.toml"):
         for one in tomllib.loads(path.read_text(encoding="utf-8"))["claim"]:
@@ -230,8 +222,8 @@ def test_every_number_of_a_claim_says_whose_it_is(site: Path):
     assert compared > 10
 
 
-def test_a_method_s_page_has_a_command_for_each_task_and_folds_the_others(site: Path):
-    page = (site / "methods" / "meg.html").read_text(encoding="utf-8")
+def test_a_method_s_page_has_a_command_for_each_task_and_folds_the_others(board: Path):
+    page = (board / "methods" / "meg.html").read_text(encoding="utf-8")
     shown = page.split('<dl class="commands">')[1].split("</dl>")[0]
     tasks = re.findall(r"--task (\S+)", shown)
     assert len(tasks) == len(set(tasks)) > 5 and "meg:" not in shown
@@ -248,19 +240,19 @@ def test_what_was_run_at_other_settings_is_not_called_not_run():
     assert matrix.elsewhere(task, "d") == ""
 
 
-def test_a_page_of_words_is_marked_in_the_list_beside_it(site: Path):
+def test_a_page_of_words_is_marked_in_the_list_beside_it(board: Path):
     for page, kind in (("docs/tutorial.html", "Docs"), ("findings/kdd99.html", "Findings")):
-        text = (site / page).read_text(encoding="utf-8")
+        text = (board / page).read_text(encoding="utf-8")
         beside = text.split(f'<nav class="side" aria-label="{kind}">')[1].split("</nav>")[0]
         assert re.findall(r'<a href="\.\./([^"]+)" aria-current="page">', beside) == [page]
         places = re.findall(r'href="#([^"]+)"', beside)
         assert len(places) > 1 and all(f'<h2 id="{place}">' in text for place in places)
 
 
-def test_a_results_parts_are_a_table(site: Path):
+def test_a_results_parts_are_a_table(board: Path):
     path = sorted((ROOT / "results" / "gaussian" / "vae").glob("cpu-*.json"))[0]
     result = json.loads(path.read_text(encoding="utf-8"))
-    page = (site / "results" / "gaussian" / "vae" / f"{path.stem}.html").read_text(encoding="utf-8")
+    page = (board / "results" / "gaussian" / "vae" / f"{path.stem}.html").read_text(encoding="utf-8")
     table = ET.fromstring(re.search(r"<table>.*?</table>", page, re.DOTALL)[0])
     head, *lines = [[cell.text for cell in row] for row in table.iter("tr")]
     assert [line[0] for line in lines] == [part["name"] for part in result["parts"]]
