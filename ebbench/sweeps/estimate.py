@@ -13,7 +13,7 @@ from ebbench.plugins.budgets import budget_minutes, budget_values
 from ebbench.plugins.configs import plain
 from ebbench.plugins.guard import plugin_code
 from ebbench.record.resultfiles import load_files
-from ebbench.record.schema import Result
+from ebbench.record.schema import PartOfResult, Result
 from ebbench.running.identity import Identity
 from ebbench.running.spec import Spec
 from ebbench.sweeps.plan import Job
@@ -144,7 +144,8 @@ class _Past:
             if _agree(one.config, config):
                 (unit, before), (asked, now) = _length(one.config), _length(config)
                 if unit == asked:
-                    found.append(one.training.seconds * (now / before if before else 1.0))
+                    seconds = one.training.seconds * (now / before if before else 1.0)
+                    found.append(seconds + _evaluating(one))
         if found:
             return median(found), "results"
         if config.keys() & set(_LENGTH) and not _length(config)[1]:
@@ -175,6 +176,12 @@ class _Past:
         options = {key: value for key, value in plain(spec.options).items() if value != "auto"}
         named = self._by_name.get((spec.task.name, spec.model.name, spec.variant, spec.budget), [])
         return [one for one in named if _agree(one.task.options, options)]
+
+
+def _evaluating(result: Result) -> float:
+    """The seconds of the evaluations along training, which a result does not hold: as many final scorings."""
+    parts: Iterable[Result | PartOfResult] = result.parts or [result]
+    return sum(len(one.training.evaluations.step) * one.scoring.seconds for one in parts)
 
 
 def _agree(before: dict[str, Any], now: dict[str, Any]) -> bool:

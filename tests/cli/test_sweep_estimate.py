@@ -79,6 +79,11 @@ def test_the_seconds_of_a_result_are_those_of_the_other_seeds_and_grow_with_the_
         "dots blob:still smoke": 0.0,
     }
     assert "7 runs: 0.5 hours one after the other, at least 0.3 with 2 workers" in text
+    # Two evaluations along training take two minutes more, however long the training is.
+    result["training"]["evaluations"] = {"step": [0, 60], "seconds": [0.0, 120.0], "series": {}}
+    path.write_text(json.dumps(result))
+    minutes, _ = estimated(cli)
+    assert (minutes["dots blob smoke"], minutes["dots blob smoke steps=600"]) == (10.0, 23.0)
 
 
 def test_a_card_says_it_where_no_result_does(cli, plan, plugins):
