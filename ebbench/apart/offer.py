@@ -115,7 +115,7 @@ def _method(name: str, knobs: list[Any]) -> Callable[..., Any]:
 
 
 def _as_json(kind: Any) -> Any:
-    """A type as JSON. A type without a form here becomes "Any"; the process checks values by the real type."""
+    """A type as JSON. A type without a form here becomes "Any"; the process checks by the real type."""
     for word, simple in _SIMPLE.items():
         if kind is simple or (kind is None and word == "None"):
             return word
