@@ -35,7 +35,7 @@ def curves(value: Any) -> Curves:
     if not lists or len(step) > MOST_POINTS or len(seconds) != len(step) or len(series) > MOST_NAMES:
         raise BadMessage("curves of the wrong form")
     if any(type(n) is not int or not 0 <= n < 2**53 for n in step):
-        raise BadMessage("curves at steps that are none")
+        raise BadMessage("curves at invalid steps")
     made = Curves(step, [_number(one) for one in seconds])
     for name, points in series.items():
         if not isinstance(points, list) or len(points) != len(step):

@@ -83,13 +83,13 @@ def capabilities(plugin: loader.Plugin) -> str:
     able = introspection.capabilities(plugin.cls)
     if not able:
         raise ContractError(
-            "the model can do nothing that a task could score",
+            "the model offers nothing that a task could score",
             where=f"{plugin.folder.name}/model.py",
             expected="one of the methods " + ", ".join(contract.CAPABILITIES),
         )
     for name in plugin.card.samplers:
         if name not in introspection.samplers(plugin.cls):
-            raise ContractError(f"the card speaks of a sampler '{name}' that is not there", where="card.toml")
+            raise ContractError(f"the card names a sampler '{name}' that is not there", where="card.toml")
     known = introspection.scores(plugin.cls)
     declared = plugin.card.score or "energy"
     # A model with only a bound may be meant for tasks that ask for bounds. It needs no declared score.

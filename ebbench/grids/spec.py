@@ -240,7 +240,7 @@ def _validated(path: Path) -> _File:
     raw = read_toml(path, "grid", fix="see docs/grid.md")
     if "runs" in raw:
         raise UsageError(
-            "this is a plan, and no grid",
+            "this is a plan, not a grid",
             where=str(path),
             expected="a name, a task, and [[methods]] with axes",
             fix=f"`ebbench sweep {path}` runs it",

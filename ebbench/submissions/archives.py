@@ -130,7 +130,7 @@ def read(path: Path, kind: Kind, keep: Callable[[str], bool]) -> tuple[str, dict
         with zipfile.ZipFile(path) as packed:
             return (digest, *_entries(packed, path, kind, keep))
     except BROKEN as error:
-        raise kind.refused(path, f"it is no good zip file: {error}") from error
+        raise kind.refused(path, f"it is not a valid zip file: {error}") from error
 
 
 def _count(path: Path) -> int:
@@ -149,7 +149,7 @@ def entry(path: Path, kind: Kind, name: str) -> bytes:
         with zipfile.ZipFile(path) as packed, packed.open(name) as file:
             return limited(file, name, path, kind)
     except BROKEN as error:
-        raise kind.refused(path, f"it is no good zip file: {error}") from error
+        raise kind.refused(path, f"it is not a valid zip file: {error}") from error
 
 
 def limited(file: Any, name: str, path: Path, kind: Kind) -> bytes:
@@ -173,7 +173,7 @@ def _entries(
         raise kind.refused(path, f"{len(infos):,} entries", f"at most {kind.most_entries:,}")
     if odd_ones := [info for info in infos if info.compress_type not in METHODS]:
         raise kind.refused(
-            path, f"{odd_ones[0].filename[:80]!r} is packed in an odd way", "deflated or stored"
+            path, f"{odd_ones[0].filename[:80]!r} is compressed by an unusual method", "deflated or stored"
         )
     names = [info.filename for info in infos]
     for info in infos:
@@ -199,7 +199,7 @@ def _entries(
         (twice, _), *_ = Counter(name.casefold() for name in names).most_common(1)
         raise kind.refused(path, f"{twice} stands twice", "each entry once")
     if sum(info.file_size for info in infos) > kind.most_all:
-        raise kind.refused(path, "it unpacks to too much", f"at most {kind.most_all:,} bytes")
+        raise kind.refused(path, "it is too large when unpacked", f"at most {kind.most_all:,} bytes")
     if sum(info.file_size for info in infos if keep(info.filename)) > kind.most_kept:
         raise kind.refused(path, "its texts are too large", f"at most {kind.most_kept:,} bytes together")
     for needed in (MANIFEST, *kind.required):
@@ -255,5 +255,5 @@ def _manifest(packed: zipfile.ZipFile, path: Path, kind: Kind) -> dict[str, str]
     if not isinstance(files, dict) or raw.get("format") != kind.format:
         raise kind.refused(path, "manifest.json is not understood", expected)
     if not all(isinstance(v, str) and re.fullmatch(r"[0-9a-f]{64}", v) for v in files.values()):
-        raise kind.refused(path, "manifest.json has a value that is no SHA-256", expected)
+        raise kind.refused(path, "manifest.json has a value that is not a SHA-256", expected)
     return files

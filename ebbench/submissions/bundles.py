@@ -187,7 +187,7 @@ def check_place(path: Path, *, folder: Path | None, results: Path) -> None:
             )
     if path.exists() and not _is_bundle(path):
         raise UsageError(
-            f"{path} is there already and is no bundle", where="--out", expected=expected, fix=fix
+            f"{path} exists already and is not a bundle", where="--out", expected=expected, fix=fix
         )
 
 
@@ -335,7 +335,7 @@ def _array(entry: Any, info: zipfile.ZipInfo, where: str, form: archives.Kind) -
     size = _size(shape, kind)
     content = entry.read(size + 1)
     if len(content) != size:
-        raise form.refused(where, f"{info.filename} holds other than {size:,} bytes of values", _EXPECTED)
+        raise form.refused(where, f"{info.filename} does not hold {size:,} bytes of values", _EXPECTED)
     return np.frombuffer(content, kind).reshape(shape)
 
 

@@ -46,7 +46,7 @@ def first_bad(checks: Iterable[Check]) -> None:
     bad = [check for check in checks if not check.good]
     if bad:
         raise BundleError(
-            f"{len(bad)} of the checks are not good: {shown(bad[0].field)} is {shown(bad[0].found)}",
+            f"{len(bad)} of the checks failed: {shown(bad[0].field)} is {shown(bad[0].found)}",
             where=bad[0].file,
             expected=shown(bad[0].expected),
             fix=bad[0].fix,

@@ -90,7 +90,7 @@ def _tables(path: Path) -> list[Any]:
     raw.pop("executor", None)
     if tables is None and "methods" in raw:
         raise UsageError(
-            "this is a grid, and no plan",
+            "this is a grid, not a plan",
             where=str(path),
             expected="one or more [[runs]] tables",
             fix=f"`ebbench grid {path}` runs it; it has no status and no estimate",
