@@ -1,10 +1,11 @@
-"""The process of a model: it loads the plug-in, trains it, and answers for it until nobody asks any more.
+"""The program of a model's process. It loads the plug-in, trains it, and answers requests of the engine.
 
     python -P -m ebbench.apart.child WIRE FILES SECONDS
 
-WIRE is the number of an open socket; the others are limits, in bytes and in seconds, 0 for none. The process
-is told shapes, settings, examples, and seeds of one purpose each; where a model is to learn classes, the
-labels of training examples. It is never told the task, its protocol, another label, or the seed of the run.
+WIRE is the file descriptor of an open socket. FILES and SECONDS are limits: the bytes of one file, and the
+time (0: no limit). The engine tells the process shapes, settings, examples, and a seed for each purpose. If
+the model is to learn classes, it also tells it the labels of the training examples. It never tells it the
+task, the protocol, any other label, or the seed of the run.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ from ebbench.running.training import TrainingRun
 from ebbench.storage import state
 
 Reply = tuple[dict[str, Any], Mapping[str, np.ndarray], bytes]
-# Characters of a traceback that the engine is told.
+# The maximum number of characters of a traceback that is sent to the engine.
 _MOST_TRACE = 8_000
 
 
 class Child:
-    """Answers the engine's requests, one after the other."""
+    """Answers the engine's requests, one after another."""
 
-    # What a request has made before others need it.
+    # "begin" and "build" set these before other requests need them.
     _spec: DataSpec
     _device: torch.device
     _plugin: Plugin
@@ -68,7 +69,7 @@ class Child:
         }
 
     def serve(self, until: str = "") -> Message:
-        """Answer requests until a message of the kind `until` comes: that one. Raises Ended."""
+        """Answer requests until a message of the kind `until` comes, and return that one. Raises Ended."""
         while True:
             asked = self._wire.receive()
             if asked.kind == until:
@@ -88,16 +89,16 @@ class Child:
     def _begin(self, asked: Message) -> Reply:
         fields = asked.fields
         self._device = torch.device(fields["device"])
-        # A neutral name: the task's own tells what is asked.
+        # Use a neutral name: the name of the task's data would give the task away.
         shape, low, high = tuple(fields["shape"]), fields["low"], fields["high"]
         self._spec = DataSpec(name="data", shape=shape, low=low, high=high, classes=fields["classes"])
         torch.set_num_threads(fields["threads"])
-        # As the engine does.
+        # The engine does the same, and results must not depend on the process.
         torch.set_flush_denormal(True)
         return {}, {}, b""
 
     def _build(self, asked: Message) -> Reply:
-        """Build a model, on top of the one before, and give it its state where there is one."""
+        """Build a model on top of the previous one, if any. Load its state if the request has one."""
         fields, below = asked.fields, self._model
         self._plugin = plugin = Plugin("model", Path(fields["folder"]))
         config = build_config(plugin.cls.Config, fields["config"], f"settings of '{plugin.name}'")
@@ -168,7 +169,11 @@ class Child:
         return told, {}, blob
 
     def _evaluate(self, step: int) -> Mapping[str, float]:
-        """The task's numbers along training: the engine asks what they need, and keeps what they are."""
+        """Let the engine evaluate the model during training.
+
+        The engine sends requests for samples and scores until "go". It keeps the numbers to itself, so this
+        returns none.
+        """
         assert self._model is not None
         nets = introspection.nets(self._model).values()
         modes = {module: module.training for net in nets for module in net.modules()}
@@ -180,7 +185,10 @@ class Child:
         return {}
 
     def _source(self, asked: Message) -> ModelSource:
-        """What draws and scores in a scoring; each begins anew to look for repeated draws."""
+        """The source that draws and scores for one scoring. Each scoring gets a new one.
+
+        A source detects repeated draws, and only those within one scoring count.
+        """
         assert self._model is not None
         number, sampler = asked.fields["scoring"], asked.fields["sampler"]
         if number not in self._sources:
@@ -213,7 +221,7 @@ class Child:
 
 
 def _told(error: BaseException) -> dict[str, Any]:
-    """An error as a message: whatever it is, the engine raises it as one of its own."""
+    """The fields of a message for an error. The engine raises it as one of its own error classes."""
     trace = "".join(traceback.format_exception(error.__cause__ or error))[-_MOST_TRACE:]
     if not isinstance(error, EbbenchError):
         what = f"{type(error).__name__}: {error}"
@@ -227,7 +235,7 @@ def _told(error: BaseException) -> dict[str, Any]:
 
 
 def _limit(files: int, seconds: float) -> None:
-    """What the system itself holds a process to; what its children take together, the engine watches."""
+    """Set the limits that the system enforces for each process. The engine watches the sum over children."""
     wanted = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: files}
     if seconds:
         wanted[resource.RLIMIT_CPU] = int(seconds * (os.cpu_count() or 1)) + 1
@@ -238,7 +246,7 @@ def _limit(files: int, seconds: float) -> None:
 
 
 def main() -> None:
-    """Serve the socket that the command line names, until the engine closes its end."""
+    """Answer requests on the socket that the command line names, until the engine closes its end."""
     number, files, seconds = sys.argv[1:4]
     os.set_inheritable(int(number), False)
     _limit(int(files), float(seconds))

@@ -1,4 +1,4 @@
-"""One training in a process of its own, from the engine's side: what it asks for, and the time it takes."""
+"""The engine's side of a training in another process: answer its questions, and measure its time."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from ebbench.storage import state
 from ebbench.storage.hashing import derive_seed
 from ebbench.storage.runstore import write
 
-# Seconds that a process has to save its state after it is asked to stop.
+# Seconds that a process has to save its state after the request to stop.
 GRACE = 20.0
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What is known of a training that is over; its time and its evaluations are the engine's own measure."""
+    """What is known of a finished training. The engine itself measured its time and its evaluations."""
 
     steps: int
     stopped_by: str
@@ -51,7 +51,10 @@ class Trained:
 
 
 class Before:
-    """What the engine keeps of a training in progress: its seconds and its evaluations so far."""
+    """The seconds and the evaluations of an unfinished training, which the engine keeps in a file.
+
+    `known` says whether the file existed, so that the training continues an earlier one.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -62,12 +65,16 @@ class Before:
             self.seconds, self.evaluations = saved["seconds"], Curves(**saved["evaluations"])
 
     def keep(self) -> None:
-        """Write it down. Raises StorageError."""
+        """Write the seconds and evaluations to the file. Raises StorageError."""
         kept = {"seconds": self.seconds, "evaluations": dataclasses.asdict(self.evaluations)}
         write(self._path, json.dumps(kept).encode())
 
     def evaluated(self, step: int, values: Mapping[str, float]) -> None:
-        """An evaluation after `step` steps; those of later steps were of a part that is done again."""
+        """Add an evaluation after `step` steps.
+
+        Earlier evaluations at this step or later are dropped: the training has gone back to a checkpoint and
+        repeats these steps.
+        """
         old, self.evaluations = self.evaluations, Curves()
         for at, (then, seconds) in enumerate(zip(old.step, old.seconds, strict=True)):
             if then < step:
@@ -77,7 +84,7 @@ class Before:
 
 
 class Conversation:
-    """Answers a training's questions: for examples, for seeds of batches, and for evaluations."""
+    """Answers the questions of a training: for examples, for the seeds of batches, and for evaluations."""
 
     def __init__(
         self,
@@ -103,7 +110,7 @@ class Conversation:
         }
 
     def close(self) -> None:
-        """The training has ended, or was ended: keep what is known of it."""
+        """Save the time and the evaluations of the training after it has ended in any way."""
         self._count()
         self._before.keep()
         if self._shown:
@@ -132,7 +139,7 @@ class Conversation:
 
     def _seeds(self, message: Message) -> None:
         what = message.fields.get("what")
-        # No other purpose: those of the task are none of the model's.
+        # The model may ask for no other seeds. Those of the task must stay unknown to it.
         if what not in ("batch", "epoch"):
             raise BadMessage("a question for seeds of no known purpose")
         loop, begin = message.count("loop"), message.count("begin")
@@ -145,13 +152,13 @@ class Conversation:
         self._count()
         found = trainer.evaluation(self._context, self._model, step)
         values = {name: float(value) for name, value in found.items()}
-        # Its time is none of the training's.
+        # The time of an evaluation does not count as training time.
         self._began = time.perf_counter()
         self._before.evaluated(step, values)
         self._before.keep()
         if self._log.on and values:
             self._log.scalars(step, {f"evaluation/{name}": value for name, value in values.items()})
-        # What they are is not told: numbers of a model's own choice of scores give the labels away.
+        # The process is not told the numbers: a model that chooses its scores could deduce the labels.
         self._process.send("go")
 
     def _note(self, message: Message) -> None:
@@ -175,19 +182,22 @@ class Conversation:
 
 
 class Stopping:
-    """Looks, while a process is waited for, whether the work is to stop; with `asks`, it is told so."""
+    """Checks, while the engine waits for a process, whether the work is to stop.
+
+    With `asks`, the process gets a request to stop. After `GRACE` seconds it is ended.
+    """
 
     def __init__(self, stop: StopRequest, process: ModelProcess, *, asks: bool = False) -> None:
         self._stop, self._process, self._asks = stop, process, asks
         self._until: float | None = None
 
     def __call__(self) -> None:
-        """Raises Stopped where the process has not stopped by itself in time."""
+        """Raise Stopped if the process has not stopped by itself in time."""
         if not self._stop.asked:
             return
         if self._until is None:
             self._until = time.monotonic() + GRACE
-        # Who takes no message is not waited for: the time runs all the same.
+        # The time runs even if the request cannot be sent, because the process does not read its messages.
         if self._asks and not self._process.busy:
             self._asks = False
             self._process.send("stop")
@@ -197,7 +207,7 @@ class Stopping:
 
 
 def trained(answer: Message, before: Before, context: Context) -> Trained:
-    """What a process says at the end of a training. Raises BadMessage."""
+    """Check and return what a process says at the end of a training. Raises BadMessage."""
     stopped_by, tree = answer.fields.get("stopped_by"), answer.fields.get("tree")
     if stopped_by not in ("none", "steps"):
         raise BadMessage("a training that was stopped by something unknown")

@@ -1,8 +1,8 @@
-"""What a model's class offers, as JSON, and a class of the same offer without its code.
+"""Describe in JSON what a model's class offers, and make a class with the same offer but without the code.
 
-The code of a stranger's model runs in its own process alone. There `described` says what the engine has to
-know of the class to settle a run; here `stand_in` makes a class of it, whose methods have the same names,
-knobs and types, and do nothing.
+The code of a stranger's model runs only in the model's process. There, `described` collects what the engine
+must know of the class to settle a run. In the engine, `stand_in` makes a class from this description. Its
+methods have the same names, knobs and types, and do nothing.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _SIMPLE: dict[str, Any] = {
     **{kind.__name__: kind for kind in (bool, int, float, str, list, tuple, dict)},
     **{"None": type(None), "Path": Path, "Any": Any},
 }
-# Characters of a name, and how many public names of a class are told.
+# The maximum number of characters of a name, and of public names of a class that are described.
 _MOST_OF_A_NAME, _MOST_NAMES = 200, 1000
 
 
 def described(cls: type[contract.Model]) -> dict[str, Any]:
-    """What a model's class offers: settings, samplers with their knobs, scores, what it builds on."""
+    """Describe what a model's class offers: settings, samplers with knobs, scores, what it builds on."""
     where = f"class {cls.__name__}"
     kinds, defaults = introspection.field_types(cls.Config, where), cls.Config()
     return {
@@ -53,7 +53,7 @@ def described(cls: type[contract.Model]) -> dict[str, Any]:
 
 
 def stand_in(offer: Any) -> type[contract.Model]:
-    """A class of the same offer. Raises BadMessage where it is none."""
+    """Make a class with the given offer. Raises BadMessage if the offer is invalid."""
     try:
         return _made(offer)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, EbbenchError) as error:
@@ -63,7 +63,7 @@ def stand_in(offer: Any) -> type[contract.Model]:
 def _made(offer: Mapping[str, Any]) -> type[contract.Model]:
     fields: list[tuple[str, Any, Any]] = []
     for name, kind, default, init in offer["config"]:
-        # A factory: a list as a default would belong to all.
+        # Dataclasses refuse a list as a default: all objects would share it. So use a factory.
         made = dataclasses.field(default_factory=_giving(default), init=bool(init))
         fields.append((_word(name), _from_json(kind), made))
     body: dict[str, Any] = {
@@ -79,7 +79,7 @@ def _made(offer: Mapping[str, Any]) -> type[contract.Model]:
         body[_word(method)] = contract.sampler(str(name))(_method(method, knobs))
     for name, method in offer["scores"].items():
         answer = _method(method, [])
-        # A class is no score: it goes by its method's name.
+        # `classify` gives classes instead of a score. It is found by the method's name, so it needs no mark.
         body[_word(method)] = answer if name == contract.CLASSIFY else contract.score(str(name))(answer)
     return type(_word(offer["name"]), (contract.Model,), body)
 
@@ -115,7 +115,7 @@ def _method(name: str, knobs: list[Any]) -> Callable[..., Any]:
 
 
 def _as_json(kind: Any) -> Any:
-    """A type as JSON; "Any" for what has no word here: its own class checks it before it is used."""
+    """A type as JSON. A type without a form here becomes "Any"; the process checks by the real type."""
     for word, simple in _SIMPLE.items():
         if kind is simple or (kind is None and word == "None"):
             return word

@@ -1,7 +1,7 @@
-"""The engine's end of a model's process: started in its box, asked, watched, and ended with all it started.
+"""The engine's side of a model's process: start it in its box, send it requests, watch it, and end it.
 
-The process is watched while it is waited for: how much memory it and its children hold, how many they are,
-what they have written, how long they take. Nothing that it says or leaves is trusted.
+While the engine waits for the process, it checks the memory of the process and its children, their number,
+the bytes that they have written, and the time. Nothing that the process sends or leaves behind is trusted.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from ebbench.isolation import box
 from ebbench.record.text import shortened, visible
 from ebbench.storage.runstore import write
 
-# What Python runs in the process.
+# The arguments of Python in the process.
 CHILD = ("-P", "-m", "ebbench.apart.child")
-# Characters of what a process printed that are kept, and of one text that it sends.
+# The maximum number of characters: of the kept output of a process, and of one text that it sends.
 MOST_PRINTED, MOST_SAID = 8_000, 600
-# Bytes of a message that holds no state and no samples.
+# The maximum bytes of a message without a state or samples.
 SMALL = 64 * 2**20
-# Seconds that a process has to end by itself, once its end of the wire is closed.
+# Seconds that a process has to end by itself after it has closed its end of the wire.
 _LINGER = 2.0
-# Seconds between two looks at its memory, and at its files.
+# Seconds between two checks of the memory, and between two checks of the files.
 _MEMORY, _FILES = 0.4, 2.0
-# What a process may report as an error, by the class's name.
+# The errors that a process may report, by the name of the class.
 _KNOWN = {
     cls.__name__: cls
     for cls in (
@@ -57,10 +57,10 @@ def _most_memory() -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a model's process and all below it may use together.
+    """What a model's process and its descendants may use together.
 
-    `seconds` is wall clock over its life (None: no limit), `memory` bytes (0: three quarters of the
-    machine's), `files` bytes on disk.
+    `seconds` is the wall-clock time of its life (None: no limit). `memory` is in bytes (0: three quarters of
+    the machine's memory). `files` is in bytes on disk. `processes` is the number of processes.
     """
 
     seconds: float | None = None
@@ -70,10 +70,11 @@ class Limits:
 
 
 class ModelProcess:
-    """A process that holds one model; `scratch` is its folder. `name` and `where` name it in errors.
+    """A process that holds one model. `scratch` is its folder; `name` and `where` name it in errors.
 
-    `waiting()` is called every so often while it is waited for, and may raise. What the process printed
-    before it failed goes to the file `log`.
+    With `boxed` it runs in a box (isolation/box.py); with `gpu` the box shows it the graphics cards. Its
+    output before a failure goes to the file `log`. While the engine waits for the process, it regularly calls
+    the attribute `waiting`, which may raise.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class ModelProcess:
     ) -> None:
         self.waiting: Callable[[], None] = lambda: None
         self.scratch = scratch
-        # Whether a training in it has not come to its end.
+        # Whether a training in the process is still to be finished.
         self.unfinished = False
         self._limits, self._memory = limits, limits.memory or _most_memory()
         self._name, self._where, self._log = name, where, log
@@ -115,7 +116,7 @@ class ModelProcess:
                 env=variables,
                 cwd=scratch,
                 pass_fds=[theirs.fileno()],
-                # Ctrl-C reaches it through the engine; and all that it starts can be ended together.
+                # The engine handles Ctrl-C for it, and can end all that it starts as one group.
                 start_new_session=True,
             )
         finally:
@@ -127,7 +128,7 @@ class ModelProcess:
 
     @property
     def busy(self) -> bool:
-        """Whether a message is being sent: another may not be, in between."""
+        """Whether a message is being sent. No other message may be sent then."""
         return self._channel.sending
 
     def ask(
@@ -140,10 +141,11 @@ class ModelProcess:
         handlers: Handlers | None = None,
         **fields: Any,
     ) -> Message:
-        """Send a request and give its answer, of at most `most` bytes; `handlers` serve questions before it.
+        """Send a request, and return its answer of at most `most` bytes.
 
-        Raises what the process reports, PluginCrash where it ends, takes too much or talks nonsense, and
-        whatever `waiting` raises.
+        `handlers` answer the questions that the process sends before its answer, by their kind. Raises the
+        error that the process reports, and any error of `waiting`. Raises PluginCrash if the process ends,
+        exceeds its limits or sends an invalid message.
         """
         before, self._asked = self._asked, kind
         known = handlers or {}
@@ -151,7 +153,7 @@ class ModelProcess:
             self._channel.send(kind, arrays, blob, **fields)
             while True:
                 message = self._channel.receive(most)
-                # Who talks without a pause is looked at too.
+                # Watch also a process that sends messages without a pause.
                 if time.monotonic() - self._looked > LOOK:
                     self._look()
                 if message.kind == "done":
@@ -169,23 +171,23 @@ class ModelProcess:
             self._asked = before
 
     def send(self, kind: str, arrays: Mapping[str, np.ndarray] | None = None, **fields: Any) -> None:
-        """Send what needs no answer. Raises PluginCrash where nobody is there."""
+        """Send a message that needs no answer. Raises PluginCrash if the process has ended."""
         try:
             self._channel.send(kind, arrays, **fields)
         except Ended as error:
             raise self._gone() from error
 
     def checked(self, read: Callable[[], T]) -> T:
-        """What `read` makes of an answer. Raises PluginCrash where it is none."""
+        """Return `read()`, which reads an answer. If it raises BadMessage, raises PluginCrash instead."""
         try:
             return read()
         except BadMessage as error:
             raise self._nonsense(error) from error
 
     def end(self) -> None:
-        """End the process and all that it has started."""
+        """End the process and every process that it started."""
         self._channel.close()
-        # In a box the first process is ours, and all others end with it.
+        # In a box the first process runs our launch.py, and all others end with it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -194,10 +196,10 @@ class ModelProcess:
             self._output.close()
 
     def _look(self) -> None:
-        """See that the process is there and keeps to its limits. Raises Ended, and PluginCrash."""
+        """Check the process. Raises Ended if it is gone, and PluginCrash if it exceeds its limits."""
         now = self._looked = time.monotonic()
         self._drain()
-        # A child that it left behind may keep the wire open.
+        # The wire alone does not show the end: a child that the process left behind may keep it open.
         if self._process.poll() is not None and not self._channel.ready():
             raise Ended
         limits = self._limits
@@ -217,7 +219,10 @@ class ModelProcess:
         self.waiting()
 
     def _drain(self) -> None:
-        """Take what the process printed, and keep the end of it; who prints without end waits in the pipe."""
+        """Read the output of the process, and keep the end of it.
+
+        The amount read is limited, so a process that prints without end must wait for the pipe.
+        """
         with contextlib.suppress(BlockingIOError):
             for _ in range(64):
                 if not (part := os.read(self._output.fileno(), 2**16)):
@@ -280,7 +285,7 @@ class ModelProcess:
 
 
 def removed(path: Path) -> None:
-    """Remove what a process may have left at `path`: a link itself, and not what it points to."""
+    """Remove what a process may have left at `path`. Of a link, only the link itself is removed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -288,12 +293,12 @@ def removed(path: Path) -> None:
 
 
 def _held(first: int) -> tuple[int, int]:
-    """The bytes that a process and all below it hold for themselves, and how many processes they are."""
+    """The bytes of private memory that a process and its descendants hold, and the number of them."""
     parents: dict[int, int] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdigit():
             with contextlib.suppress(OSError, IndexError, ValueError):
-                # Behind the name, which is in brackets and may hold anything: the state, then the parent.
+                # The name is in brackets and may contain anything. After it come the state and the parent.
                 stat = Path(f"/proc/{name}/stat").read_text(errors="replace")
                 parents[int(name)] = int(stat.rpartition(")")[2].split()[1])
     below: set[int] = set()
@@ -314,7 +319,7 @@ def _private(process: int) -> int:
 
 
 def _written(folder: Path) -> int:
-    """The bytes that the files below a folder take; links are not followed."""
+    """The bytes on disk of the files below a folder. Links are not followed."""
     total, left = 0, [str(folder)]
     while left:
         with contextlib.suppress(OSError), os.scandir(left.pop()) as entries:

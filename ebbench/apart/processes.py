@@ -1,8 +1,8 @@
-"""Models in processes of their own: the task, the labels and the seed stay in the engine's.
+"""Keep each model in its own process. The task, the labels and the run's seed stay in the engine's process.
 
-A run gives the numbers of a run in the engine's process: the seeds are derived in the same way, and the
-process is told each of them instead of the run's. Two things differ: the data have a neutral name, and a
-Config whose own code changes its values is refused.
+A run gives the same numbers as a run in the engine's process. The engine derives the seeds in the same way,
+and sends each derived seed instead of the run's seed. There are two differences: the data have a neutral
+name, and a Config whose code changes its values is refused.
 """
 
 from __future__ import annotations
@@ -38,12 +38,15 @@ from ebbench.running.spec import Spec
 from ebbench.storage import state
 from ebbench.storage.hashing import derive_seed
 
-# Seconds that a model's class may take to be imported and to say what it offers.
+# Seconds that importing a model's class and describing its offer may take.
 LOADING = 300.0
 
 
 class Remote(contract.Model):
-    """Stands for a model in a process: its context, what it is built on, its state where that is known."""
+    """Stands in the engine for a model in another process.
+
+    `below` is the model that it is built on. `saved` is its state, if known.
+    """
 
     def __init__(self, context: Context, below: Remote | None, saved: Mapping[str, Any] | None) -> None:
         with plugin_code(context.spec.task, context.place, "spec"):
@@ -53,12 +56,12 @@ class Remote(contract.Model):
 
     @property
     def layers(self) -> list[Remote]:
-        """What it is built on and itself, from the bottom up."""
+        """The models that this one is built on, from the bottom up, and then this one."""
         return [*(self.below.layers if self.below is not None else []), self]
 
 
 class Processes:
-    """Keeps models in processes of their own, in a box where `boxed`. It is the engine's `Settings.apart`."""
+    """Keeps each model in its own process; with `boxed`, in a box. The engine has it as `Settings.apart`."""
 
     def __init__(self, *, boxed: bool, limits: Limits | None = None) -> None:
         self._boxed, self._limits = boxed, limits or Limits()
@@ -67,7 +70,7 @@ class Processes:
         self._scorings = 0
 
     def load(self, kind: loader.Kind, name: str) -> loader.Plugin:
-        """As `loader.load`, but none of the code of a stranger's model runs in this process."""
+        """Load a plug-in like `loader.load`, but run no code of a stranger's model in this process."""
         plugin = loader.load(kind, name)
         if kind == "task" or plugin.folder in loader.built_in("model").values():
             return plugin
@@ -79,7 +82,7 @@ class Processes:
                 process = self._started(plugin, scratch, limits)
                 try:
                     offer = process.ask("describe", folder=copy).fields.get("offer")
-                    # As if it had been imported.
+                    # Set the class as if the plug-in had been imported.
                     vars(plugin)["cls"] = process.checked(lambda: stand_in(offer))
                 finally:
                     process.end()
@@ -88,13 +91,16 @@ class Processes:
         return self._known[plugin.folder]
 
     def takes(self, spec: Spec) -> bool:
-        """All but the project's own controls: some must know what a process is not told."""
+        """Whether the model runs in its own process: all but the project's own controls.
+
+        Some of these controls must know things that a process is not told.
+        """
         return not loader.is_own_control(spec.model)
 
     def train(
         self, context: Context, base: tuple[contract.Model, dict[str, Any]] | None, log: Log
     ) -> tuple[contract.Model, dict[str, Any]]:
-        """As `trainer.train_part`, in a process of its own."""
+        """Train one part like `trainer.train_part`, in its own process."""
         below = base[0] if base is not None else None
         assert below is None or isinstance(below, Remote)
         if below is not None and below.process is not None:
@@ -115,17 +121,17 @@ class Processes:
         return model, record
 
     def source(self, context: Context, model: contract.Model) -> ProcessSource:
-        """Samples and scores out of the process that has the model."""
+        """The source of samples and scores from the process that has the model."""
         assert isinstance(model, Remote)
         process = model.process or self._opened(model)
         self._scorings += 1
         return ProcessSource(process, context, self._scorings)
 
     def end(self) -> None:
-        """End every process, and remove what none of them needs any more."""
+        """End every process, and remove its scratch folder."""
         for process in self._running:
             process.end()
-            # A training that is not over goes on from what it has saved there.
+            # An unfinished training continues later from the checkpoint that it saved there.
             if not process.unfinished:
                 shutil.rmtree(process.scratch, ignore_errors=True)
         self._running.clear()
@@ -152,11 +158,11 @@ class Processes:
         return process
 
     def _opened(self, model: Remote) -> ModelProcess:
-        """The process of a model, started, the model built there with the state that it has."""
+        """Start the process of a model, build the model there with its state, and return the process."""
         context, spec = model.context, model.data
         scratch, device = context.place / "apart", context.settings.device
         log = context.place / "error.log"
-        # Before the process is there: it could put a link in the way.
+        # Copy before the process starts: it could redirect the copy by a link.
         folders = _copied([layer.context.spec.model for layer in model.layers], scratch)
         gpu = device.type == "cuda"
         process = self._started(context.spec.model, scratch, self._limits, gpu=gpu, log=log)
@@ -235,9 +241,9 @@ class Processes:
 
 
 def processes(reporter: Reporter, *, unboxed: bool, seconds: float | None = None) -> Processes:
-    """What keeps models apart on this machine. Raises UsageError where no box can be had, and one is wanted.
+    """Return the object that keeps models in their own processes on this machine.
 
-    Each process may take `seconds` in all.
+    Each process may take `seconds` in all. Raises UsageError if a box cannot be made here, unless `unboxed`.
     """
     if not unboxed and (reason := why_not()):
         raise UsageError(
@@ -253,12 +259,12 @@ def processes(reporter: Reporter, *, unboxed: bool, seconds: float | None = None
 
 
 def _copied(plugins: Sequence[loader.Plugin], scratch: Path) -> list[str]:
-    """Copies of the folders of plug-ins in a scratch folder, in which no process is at work."""
+    """Copy the folders of plug-ins to a scratch folder, in which no process may be running yet."""
     removed(scratch / "plugins")
     copies = []
     for number, plugin in enumerate(plugins):
         target = scratch / "plugins" / str(number) / plugin.folder.name
-        # Links as links: what they point to outside is not the model's.
+        # Copy links as links: a file outside that a link points to is not the model's.
         ignored = shutil.ignore_patterns("__pycache__", ".git", "*.pyc")
         shutil.copytree(plugin.folder, target, symlinks=True, ignore=ignored)
         copies.append(str(target))

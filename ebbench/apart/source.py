@@ -1,4 +1,4 @@
-"""Samples and scores out of a model's process, checked as those of a model in the engine's own."""
+"""Get samples and scores from a model's process, and check them like those of a model in the engine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ from ebbench.storage.hashing import derive_seed
 
 
 class ProcessSource:
-    """Asks the process what a scoring wants: by a number for each draw, and a seed for one purpose each."""
+    """Asks the process for the samples and scores that a scoring needs.
+
+    The process gets a number in place of each draw's name, and one seed for each purpose. `number` is the
+    number of the scoring.
+    """
 
     def __init__(self, process: ModelProcess, context: Context, number: int) -> None:
         self._process, self._context = process, context
@@ -31,15 +35,15 @@ class ProcessSource:
         self._where = context.spec.model.folder.name
         knobs = {name: plain_value(value) for name, value in self._spec.knobs.items()}
         self._told: dict[str, Any] = {"scoring": number, "sampler": self._spec.sampler, "knobs": knobs}
-        # A draw's own name is the task's.
+        # The process is not told the names of draws, since they belong to the task.
         self._draws: dict[str, int] = {}
 
     def expect(self, draw: str, n: int) -> None:
-        """Raises ContractError where the model is scored by no sampler."""
+        """Raise ContractError if the run has no sampler."""
         check_sampler(self._spec.sampler, self._where)
 
     def draw(self, draw: str, number: int, count: int) -> Drawn:
-        """A chunk, drawn in the process under a seed of its own."""
+        """Return one chunk of samples, drawn in the process with a seed of its own."""
         sampler = self._spec.sampler
         answer = self._process.ask(
             "draw",
@@ -60,11 +64,11 @@ class ProcessSource:
         return name in self._scores
 
     def answers(self, question: int, n: int, only: Collection[str] | None) -> list[str]:
-        """The scores of the model."""
+        """The names of the model's scores, or those of them in `only`."""
         return chosen_scores(self._scores, only, self._where)
 
     def score(self, question: int, begin: int, x: Tensor, names: Collection[str]) -> dict[str, np.ndarray]:
-        """The scores of `x` in the process, each under a seed that the chunk and the score settle."""
+        """The scores of `x`, computed in the process. Each score of each chunk has its own seed."""
         seed = self._context.seed
         seeds = {name: derive_seed(seed, "score", name, question, begin) for name in names}
         examples = {"x": x.detach().cpu().numpy()}
@@ -72,7 +76,7 @@ class ProcessSource:
         found = {}
         for name in names:
             values = self._floats(answer, name, np.float64)
-            # The process has turned the bound's sign, and the check turns it again.
+            # The process has flipped the sign of the bound, and the check flips it again.
             values = -values if name == BOUND else values
             where = f"score '{name}' of {self._where}"
             found[name] = checked_scores(values, name, len(x), where, self._data.classes)

@@ -1,9 +1,10 @@
-"""Messages between the engine and a model's process: a JSON header and raw bytes, and nothing that runs.
+"""Messages between the engine and a model's process: a JSON header and raw bytes.
 
-A message is the length of its header (4 bytes) and of its payload (8 bytes), both big-endian, then the two.
-The header is a JSON object: "kind", its fields, and under "arrays" the name, dtype and shape of each array in
-the payload, one after the other in C order; what follows them is the "blob". No pickle goes in either
-direction. Sizes are checked before anything is read.
+A message begins with the length of its header (4 bytes) and of its payload (8 bytes), both big-endian. The
+header and the payload follow. The header is a JSON object with the "kind" of the message and its fields.
+Under "arrays" it has the name, dtype and shape of each array. The payload holds the arrays one after another
+in C order. Any bytes after them are the "blob". No pickle is used in either direction, so a message cannot
+run code. Sizes are checked before anything is read.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ import numpy as np
 
 _LENGTHS = struct.Struct(">IQ")
 MOST_HEADER = 16 * 2**20
-# Of one message: the state of the largest net is less.
+# The maximum bytes of a message's payload. The state of the largest network is smaller.
 MOST_PAYLOAD = 4 * 2**30
 _MOST_DIMENSIONS = 16
 _DTYPES = ("float32", "float64", "float16", "uint8", "int64", "bool")
 _PART = 2**20
-# Seconds between two looks at whatever else a process waits for.
+# Seconds after which a waiting channel calls its `wait`, again and again.
 LOOK = 0.2
 
 
 class BadMessage(Exception):
-    """What came is no message, or one that was not expected, or one that is too large."""
+    """A message that is invalid, unexpected or too large."""
 
 
 class Ended(Exception):
-    """The other end is closed."""
+    """The other end of the channel is closed."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message: what it is, its fields, arrays by name, and what bytes came beside them."""
+    """One message: its kind, its fields, its arrays by name, and the other bytes of its payload (`blob`)."""
 
     kind: str
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -48,32 +49,32 @@ class Message:
     blob: bytes = b""
 
     def count(self, name: str) -> int:
-        """A whole number from 0 on among the fields. Raises BadMessage."""
+        """The field `name`, a non-negative integer below 2**53. Raises BadMessage."""
         value = self.fields.get(name)
         if type(value) is not int or not 0 <= value < 2**53:
             raise BadMessage(f"'{name}' of a message '{self.kind}' is no number from 0 on")
         return value
 
     def array(self, name: str) -> np.ndarray:
-        """An array by its name. Raises BadMessage."""
+        """The array `name`. Raises BadMessage."""
         if name not in self.arrays:
             raise BadMessage(f"a message '{self.kind}' has no array '{name}'")
         return self.arrays[name]
 
 
 class Channel:
-    """One end of a socket pair. `wait()` is called every so often while nothing can be read or written."""
+    """One end of a socket pair. While it cannot read or write, it calls `wait()` every `LOOK` seconds."""
 
     def __init__(self, end: socket.socket, wait: Callable[[], None] = lambda: None) -> None:
         self._end, self._wait = end, wait
-        # Whether a message is on its way: no other may be begun.
+        # Whether a message is being sent. No other may be begun then.
         self.sending = False
         end.setblocking(False)
 
     def send(
         self, kind: str, arrays: Mapping[str, np.ndarray] | None = None, blob: bytes = b"", **fields: Any
     ) -> None:
-        """Send a message. Raises Ended where nobody is there."""
+        """Send a message. Raises Ended if the other end is closed."""
         kept = {name: np.array(values, order="C", copy=None) for name, values in (arrays or {}).items()}
         described = [[name, values.dtype.name, list(values.shape)] for name, values in kept.items()]
         header = json.dumps({**fields, "kind": kind, "arrays": described}).encode()
@@ -89,7 +90,7 @@ class Channel:
             self.sending = False
 
     def receive(self, most: int = MOST_PAYLOAD) -> Message:
-        """The next message, of a payload of at most `most` bytes. Raises BadMessage and Ended."""
+        """Return the next message, with a payload of at most `most` bytes. Raises BadMessage and Ended."""
         header_size, size = _LENGTHS.unpack(self._read(_LENGTHS.size))
         if header_size > MOST_HEADER or size > most:
             raise BadMessage(f"a message of {header_size:,} and {size:,} bytes; at most {most:,} fit")
@@ -103,12 +104,12 @@ class Channel:
             try:
                 arrays[name] = content.reshape(shape)
             except ValueError as error:
-                # Of no values, and of more in one direction than can be.
+                # An array without values may state a dimension that is too large for numpy.
                 raise BadMessage(f"an array of an impossible shape: {error}") from error
         return Message(fields.pop("kind"), fields, arrays, bytes(self._read(size - sum(sizes))))
 
     def ready(self) -> bool:
-        """Whether something has come, or the other end is closed."""
+        """Whether something can be read, or the other end is closed."""
         return bool(select.select([self._end], [], [], 0)[0])
 
     def close(self) -> None:
@@ -127,7 +128,7 @@ class Channel:
                 raise Ended from error
 
     def _read(self, size: int) -> bytearray:
-        # Grown as it comes: who announces much and sends nothing costs no memory.
+        # Grow with the received bytes: a sender that announces much and sends nothing must cost no memory.
         content = bytearray()
         while len(content) < size:
             if not select.select([self._end], [], [], LOOK)[0]:

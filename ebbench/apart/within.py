@@ -1,4 +1,4 @@
-"""What a training in a process of its own sees of the engine: data, seeds, progress and a stop, by wire."""
+"""The engine as a training in another process sees it: data, seeds, progress and stop requests, by wire."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ebbench.running.signals import StopRequest
 
 # Seconds between two reports of progress.
 _PAUSE = 0.2
-# Bytes of examples that one question asks for.
+# The maximum bytes of examples that one question asks for.
 MOST_ROWS = 128 * 2**20
-# So many seeds are asked for at once.
+# The number of seeds that one question asks for.
 SEEDS_AT_ONCE = 512
 
 
 class Wire:
-    """The model's end of the wire. A request to stop may come at any time, and is no answer."""
+    """The model's end of the wire. A request to stop may arrive at any time, also before an answer."""
 
     def __init__(self, end: socket.socket) -> None:
         self._channel = Channel(end)
@@ -41,7 +41,7 @@ class Wire:
         self._channel.send(kind, arrays, blob, **fields)
 
     def receive(self) -> Message:
-        """The next message that is no request to stop. Raises Ended."""
+        """Return the next message, and note any request to stop before it. Raises Ended."""
         while True:
             message = self._channel.receive()
             if message.kind != "stop":
@@ -49,7 +49,7 @@ class Wire:
             self.stop.signal = signal.SIGTERM
 
     def look(self) -> None:
-        """Take a request to stop, if one has come. Only where no answer is due."""
+        """Note a request to stop, if one has arrived. Call this only while no answer is due."""
         if self._channel.ready():
             message = self._channel.receive()
             assert message.kind == "stop", message.kind
@@ -63,14 +63,14 @@ class _WireStop(StopRequest):
 
     @property
     def asked(self) -> bool:
-        """Whether the engine wants the training to stop at its next safe point."""
+        """Whether the engine has asked the training to stop at its next safe point."""
         if self.signal is None:
             self._wire.look()
         return self.signal is not None
 
 
 class Seeds:
-    """The seeds of batches and epochs, which the engine derives; it does not say of what."""
+    """The seeds of batches and epochs. The engine derives them, and does not tell the seed of the run."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -87,9 +87,9 @@ class Seeds:
 
 
 class RemoteData:
-    """The training data, which stay with the engine: examples come as they are asked for.
+    """The training data. They stay with the engine, which sends examples on request.
 
-    `labels` is there where the data have classes.
+    The attribute `labels` exists if the engine has sent labels.
     """
 
     labels: Tensor
@@ -105,7 +105,7 @@ class RemoteData:
     def __getitem__(self, index: Tensor) -> Tensor:
         """The examples at `index` (int64, (n,)): float32, (n, *spec.shape)."""
         plain = isinstance(index, Tensor) and index.dtype == torch.int64
-        # A slice, a mask, a single number: whatever picks of all.
+        # Resolve any other index (a slice, a mask, a single number) by applying it to all positions.
         wanted = index.cpu() if plain else torch.arange(self._examples)[index]
         flat = wanted.reshape(-1)
         at_once = max(1, MOST_ROWS // (4 * max(1, math.prod(self.spec.shape))))
@@ -124,15 +124,15 @@ class WireReporter(Reporter):
         self._wire, self._told = wire, 0.0
 
     def note(self, text: str) -> None:
-        """One line that the user should see."""
+        """Send one line that the user should see."""
         self._wire.send("note", text=text)
 
     def begin(self, what: str, total: int, done: int = 0) -> None:
-        """A stage begins."""
+        """Tell the engine that a stage begins."""
         self._wire.send("stage", total=total, done=done)
 
     def update(self, done: int, scalars: Mapping[str, float] | None = None) -> None:
-        """So much of it is done."""
+        """Tell the engine how many steps are done, at most every `_PAUSE` seconds."""
         now = time.monotonic()
         if now - self._told > _PAUSE:
             self._told = now
@@ -140,16 +140,16 @@ class WireReporter(Reporter):
 
 
 class WireLog(Log):
-    """Tells the engine what a logger is told."""
+    """Sends the engine the numbers that a logger is to log."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
     @property
     def on(self) -> bool:
-        """Somebody listens, or this would not be there."""
+        """Always True: this log is created only if the engine logs."""
         return True
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Pass numbers on."""
+        """Send numbers to the engine."""
         self._wire.send("scalars", step=step, values={name: float(v) for name, v in values.items()})

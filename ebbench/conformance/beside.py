@@ -1,4 +1,4 @@
-"""The files of a plug-in's folder: what lies beside the code, and what comes there while it runs."""
+"""Check the files of a plug-in's folder: those beside the code, and those written while the code runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from ebbench.errors import ContractError
 from ebbench.plugins import loader
 
-# Of a folder that holds more, only these are looked at: it is somebody's project, not a plug-in alone.
+# At most this many files are looked at. A folder with more holds a whole project, not only a plug-in.
 MOST = 5000
 NAMED = 5
 
@@ -17,22 +17,25 @@ Listing = Mapping[str, tuple[int, int]]
 
 
 def listing(folder: Path) -> Listing:
-    """The size and the time of change of each file of a folder, by its path there.
+    """The size and the modification time of each file of a folder, by its path in the folder.
 
-    What Python and version control keep for themselves is left out.
+    Hidden files and `__pycache__` are left out.
     """
     found = {}
     for path in _files(folder):
         try:
             stat = path.stat()
-        except OSError:  # a link that leads nowhere, or a file that went away meanwhile
+        except OSError:  # a broken link, or a file that was removed meanwhile
             continue
         found[path.relative_to(folder).as_posix()] = (stat.st_size, stat.st_mtime_ns)
     return found
 
 
 def check_untouched(folder: Path, before: Listing, wrote_at: str) -> str:
-    """Raise ContractError where the folder's files are not those that were there before."""
+    """Raise ContractError if files in the folder differ from the listing `before`.
+
+    `wrote_at` is the line that wrote there, if known. Return a remark otherwise.
+    """
     after = listing(folder)
     touched = sorted({name for name, _ in set(before.items()) ^ set(after.items())})
     if touched:
@@ -46,9 +49,10 @@ def check_untouched(folder: Path, before: Listing, wrote_at: str) -> str:
 
 
 def uncovered(plugin: loader.Plugin) -> str:
-    """The files beside the code that neither the code hash nor the card's `files` covers; "" for none.
+    """A remark on files that neither the code hash nor the card's `files` covers; "" if there are none.
 
-    Markdown and the card are not asked for, nor are Python files: the hash has those that the code imports.
+    Markdown files and the card need not be covered. Python files need not be either: the hash covers those
+    that the code imports.
     """
     known = {*plugin.source.files, *plugin.data_source.files, "card.toml"}
     names = [

@@ -1,4 +1,4 @@
-"""What a plug-in says of itself: its card, its README, its Config, its metrics."""
+"""Check what a plug-in declares about itself: its card, its README, its Config, its metrics."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def card(plugin: loader.Plugin) -> str:
 
 
 def imports(plugin: loader.Plugin) -> str:
-    """Check that the code imports, and that its Config or Options is as it must be."""
+    """Check that the code imports, and that its Config or Options keeps the contract."""
     return str(plugin.cls.__name__)
 
 
 def readme(plugin: loader.Plugin) -> str:
-    """Check that there is a page for the reader."""
+    """Check that there is a README.md that is not empty."""
     path = plugin.folder / "README.md"
     if not path.is_file() or not path.read_text(encoding="utf-8").strip():
         raise ContractError(
@@ -33,7 +33,7 @@ def readme(plugin: loader.Plugin) -> str:
 
 
 def config(plugin: loader.Plugin) -> str:
-    """Check that every knob says what it is, and that every budget and variant sets what there is."""
+    """Check that every field of Config has a docstring, and that budgets and variants set valid values."""
     cls = plugin.cls.Config
     where = f"{plugin.folder.name}/model.py, {plugin.cls.__name__}.Config"
     fields = dataclasses.fields(cls)
@@ -68,7 +68,7 @@ def _budgets(plugin: loader.Plugin, budgets: Mapping[str, Mapping[str, Any]], in
 def _check_values(cls: type[Any], values: Mapping[str, Any], where: str) -> None:
     configs.build_config(cls, values, where)
     for name, value in values.items():
-        # The lengths of loops, by whatever name: training_steps, pretrain_epochs.
+        # This covers all lengths of loops, such as training_steps and pretrain_epochs.
         if name.endswith(("steps", "epochs")) and isinstance(value, int | float) and value < 0:
             raise ContractError(
                 f"{name} = {value}: {name} must be at least 0",
@@ -79,20 +79,20 @@ def _check_values(cls: type[Any], values: Mapping[str, Any], where: str) -> None
 
 
 def capabilities(plugin: loader.Plugin) -> str:
-    """Check that the model can do something, and that the card speaks of what it can do."""
+    """Check that the model offers something to score, and that the card names only what the model has."""
     able = introspection.capabilities(plugin.cls)
     if not able:
         raise ContractError(
-            "the model can do nothing that a task could score",
+            "the model offers nothing that a task could score",
             where=f"{plugin.folder.name}/model.py",
             expected="one of the methods " + ", ".join(contract.CAPABILITIES),
         )
     for name in plugin.card.samplers:
         if name not in introspection.samplers(plugin.cls):
-            raise ContractError(f"the card speaks of a sampler '{name}' that is not there", where="card.toml")
+            raise ContractError(f"the card names a sampler '{name}' that is not there", where="card.toml")
     known = introspection.scores(plugin.cls)
     declared = plugin.card.score or "energy"
-    # Nothing but a bound may be meant for the tasks that ask for bounds.
+    # A model with only a bound may be meant for tasks that ask for bounds. It needs no declared score.
     if "energy" in able and declared not in known and known.keys() != {contract.BOUND}:
         raise ContractError(
             "the card declares no score that the model has",
@@ -110,7 +110,7 @@ def capabilities(plugin: loader.Plugin) -> str:
 
 
 def task(plugin: loader.Plugin) -> str:
-    """Check what a task says of itself: its version, protocols, metrics and published rows."""
+    """Check what a task declares: its version, protocols, metrics and published rows."""
     cls = plugin.cls
     where = f"{plugin.folder.name}/task.py"
     for name in ("version", "protocols", "needs", "metrics"):

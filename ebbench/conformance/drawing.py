@@ -1,4 +1,4 @@
-"""A trained model's samplers and scores, tried under two seeds."""
+"""Try the samplers and scores of a trained model with two seeds."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ebbench.running import seeds
 from ebbench.running.sources import checked_samples, checked_scores
 from ebbench.storage.hashing import derive_seed
 
-# A chain of a few steps says as much of shape, range and seed as one of a thousand.
+# Steps of a sampler. A few show as much about shape, range and seed as a thousand.
 STEPS = 4
 EXAMPLES = 8
-# Of which a score must tell two apart.
+# A score must differ for at least two of this many examples.
 MANY = 256
-# How far a score may lie from itself, as a share and by itself: a sum may run in another order.
+# The relative and absolute difference allowed between two scores of an example: sums may change their order.
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
-# A rounding error, as a share of a value, and how often one is tried.
+# The relative size of a rounding error, and how many are tried.
 ROUNDING, TRIES = 1e-6, 16
 
 
@@ -39,7 +39,7 @@ def samples(
     method: Callable[..., Tensor],
     watch: Watch,
 ) -> str:
-    """Check one sampler: shape and range, the same samples for the same seed, others for another.
+    """Check one sampler: shape and range, equal samples for equal seeds, and others for another seed.
 
     Raises ContractError and PluginCrash.
     """
@@ -48,7 +48,7 @@ def samples(
     drawn, after = [], []
     for seed in (0, 0, 1):
         parts = []
-        # A whole chunk and a part of one.
+        # Draw a full chunk and a smaller one.
         for number, count in enumerate((4, 3)):
             seeds.seed_everything(derive_seed(seed, "sample", number))
             model.diagnostics = {}
@@ -78,7 +78,7 @@ def samples(
             where=where,
             expected="randomness from the global states of torch, NumPy and Python alone",
         )
-    # A generator that has collapsed gives one sample, whatever it is given.
+    # A collapsed generator gives the same sample whatever its input. That is not an error.
     if (first == other).all() and (first != first[:1]).any() and plugin.card.kind != "control":
         raise ContractError(
             f"sampler '{name}' gives the same samples for every seed",
@@ -97,9 +97,10 @@ def scores(
     method: Callable[..., Tensor],
     watch: Watch,
 ) -> str:
-    """Check one score: finite, of each example alone, whatever the seed, and the examples left as they are.
+    """Check one score: it is finite, and it differs between examples.
 
-    Raises ContractError and PluginCrash.
+    It must depend neither on the seed nor on the other examples of the batch. It must not change the examples
+    in place. Raises ContractError and PluginCrash.
     """
     where = f"{plugin.folder.name}/model.py, {method.__name__}()"
     x = data.values[:EXAMPLES].clone()
@@ -137,7 +138,7 @@ def scores(
             where=where,
             expected="each example scored by itself (no batch statistics in eval mode)",
         )
-    # A classifier that has hardly been trained may well see one class everywhere.
+    # A classifier after a few steps may give all examples the same class.
     apart = name != contract.CLASSIFY and plugin.card.kind != "control"
     if apart and bool((values == values[0]).all()):
         _check_tells_apart(plugin, model, data, name, method, where)
@@ -147,10 +148,11 @@ def scores(
 def _drift(
     plugin: loader.Plugin, model: contract.Model, x: Tensor, values: Tensor, method: Callable[..., Tensor]
 ) -> float:
-    """How far the first score moves, at most, when the examples move by rounding errors.
+    """The largest change of the first score when the examples change by rounding errors.
 
-    A score that searches (DDLS's latent energy) may settle in another minimum for the rounding of another
-    batch. That is no dependence on the others: the same happens to the example itself.
+    A score that searches (DDLS's latent energy) may end in another minimum, because another batch rounds
+    differently. Then it does not depend on the other examples: a rounding error of the example itself has
+    the same effect.
     """
     draws = torch.Generator().manual_seed(0)
     moved = []

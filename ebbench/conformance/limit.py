@@ -1,4 +1,4 @@
-"""A limit of time for code that may wait for ever."""
+"""A time limit for code that may wait forever."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from collections.abc import Iterator
 
 from ebbench.errors import ContractError
 
-# Seconds; a check takes a few.
+# Seconds for one check. Most take a few.
 LIMIT = 300.0
-# Until the error is raised once more, in code that caught it and waits again.
+# Seconds until the error is raised again, in case the code caught it and waits again.
 AGAIN = 5.0
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise ContractError in the block once it has taken `seconds`, also where it waits for something.
+    """Raise ContractError within this context after `seconds`, even while the code waits for something.
 
-    The processes that the block has started end then too. Only the main thread of a system with SIGALRM can
-    be interrupted so; elsewhere there is no limit.
+    Processes that the code has started are killed then too. This works only in the main thread of a system
+    with SIGALRM. Elsewhere there is no limit.
     """
     if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
         yield
@@ -31,7 +31,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     others = set(multiprocessing.active_children())
 
     def expire(number: int, frame: types.FrameType | None) -> None:
-        # A worker that waits for work, or that never came up, would be waited for at the end of the program.
+        # At its end, the program would wait for workers that wait for work or never started.
         for child in set(multiprocessing.active_children()) - others:
             child.kill()
         raise ContractError(
@@ -49,6 +49,6 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         if left:
-            # Somebody else's limit goes on.
+            # Restore an outer time limit, less the time that has passed.
             passed = time.monotonic() - began
             signal.setitimer(signal.ITIMER_REAL, max(left - passed, 0.001), interval)

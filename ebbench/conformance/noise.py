@@ -1,4 +1,4 @@
-"""Noise of a task's shape, in place of its data."""
+"""Noise with the shape of a task's data, used in place of the data."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ebbench import contract
 
 
 class NoiseData:
-    """Uniform noise in a spec's range (normal where it has none), in place of a data set.
+    """Uniform noise in the range of a spec, or normal noise if it has no range, in place of a data set.
 
-    Its density is known, for the models that ask for it. Where the spec has classes, every other example has
-    a label, each class in turn.
+    Its density is known, for models that ask for it. If the spec has classes, every other example has a
+    label, with each class in turn; the rest have -1.
     """
 
     labels: Tensor
@@ -34,14 +34,14 @@ class NoiseData:
         return self.values[index]
 
     def fresh(self, n: int, generator: torch.Generator) -> Tensor:
-        """(n, *shape) noise."""
+        """Draw noise, (n, *shape)."""
         low, high = self.spec.low, self.spec.high
         if low is None or high is None:
             return torch.randn(n, *self.spec.shape, generator=generator)
         return low + (high - low) * torch.rand(n, *self.spec.shape, generator=generator)
 
     def log_density(self, x: Tensor) -> Tensor:
-        """(n,), nats."""
+        """The log density of each example of `x` in nats, (n,)."""
         low, high = self.spec.low, self.spec.high
         flat = x.flatten(1)
         if low is None or high is None:

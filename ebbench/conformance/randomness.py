@@ -1,4 +1,4 @@
-"""Whether code leaves the global random states to the engine, which seeds them."""
+"""Check that code leaves the global random states alone. The engine seeds them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ States = dict[str, object]
 
 
 def states() -> States:
-    """The random states of torch, NumPy and Python, to be compared."""
+    """The random states of torch, NumPy and Python, in a form that can be compared."""
     _, keys, *rest = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),
@@ -24,10 +24,10 @@ def states() -> States:
 
 
 def check_left_alone(what: str, after: Sequence[States], where: str) -> None:
-    """Raise ContractError where code left the same random state behind `after` each of two seeds.
+    """Raise ContractError if code that ran with two seeds left the same random state `after` each.
 
-    Draws take two states that differ to two that differ: only a seed, or a state, that the code itself sets
-    makes them one.
+    Drawing numbers takes two different states to two different states. The states can only be equal if the
+    code itself set a seed or a state.
     """
     one, another = after
     same = [name for name, state in one.items() if state == another[name]]

@@ -1,4 +1,4 @@
-"""One check of the contract suite, and how it ended."""
+"""Run one check of the contract suite, and report how it ended."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ebbench.plugins.guard import plugin_code
 
 @dataclass(frozen=True)
 class Report:
-    """One check: its name, whether it passed, and what was seen or what is wrong.
+    """One check: its name, whether it passed, and the text of what was seen or what is wrong.
 
-    A `remark` is something that the author should know and that breaks nothing.
+    A `remark` tells the author something that breaks no rule.
     """
 
     name: str
@@ -25,9 +25,9 @@ class Report:
 
 
 def reported(plugin: loader.Plugin, name: str, function: Callable[[], str], limit: float) -> Report:
-    """The report of one check: `function` gives what was seen, and raises what is wrong.
+    """Run one check, and report it. `function` returns what was seen, and raises if something is wrong.
 
-    It has failed too where it takes longer than `limit` seconds, and whatever else the plug-in raises.
+    The check also fails if it takes longer than `limit` seconds, or if the plug-in raises any error.
     """
     try:
         with time_limit(limit), plugin_code(plugin, None, name):

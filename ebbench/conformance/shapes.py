@@ -1,4 +1,4 @@
-"""The shapes on which a model is tried: those of the tasks that it can do and whose shape can be told."""
+"""Find the shapes on which a model is tried: those of the tasks that it can do and whose shape is known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ebbench.plugins.guard import plugin_code
 
 @dataclass(frozen=True)
 class Shapes:
-    """By task: the shape, and what the task asks for; and why others are left out."""
+    """By the task's name: its shape (`specs`), the capability that it needs, and why a task is left out."""
 
     specs: dict[str, contract.DataSpec] = field(default_factory=dict)
     needs: dict[str, str] = field(default_factory=dict)
@@ -25,8 +25,8 @@ class Shapes:
 def shapes_for(model: loader.Plugin, task: str = "") -> Shapes:
     """The shapes of the tasks that the model can do, or of `task` alone. No data are needed.
 
-    Raises PluginError where the model, or the named task, cannot be loaded, and UsageError where the folder
-    that EBBENCH_DATA names is not there.
+    Raises PluginError if the model or the named task cannot be loaded, and UsageError if the folder that
+    EBBENCH_DATA names does not exist.
     """
     found, store = Shapes(), Store(offline=True)
     able = introspection.capabilities(model.cls)
@@ -36,13 +36,13 @@ def shapes_for(model: loader.Plugin, task: str = "") -> Shapes:
             cls = loaded.cls
             if cls.needs not in able:
                 continue
-            # What a task says of the data that it would score by is nothing to a model on noise.
+            # Hide what a task prints about its data: the model is tried on noise.
             with plugin_code(loaded, None, "__init__"), contextlib.redirect_stderr(io.StringIO()):
                 made: contract.Task = cls(cls.Options(), next(iter(cls.protocols)), store)
             with plugin_code(loaded, None, "spec"):
                 found.specs[loaded.name] = made.spec()
             found.needs[loaded.name] = cls.needs
-        # Somebody's broken task is no fault of this model.
+        # Leave out a broken task: the model is not to blame for it.
         except EbbenchError as error:
             if task:
                 raise

@@ -1,4 +1,4 @@
-"""The contract suite: every check on one plug-in, in the order in which they help its author."""
+"""The contract suite: run every check on one plug-in, in the order that helps its author most."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ebbench.plugins import loader
 def check(
     plugin: loader.Plugin, shapes: Shapes | None = None, *, task: str = "", limit: float = LIMIT
 ) -> Iterator[Report]:
-    """Run every check on a plug-in, one report each; the first failure of a load ends the suite.
+    """Run every check on a plug-in, and yield one report for each. If it cannot be loaded, the suite ends.
 
-    A model is tried on `shapes`; where none are given, on those of the tasks that are here, or of `task`
-    alone. Its samplers, which may be long chains, are tried where the task asks for a sample, if one does so.
-    A check that takes longer than `limit` seconds has failed. Raises PluginError for a `task` that does not
+    A model is tried on `shapes`. The default is the shapes of the installed tasks, or of `task` alone. Its
+    samplers may be long chains. They are tried only for tasks that ask for samples, or for all tasks if none
+    does. A check that takes longer than `limit` seconds has failed. Raises PluginError if `task` does not
     load.
     """
     of_kind = [declarations.config, declarations.capabilities] if plugin.kind == "model" else []

@@ -1,4 +1,4 @@
-"""A task tried: it is built under each of its protocols, and says what a run asks of it first."""
+"""Try a task: build it under each of its protocols, and call the methods that a run calls first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ebbench.plugins import loader
 
 
 def tried(plugin: loader.Plugin, limit: float) -> Iterator[Report]:
-    """Try a task under each protocol, with its default options and without any download."""
+    """Try a task under each protocol, with its default options and without downloads."""
     before = beside.listing(plugin.folder)
     watch = Watch(plugin)
     for protocol in plugin.cls.protocols:

@@ -1,4 +1,4 @@
-"""A model tried on noise of a task's shape: building, training, resuming, storing."""
+"""Try a model on noise with a task's shape: build it, train it, resume its training, store its state."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from ebbench.running.signals import StopRequest
 from ebbench.running.training import TrainingRun
 from ebbench.storage import state
 
-# Training steps of the check: enough for a state of the optimiser, few enough for a wide net.
+# Training steps: enough for the optimiser to have a state, few enough for a wide network.
 STEPS = 4
-# More than a large batch, since an epoch needs a whole one.
+# The number of examples: more than a large batch, since an epoch needs a full batch.
 EXAMPLES = 2048
 
 
 def budget_for(plugin: loader.Plugin, task_name: str) -> str | None:
-    """The smallest budget that the card has for a task; "" for a model without knobs; else None."""
+    """The smallest budget that the card has for a task, or None. "" if the model's Config has no fields."""
     if not dataclasses.fields(plugin.cls.Config):
         return ""
     for budget in budgets.BUDGETS:
@@ -48,7 +48,7 @@ def budget_for(plugin: loader.Plugin, task_name: str) -> str | None:
 
 
 def base_of(plugin: loader.Plugin, config: Any) -> loader.Plugin | None:
-    """The model that this one builds on under `config`."""
+    """The model that this one builds on, by `config`; None if it builds on none."""
     field = plugin.cls.builds_on
     return loader.load("model", getattr(config, field)) if field else None
 
@@ -62,10 +62,10 @@ def tried(
     samples: bool,
     limit: float,
 ) -> Iterator[Report]:
-    """Try a model on noise of `data_spec`, as a task of that name; its samplers where `samples` says so.
+    """Try a model on noise with the shape `data_spec`, for the task `task_name`, and yield the reports.
 
-    A check that is not over within `limit` seconds has failed. A model that cannot be trained is not asked
-    for more.
+    Its samplers are tried if `samples` is true. A check that takes longer than `limit` seconds has failed. If
+    the model cannot be built or trained, the other checks are left out.
     """
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(plugin, task_name, data_spec, budget, Path(folder))
@@ -95,7 +95,7 @@ def tried(
 
 
 class Trial:
-    """One model on the noise of one task's shape; `place` is a folder of its own. `trains` sets `trained`."""
+    """One model on noise with the shape of one task. `place` is a scratch folder. `trains` sets `trained`."""
 
     trained: contract.Model
 
@@ -115,7 +115,7 @@ class Trial:
         self._base: contract.Model | None = None
 
     def builds(self) -> str:
-        """Check `__init__` under two seeds."""
+        """Check `__init__` with two seeds."""
         after = []
         for seed in (0, 1):
             seeds.seed_everything(seed)
@@ -128,7 +128,7 @@ class Trial:
         return f"{parameters:,} parameters"
 
     def trains(self) -> str:
-        """Check `train` under two seeds; the data and the model that it builds on must stay as they are."""
+        """Check `train` with two seeds. It must not change the data or the model that it builds on."""
         if base := base_of(self._plugin, self._config):
             values = _config_of(base, self._task_name, budget_for(base, self._task_name) or "")
             self._base = _train(base, self.data, values, self._place / "base")
@@ -165,8 +165,8 @@ class Trial:
         return f"{steps} steps in {seconds:.1f} s"
 
     def resumes(self) -> str:
-        """Check that a training that is interrupted after every step ends as one that is not."""
-        # A pending signal stops the training after each step, so every step is a resumption.
+        """Check that a training interrupted after every step ends with the same state as one that is not."""
+        # A pending signal stops the training after each step. So each step is resumed from a checkpoint.
         for _ in range(STEPS + 2):
             again = self._built()
             stop = StopRequest()
@@ -254,7 +254,7 @@ def _run(
     seed: int,
     stop: StopRequest | None = None,
 ) -> int:
-    """Train for a few steps; how many they were."""
+    """Train for a few steps, and return their number."""
     seeds.seed_everything(seed)
     run = TrainingRun(
         model,

@@ -1,7 +1,7 @@
-"""What a plug-in's code changes around it, and which of its lines does.
+"""Find out which shared things a plug-in's code changes, and at which line.
 
-While the code runs, every line of the plug-in's own files is followed by a look at what must stay as it is.
-So a slip is named with its line, whichever way it was written.
+While the code runs, the things that must stay unchanged are checked after every line of the plug-in's own
+files. So a mistake is reported with its line, however it was written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STDOUT, FOLDER = "standard output", "the plug-in's folder"
 
 @dataclass(frozen=True)
 class _Shared:
-    """One thing that the whole process shares: how it is read and how it is put back."""
+    """One thing that the whole process shares: how to read it and how to set it."""
 
     name: str
     get: Look
@@ -60,7 +60,7 @@ def _handlers() -> tuple[Any, Any]:
 
 
 def _set_handlers(handlers: tuple[Any, Any]) -> None:
-    # Elsewhere nobody can have set them.
+    # In another thread, nobody can have changed them.
     if threading.current_thread() is threading.main_thread():
         for number, handler in zip((signal.SIGINT, signal.SIGTERM), handlers, strict=True):
             signal.signal(number, handler)
@@ -85,28 +85,28 @@ _SHARED = (
 
 @dataclass
 class Seen:
-    """What was seen of one call: by thing, the line that changed it first and the one that did so last."""
+    """What was seen during one call: for each thing, the first and the last line that changed it."""
 
     first: dict[str, str] = field(default_factory=dict)
     last: dict[str, str] = field(default_factory=dict)
 
 
 class Watch:
-    """Runs a plug-in's code under watch; `printed` is what the code wrote to standard output."""
+    """Runs and watches a plug-in's code. `printed` is what the code wrote to standard output."""
 
     def __init__(self, plugin: loader.Plugin) -> None:
         self._plugin = plugin
         self.printed = ""
         self.printed_at = ""
-        # The line that last wrote into the plug-in's folder, as far as the folder itself tells.
+        # The line that last wrote to the plug-in's folder, as far as the folder's own time shows.
         self.wrote_at = ""
 
     @contextlib.contextmanager
     def over(self, method: str, also: Mapping[str, Look] | None = None) -> Iterator[Seen]:
-        """Run the block, in which `method` of the plug-in is called, and look on; `also` at these things.
+        """Watch the code in this context, which calls `method` of the plug-in. Yields what is seen.
 
-        Raises ContractError where the code left anything otherwise that the process shares, after that was
-        put back; PluginCrash for whatever the code raises.
+        `also` has more things to watch, by name. Raises ContractError if the code left a shared thing
+        changed, after restoring it. Raises PluginCrash for any error of the code.
         """
         seen, said, seeds = Seen(), _Listener(), _SeedCalls()
         looks: dict[str, Look] = {shared.name: shared.get for shared in _SHARED}
@@ -123,7 +123,7 @@ class Watch:
                 try:
                     yield seen
                 finally:
-                    # Before the guard puts back what it can.
+                    # Read the values before `plugin_code` restores some of them.
                     after = {shared.name: shared.get() for shared in _SHARED}
         except PluginCrash as error:
             crash = error
@@ -135,7 +135,7 @@ class Watch:
             if said.text and not self.printed:
                 self.printed, self.printed_at = said.text, seen.first.get(STDOUT, method)
         for shared in changed:
-            # A crash after that may be of its making.
+            # The change may have caused a later crash, so mention both.
             then = f"; then: {crash.what}" if crash else ""
             raise ContractError(
                 f"{method}() changes {shared.name}, which the whole process shares: "
@@ -155,12 +155,12 @@ class Watch:
         )
 
     def _folder_time(self) -> int:
-        # It moves where a file comes or goes.
+        # This time changes when a file is added or removed.
         return self._plugin.folder.stat().st_mtime_ns
 
 
 class _Listener(io.TextIOBase):
-    """Standard output that goes to standard error, and whose beginning is kept."""
+    """Sends standard output to standard error, and keeps its beginning."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -179,18 +179,18 @@ class _Listener(io.TextIOBase):
 
 
 class _SeedCalls:
-    """How often the global random states were seeded."""
+    """Counts how often the global random states were seeded."""
 
     def __init__(self) -> None:
         self._calls = 0
 
     def count(self) -> tuple[int, int]:
-        # torch's seed is the same until it is seeded again, whatever was drawn.
+        # Drawing numbers does not change torch's initial seed. Only seeding does.
         return torch.initial_seed(), self._calls
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
-        """Within the block, calls of NumPy's and Python's `seed` count."""
+        """Within this context, count the calls of NumPy's and Python's `seed`."""
         places: list[Any] = [random, np.random]
         before = [place.seed for place in places]
 
@@ -221,23 +221,23 @@ def _traced(plugin: loader.Plugin, looks: Mapping[str, Look], seen: Seen) -> Ite
 
 
 class _Tracer:
-    """A trace function: after each line of a file in `folder` it looks, and notes the line in `seen`."""
+    """A trace function. After each line of a file in `folder`, it notes in `seen` what the line changed."""
 
     def __init__(self, folder: Path, looks: Mapping[str, Look], seen: Seen) -> None:
         self._folder, self._looks, self._seen = folder, looks, seen
         self._values: dict[str, Any] = {}
         self._own: dict[str, str] = {}
-        # Of each of the plug-in's frames that are running: where it is.
+        # The present line of each running frame of the plug-in.
         self._at: list[str] = []
 
     def enter(self, frame: types.FrameType, event: str, argument: Any) -> Any:
-        """A frame begins, or a generator goes on."""
+        """Called when a frame begins or a generator continues. Returns the trace function of the frame."""
         if not (name := self._name(frame.f_code.co_filename)):
             return None
         if self._at:
             self._look()
         else:
-            # What the engine did since it was here is none of the plug-in's.
+            # Changes by the engine since the last call are not the plug-in's.
             self._values = {thing: look() for thing, look in self._looks.items()}
         self._at.append(f"{name}:{frame.f_lineno}")
 
@@ -259,7 +259,7 @@ class _Tracer:
                 self._seen.last[thing] = self._at[-1]
 
     def _name(self, file: str) -> str:
-        """The file relative to the folder's parent; "" for one that is not the plug-in's."""
+        """The file's path from the folder's parent; "" for a file outside the plug-in's folder."""
         if file not in self._own:
             path = Path(file)
             inside = path.is_relative_to(self._folder)

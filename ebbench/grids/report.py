@@ -1,4 +1,4 @@
-"""What a grid shows: histograms, shares above a threshold, heat maps, best samples, and a page of numbers."""
+"""Report a grid: histograms, shares above a threshold, heat maps, best samples, and a page of numbers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ebbench.grids.spec import Grid
 from ebbench.storage.runstore import write
 
 BINS = 24
-# Best settings of each method whose samples are shown.
+# The number of best runs of each method whose samples are shown.
 BEST = 3
 
 
 class Report:
-    """The rows of a grid, counted and drawn into the folder `out`."""
+    """Counts and draws the rows of a grid, and writes the page and pictures to the folder `out`."""
 
     def __init__(self, grid: Grid, rows: Sequence[Row], out: Path) -> None:
         self.grid, self.out = grid, out
@@ -33,7 +33,7 @@ class Report:
         self.lower = grid.metric.better == "lower"
 
     def make(self) -> list[Path]:
-        """Write the page and the pictures; gives their paths. Without rows there are no pictures."""
+        """Write the page and the pictures, and return their paths. Without values there are no pictures."""
         made = [self._page()]
         if not any(self.values(name) for name in self.names):
             return made
@@ -46,21 +46,21 @@ class Report:
     # --- numbers
 
     def values(self, name: str, rows: Iterable[Row] | None = None) -> list[float]:
-        """The metric of each run of a method that did not diverge."""
+        """The metric of each run of a method that did not diverge; of `rows` if they are given."""
         found = self.rows[name] if rows is None else rows
         return [row.metrics[self.grid.metric.name] for row in found if row.outcome == "done"]
 
     def reaching(self, name: str, threshold: float, *, valid: bool = False) -> int:
-        """How many runs are at least as good as a threshold, and pass the task's gates where `valid`.
+        """The number of runs that are at least as good as a threshold. A run that diverged does not count.
 
-        One that diverged is not.
+        With `valid`, a run must also pass the task's gates.
         """
         return sum(
             self._reaches(row, threshold) and (not valid or self.valid(row)) for row in self.rows[name]
         )
 
     def valid(self, row: Row) -> bool:
-        """Whether a run passes the gates of its task: without them it would have no rank."""
+        """Whether a run passes the gates of its task. A run that does not would have no rank."""
         return all(row.metrics.get(gate, 0.0) >= 1 for gate in self.grid.gates)
 
     def _reaches(self, row: Row, threshold: float) -> bool:
@@ -70,7 +70,7 @@ class Report:
         return value <= threshold if self.lower else value >= threshold
 
     def best(self, name: str) -> list[Row]:
-        """The best runs of a method, those that pass the gates first."""
+        """The best runs of a method, at most `BEST`. Runs that pass the gates come first."""
         done = [row for row in self.rows[name] if row.outcome == "done"]
         sign = 1 if self.lower else -1
         return sorted(done, key=lambda r: (not self.valid(r), sign * r.metrics[self.grid.metric.name]))[:BEST]
@@ -80,7 +80,7 @@ class Report:
         return list(dict.fromkeys(self.grid.label(axis) for m in self.grid.methods for axis in m.axes))
 
     def at(self, row: Row, label: str) -> Any:
-        """The value of a run on the axis of that name; None where its method has none."""
+        """The value of a run on the axis of that name; None if its method does not have the axis."""
         return next((value for axis, value in row.axes.items() if self.grid.label(axis) == label), None)
 
     def places(self, label: str) -> list[Any]:
@@ -122,7 +122,7 @@ class Report:
         return path
 
     def _warnings(self) -> list[str]:
-        """What a reader has to know before comparing: rows that are not of one kind."""
+        """Warnings to the reader about rows that cannot be compared or are left out."""
         lines = []
         for name in self.names:
             codes = {(row.model_code, row.task_code) for row in self.rows[name]}
@@ -207,7 +207,7 @@ class Report:
         return self._save(figure, "shares")
 
     def _by_label(self, label: str) -> Path:
-        """Of each method that has the axis a row of histograms, one for each value."""
+        """Draw a row of histograms for each method that has the axis, one histogram for each value."""
         having = [name for name in self.names if any(self.at(r, label) is not None for r in self.rows[name])]
         places = self.places(label)
         figure, axes = _figure(max(1, len(having)), len(places), width=2.6 * len(places), height=1.7)
@@ -218,7 +218,7 @@ class Report:
         return self._save(figure, "by-" + re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-"))
 
     def _heat(self) -> Path | None:
-        """Of each method the median over the runs at each pair of values of two axes."""
+        """Draw a heat map for each method: the median over the runs at each pair of values of two axes."""
         common = [
             label
             for label in self.labels()
@@ -268,7 +268,7 @@ class Report:
         return found
 
     def _best(self) -> Path | None:
-        """The sheets of the best runs, where the run store has them."""
+        """Draw the sample sheets of the best runs. None if the run store has no sheet for some method."""
         shown = {
             name: [(row, sheet) for row in self.best(name) if (sheet := self._sheet(row))]
             for name in self.names
@@ -291,7 +291,7 @@ class Report:
         return self._save(figure, "best")
 
     def _sheet(self, row: Row) -> Path | None:
-        """The samples of a run, as its task drew them."""
+        """The picture of a run's samples that its task drew; None if there is none."""
         found = sorted(results_of(self.grid).glob(f"*/*/{row.run}.samples.png"))
         return found[0] if found else None
 
@@ -303,7 +303,7 @@ class Report:
         import io
 
         buffer = io.BytesIO()
-        # Without the version of matplotlib, equal pictures are equal files.
+        # Leave out the version of matplotlib, so that equal pictures are equal files.
         figure.savefig(buffer, format="png", metadata={"Software": None})
         path = self.out / f"{name}.png"
         write(path, buffer.getvalue())
@@ -311,7 +311,7 @@ class Report:
 
 
 def _figure(rows: int, columns: int, *, width: float, height: float) -> tuple[Any, Any]:
-    """A figure of panels that share their axes; sizes are in inches, `height` that of one row."""
+    """Make a figure of panels that share their axes. `width` and `height` (of one row) are in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height * rows + 0.4), dpi=110, layout="constrained")

@@ -1,8 +1,8 @@
-"""The runs of a grid: made by a sweep, gathered into one file of rows, apart from the results of the board.
+"""Make the runs of a grid by a sweep, and gather them into one file of rows. They are not on the board.
 
-A row is one setting of one method under one seed. The runs' own results stay in the run store, under
-`grids/NAME`; what is committed is `runs.jsonl`. A run that has a row is not made again. A run by other code,
-or with another value of what the settings share, takes the place of the older row of its setting.
+A row is one setting of one method with one seed. The results of the runs stay in the run store, under
+`grids/NAME`. The file `runs.jsonl` is the one to commit. A run that has a row is not made again. A run with
+other code, or with another value of what the settings share, replaces the older row of its setting.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from ebbench.sweeps.sweep import sweep
 from ebbench.sweeps.work import Tasks, result_path
 
 ROWS = "runs.jsonl"
-# How the error begins of a training that left the finite numbers: an outcome of the setting, no failure.
+# The beginning of the error of a training that diverged. This is an outcome of the setting, not a failure.
 DIVERGED = "error: training diverged"
 
 
 class Row(BaseModel):
-    """What came of one run: its metrics, or that it diverged."""
+    """The outcome of one run: its metrics, or that it diverged."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -49,12 +49,12 @@ class Row(BaseModel):
     axes: dict[str, Any]
     outcome: Literal["done", "diverged"]
     metrics: dict[str, float] = Field(default_factory=dict)
-    # Of the training, and the number of trainable parameters.
+    # The seconds of the training, and the number of trainable parameters.
     seconds: float | None = None
     parameters: int | None = None
-    # The name of the run, which ends in the hash of all that determines it.
+    # The run id, which ends in a hash of everything that determines the run.
     run: str
-    # Of what the settings of its method share (Grid.basis), and of the code of the model and of the task.
+    # Short hashes: of what the settings of its method share (Grid.basis), of the model's code, of the task's.
     basis: str
     model_code: str
     task_code: str
@@ -63,7 +63,7 @@ class Row(BaseModel):
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a setting's run leaves what it makes."""
+    """The run id of a setting's run, and the paths of its result and its training."""
 
     setting: Setting
     run: str
@@ -80,9 +80,9 @@ def run_grid(
     executor: Executor | None = None,
     **how: Any,
 ) -> Summary:
-    """Run the settings that have no row yet, and write the rows to `folder`; `how` is that of `sweep`.
+    """Run the settings that have no row yet, and write the rows to `folder`. `how` goes to `sweep`.
 
-    A training that diverged counts as done. Its row says so. Raises StorageError and ResultError.
+    A training that diverged counts as done, and its row says so. Raises StorageError and ResultError.
     """
     file = folder / ROWS
     before = read_rows(file)
@@ -94,7 +94,7 @@ def run_grid(
     for setting in settings:
         try:
             place = _place(setting, results, tasks)
-        except Exception:  # the sweep meets it too, and says what it is
+        except Exception:  # the sweep meets the same error and reports it
             left.append(setting)
             continue
         if (setting.method, place.run) not in known:
@@ -122,12 +122,12 @@ def run_grid(
 
 
 def results_of(grid: Grid) -> Path:
-    """Where the runs' own results lie, in the run store."""
+    """The folder of the runs' results, in the run store."""
     return home() / "grids" / grid.name
 
 
 def read_rows(file: Path) -> list[Row]:
-    """The rows of a file; none where it is not there. Raises StorageError for a line that is none."""
+    """Read the rows of a file; [] if it does not exist. Raises StorageError for an invalid line."""
     if not file.exists():
         return []
     number = 0
@@ -148,7 +148,7 @@ def read_rows(file: Path) -> list[Row]:
 
 
 def replaced(before: Sequence[Row], made: Sequence[Row]) -> list[Row]:
-    """The rows before and those made since: of one setting and seed the last alone stays."""
+    """Join the rows `before` and `made`. For each setting and seed, only the last row stays."""
 
     def key(row: Row) -> str:
         return json.dumps([row.method, row.axes, row.seed], sort_keys=True)
@@ -157,7 +157,7 @@ def replaced(before: Sequence[Row], made: Sequence[Row]) -> list[Row]:
 
 
 def current(grid: Grid, rows: Sequence[Row]) -> list[Row]:
-    """The rows of settings that the grid has now; the file may hold older ones, of a grid since changed."""
+    """The rows of settings that the grid has now. The file may have rows from before a change of the grid."""
     methods = {method.name: method for method in grid.methods}
     return [
         row
@@ -170,7 +170,7 @@ def current(grid: Grid, rows: Sequence[Row]) -> list[Row]:
 
 
 def write_rows(grid: Grid, file: Path, rows: Sequence[Row]) -> None:
-    """Write the rows, sorted and numbered as the grid counts now: equal rows are equal files.
+    """Write the rows, sorted and numbered by the present grid, so that equal rows give equal files.
 
     Raises StorageError.
     """
@@ -233,7 +233,7 @@ def _row(grid: Grid, place: _Place, diverged: set[str]) -> Row | None:
 
 
 class _Forgetting:
-    """An executor that removes the trained state of each run that has its result: 190 GB in a large grid."""
+    """An executor that removes the trained state of each run with a result: 190 GB in a large grid."""
 
     def __init__(self, inner: Executor, places: Mapping[Path, _Place]) -> None:
         self._inner, self._places, self.preempts = inner, dict(places), inner.preempts
@@ -245,7 +245,7 @@ class _Forgetting:
         return _Ending(self._inner.submit(argv, environment, resources, log), log, self._ended)
 
     def _ended(self, log: Path) -> None:
-        """A run is over: where it has its result, and no other needs its training, that is removed."""
+        """A run is over: if it has its result and no other run needs its training, remove the training."""
         place = self._places.get(log)
         if place is None or not place.result.exists():
             return

@@ -1,4 +1,4 @@
-"""A grid, a TOML file that spans settings of several methods -> its settings, or a random part of them."""
+"""Read a grid, a TOML file that spans settings of several methods, and choose all or some of its settings."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ebbench.storage.hashing import content_hash, derive_seed
 from ebbench.sweeps.plan import Job
 from ebbench.sweeps.tables import read_toml
 
-# More is a slip: at a second a setting it takes a day.
+# The maximum number of settings of a method. More is probably a mistake: at a second each, these take a day.
 MOST_SETTINGS = 100_000
-# The two parts of a knob that is a list of equal layers: how many, and how wide each.
+# The two parts of a knob that is a list of equal layers: their number, and the width of each.
 DEPTH, WIDTH = "depth", "width"
 
 
@@ -35,7 +35,7 @@ class _Strict(BaseModel):
 
 
 class _Method(_Strict):
-    """One `[[methods]]` table: the product of its axes."""
+    """One `[[methods]]` table. It stands for every combination of the values of its axes."""
 
     name: str = Field(min_length=1, max_length=60)
     model: str = Field(min_length=1)
@@ -61,7 +61,7 @@ class _File(_Strict):
 
 @dataclass(frozen=True)
 class Setting:
-    """One point of a grid: the method, its place in the method's product, and the value on each axis."""
+    """One point of a grid: the method, its number among the method's settings, and the value on each axis."""
 
     method: str
     index: int
@@ -71,7 +71,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Method:
-    """A method of a grid: its model, what is the same everywhere, the values of each axis, and its part."""
+    """A method of a grid: its model, the `fixed` values of all its settings, and the values of each axis.
+
+    `sample` is how many settings to run by default, or None for all.
+    """
 
     name: str
     model: str
@@ -81,11 +84,11 @@ class Method:
 
     @property
     def size(self) -> int:
-        """How many settings the whole product has."""
+        """The number of settings: the product of the numbers of values of the axes."""
         return math.prod(len(values) for values in self.axes.values())
 
     def at(self, index: int) -> dict[str, Any]:
-        """The value on each axis of the setting number `index`; the last axis moves fastest."""
+        """The value on each axis for the setting number `index`. The last axis changes fastest."""
         found: dict[str, Any] = {}
         for axis, values in reversed(list(self.axes.items())):
             index, place = divmod(index, len(values))
@@ -93,7 +96,7 @@ class Method:
         return dict(reversed(found.items()))
 
     def place(self, axes: Mapping[str, Any]) -> int | None:
-        """The number of the setting with these values, as `at` counts; None if the product has none."""
+        """The number, as in `at`, of the setting with these values; None if there is no such setting."""
         if set(axes) != set(self.axes):
             return None
         found = 0
@@ -104,9 +107,9 @@ class Method:
         return found
 
     def chosen(self, n: int | None, seed: int) -> list[int]:
-        """`n` settings drawn without repetition, all if `n` is None or more than there are.
+        """Draw the numbers of `n` settings without repetition; all if `n` is None or too large.
 
-        The same seed gives the same ones, and more of them include the fewer.
+        The same seed gives the same settings. A larger `n` gives the same ones and more.
         """
         order = sorted(range(self.size), key=lambda index: (derive_seed(seed, self.name, index), index))
         return order[:n]
@@ -114,9 +117,11 @@ class Method:
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid as its file says it. `labels` are the axes' names in pictures, `heat` two of those.
+    """A grid as its file defines it.
 
-    `keep` says whether trained states stay in the run store; they are large, and pictures need none.
+    `labels` are the names of axes in pictures, and `heat` is two of them. `gates` are the task's metrics that
+    are gates. `keep` says whether trained states stay in the run store: they are large, and pictures do not
+    need them.
     """
 
     name: str
@@ -133,19 +138,19 @@ class Grid:
     methods: Sequence[Method]
 
     def label(self, axis: str) -> str:
-        """What an axis is called in pictures."""
+        """The name of an axis in pictures."""
         return self.labels.get(axis, axis)
 
     def basis(self, method: Method) -> str:
-        """A short hash of all that the settings of a method share: task, protocol, budget, model, `set`."""
+        """A short hash of what the settings of a method share: task, protocol, budget, model, `set`."""
         key = [self.task, self.protocol, self.budget, method.model, dict(method.fixed)]
         return content_hash({"basis": plain_value(key)})[:10]
 
     def settings(self, samples: Mapping[str, int | None], seed: int) -> list[Setting]:
-        """The settings to run, each resolved: of each method as many as `samples` says, None for all.
+        """The settings to run, each resolved. `samples` gives the number for each method, None for all.
 
-        The methods take turns, so that what is cut short has as large a share of each. Raises UsageError or
-        PluginError where a setting cannot be.
+        The methods take turns. So an interrupted grid has about the same share of each method. Raises
+        UsageError or PluginError for an invalid setting.
         """
         load = functools.cache(loader.load)
         ranked: list[tuple[float, Setting]] = []
@@ -173,7 +178,7 @@ class Grid:
 
 
 def read_grid(path: Path) -> Grid:
-    """The grid in a file. Raises UsageError, and PluginError where the task cannot be loaded."""
+    """Read the grid in a file. Raises UsageError, and PluginError if the task cannot be loaded."""
     read = _validated(path)
     where = str(path)
     metrics: Sequence[Metric] = loader.load("task", read.task).cls.metrics
@@ -210,8 +215,9 @@ def read_grid(path: Path) -> Grid:
 
 
 def samples_of(grid: Grid, said: Sequence[str]) -> dict[str, int | None]:
-    """How many settings of each method: the grid's own numbers, and over them `N`, `all` or `METHOD=N`.
+    """The number of settings to run for each method; None for all.
 
+    It is the grid's own number, unless a text in `said` overrides it: `N`, `all`, `METHOD=N` or `METHOD=all`.
     Raises UsageError.
     """
     wanted = {method.name: method.sample for method in grid.methods}
@@ -234,7 +240,7 @@ def _validated(path: Path) -> _File:
     raw = read_toml(path, "grid", fix="see docs/grid.md")
     if "runs" in raw:
         raise UsageError(
-            "this is a plan, and no grid",
+            "this is a plan, not a grid",
             where=str(path),
             expected="a name, a task, and [[methods]] with axes",
             fix=f"`ebbench sweep {path}` runs it",
@@ -284,7 +290,7 @@ def _listed(values: Any, of: str, where: str) -> list[Any]:
 
 
 def _values(axes: Mapping[str, Any]) -> dict[str, Any]:
-    """The knobs that a point of the axes sets: a depth and a width are a list of equal layers."""
+    """The knobs that a point of the axes sets. A depth and a width together set a list of equal layers."""
     found: dict[str, Any] = {}
     for axis, value in axes.items():
         knob, _, part = axis.rpartition(".")

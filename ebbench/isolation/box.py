@@ -1,11 +1,11 @@
-"""A box for a stranger's code: no network, one folder to write in, no sight of files and processes of others.
+"""A box for a stranger's code: no network, one writable folder, no access to other files and processes.
 
-What it sees are the system's programs and libraries, Python, the installed packages and ebbench's own code:
-no data sets, no results, no run store, no home.
+The code in the box sees the system's programs and libraries, Python, the installed packages and the code of
+ebbench. It sees no data sets, no results, no run store and no home folder.
 
-It needs Linux 5.12 or later, `unshare` and `setpriv` (both of util-linux), and either the right to make user
-namespaces or root. The processes in it end when the box does, children that hide from their parent too, and
-the box ends with whoever started it.
+A box needs Linux 5.12 or later, `unshare` and `setpriv` (both from util-linux), and either the right to make
+user namespaces or root. When the box ends, all processes in it end, even children that have detached from
+their parent. The box ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pathlib import Path
 import ebbench
 
 LAUNCH = Path(__file__).with_name("launch.py")
-# What is made in a scratch folder: the root of the box (launch.py has the name too), and a folder for files
-# that last no longer.
+# Folders made in a scratch folder: the root of the box (launch.py repeats the name), and a folder for
+# temporary files.
 ROOT, TEMPORARY = ".root", "tmp"
-# What the stranger's process is told of ours.
+# The environment variables that the stranger's process gets from ours.
 KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "EBBENCH_SHARED_GPU", "EBBENCH_CAPTURE")
-# How libraries compute: it moves the last bits.
+# Prefixes of variables that set how libraries compute. They can change the last bits of results.
 COMPUTING = ("OMP_", "MKL_", "KMP_", "GOMP_", "OPENBLAS_", "CUDA_", "CUBLAS_", "PYTORCH_")
 SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store"),
@@ -36,9 +36,10 @@ SYSTEM = (
 
 
 def boxed(command: Sequence[str], scratch: Path, more: Sequence[str] = ()) -> list[str]:
-    """The words that run a command, whose first word is an absolute path, in a box.
+    """Return the command line that runs `command` in a box.
 
-    It may write below `scratch` alone, an absolute path, and read the paths of `shown()` and those of `more`.
+    `scratch` and the first word of `command` are absolute paths. The command may write only below `scratch`,
+    and read the paths of `shown()` and of `more`.
     """
     unshare = shutil.which("unshare") or "unshare"
     namespaces = ["--user", "--map-root-user", "--mount", "--pid", "--net", "--ipc", "--uts"]
@@ -47,16 +48,16 @@ def boxed(command: Sequence[str], scratch: Path, more: Sequence[str] = ()) -> li
 
 
 def mortal(command: Sequence[str]) -> list[str]:
-    """The words that run a command which is killed when the thread that started it ends, however it ends.
+    """Return the command line that runs `command` so that it is killed when the thread that started it ends.
 
-    They are the command alone where there is no `setpriv`, as outside Linux.
+    Without `setpriv`, as outside Linux, this is the command itself.
     """
     setpriv = shutil.which("setpriv")
     return [*((setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()), *command]
 
 
 def shown() -> list[str]:
-    """The paths that a box has: the system, Python, packages, and the code of ebbench without its tasks."""
+    """The paths that a box shows: the system, Python, packages, and the code of ebbench without its tasks."""
     found = [path for path in SYSTEM if os.path.lexists(path)]
     python = Path(os.path.realpath(sys.executable)).parent.parent
     places = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, str(python)]
@@ -69,12 +70,12 @@ def shown() -> list[str]:
 
 
 def graphics() -> list[str]:
-    """The paths that a process needs beside those to use a graphics card."""
+    """The further paths that a process needs to use a graphics card."""
     return [*sorted(str(path) for path in Path("/dev").glob("nvidia*") if not path.is_dir()), "/sys"]
 
 
 def environment(scratch: Path, more: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a boxed process gets: a few of ours, homes in `scratch`, and `more`."""
+    """The environment of a boxed process: a few of our variables, home folders in `scratch`, and `more`."""
     kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(COMPUTING)}
     temporary = scratch / TEMPORARY
     temporary.mkdir(exist_ok=True)
@@ -84,14 +85,14 @@ def environment(scratch: Path, more: Mapping[str, str]) -> dict[str, str]:
 
 @functools.cache
 def why_not() -> str:
-    """Why there can be no box on this machine, in words; "" where there can. It is tried, not guessed."""
+    """Say in words why this machine cannot make a box; "" if it can. This tries to make one."""
     if sys.platform != "linux":
         return f"a box needs Linux, and this is {sys.platform}"
     for tool in ("unshare", "setpriv"):
         if shutil.which(tool) is None:
             return f"there is no `{tool}` here (package util-linux)"
     with tempfile.TemporaryDirectory() as folder:
-        # The box must hold: what it tries to see and to write outside must fail.
+        # The box must work: looking at a file outside, and writing outside, must both fail.
         outside = Path(folder) / "outside"
         scratch = Path(folder) / "scratch"
         scratch.mkdir()

@@ -1,10 +1,10 @@
-"""What runs first in a box: close it, give up the right to open it again, become the stranger's command.
+"""The first program in a box. It closes the box, drops the rights to open it again, and starts the command.
 
     python -P launch.py SCRATCH SHOWN... -- COMMAND...
 
-It must be the first process of new user, mount, process, network and IPC namespaces (see `box.py`), and stays
-the first: when it ends, so do all others in there. The command sees SCRATCH, which it may write, the SHOWN
-paths, which it may read, a few devices, and nothing else. This file imports nothing of ebbench, so that it
+It must be the first process of new user, mount, process, network and IPC namespaces (see `box.py`). It stays
+the first process: when it ends, all others in the box end too. The command may write in SCRATCH and read the
+SHOWN paths. It also sees a few devices, and nothing else. This file imports nothing of ebbench, so that it
 can be run by its path.
 """
 
@@ -17,7 +17,7 @@ import signal
 import sys
 from typing import NoReturn
 
-# <sys/mount.h>, <linux/mount.h>, <sys/prctl.h>, <linux/capability.h>.
+# Constants of <sys/mount.h>, <linux/mount.h>, <sys/prctl.h> and <linux/capability.h>.
 MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 4096, 1 << 14, 1 << 18, 2
 MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, RDONLY = 442, -100, 0x8000, 1
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
@@ -26,8 +26,8 @@ PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # The share of the machine's memory that the stranger may fill.
 MEMORY = 0.75
-# Processes and threads in the box: more than any library starts. Where root is root outside too, the kernel
-# does not hold it to that, and whoever watches the box has to.
+# The maximum number of processes and threads in the box: more than any library starts. If root in the box is
+# also root outside, the kernel does not enforce it. Then the process that watches the box must.
 PROCESSES = 4096
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -45,20 +45,20 @@ class MountAttributes(ctypes.Structure):
 
 
 def checked(result: int, what: str) -> None:
-    """Raise OSError where a call of the C library failed."""
+    """Raise OSError if a call of the C library failed."""
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int) -> None:
-    """mount(2)."""
+    """Call mount(2). Raises OSError."""
     kind_ = kind.encode() if kind else None
     checked(libc.mount(os.fsencode(source), os.fsencode(target), kind_, flags, None), f"mount {target}")
 
 
 def attributes(target: str, *, add: int = 0, clear: int = 0, flags: int = 0) -> None:
-    """mount_setattr(2)."""
+    """Call mount_setattr(2). Raises OSError."""
     wanted = MountAttributes(add, clear, 0, 0)
     size = ctypes.c_size_t(ctypes.sizeof(wanted))
     done = libc.syscall(MOUNT_SETATTR, AT_FDCWD, os.fsencode(target), flags, ctypes.byref(wanted), size)
@@ -66,7 +66,7 @@ def attributes(target: str, *, add: int = 0, clear: int = 0, flags: int = 0) -> 
 
 
 def close(scratch: str, shown: list[str]) -> None:
-    """Make a root of its own that has `scratch`, the `shown` paths and a few devices, and go there."""
+    """Make a new root with `scratch`, the `shown` paths and a few devices, and change to it."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     root = os.path.join(scratch, ".root")
     os.makedirs(root, exist_ok=True)
@@ -82,12 +82,12 @@ def close(scratch: str, shown: list[str]) -> None:
         else:
             with open(target, "a"):
                 pass
-        # Of the scratch folder, only itself: its own root lies in it.
+        # The scratch folder is not bound recursively, because the new root lies in it.
         mount(path, target, None, MS_BIND | (0 if path == scratch else MS_REC))
     os.symlink("/proc/self/fd", f"{root}/dev/fd")
     os.mkdir(f"{root}/proc")
     mount("proc", f"{root}/proc", "proc", 0)
-    # Of /proc too: whoever is root outside may set the kernel's own parameters there.
+    # This includes /proc, where a process that is root outside could set parameters of the kernel.
     attributes(root, add=RDONLY, flags=AT_RECURSIVE)
     attributes(root + scratch, clear=RDONLY)
     os.chdir(root)
@@ -100,7 +100,7 @@ def give_up_rights() -> None:
     """Drop every capability for good, so that no mount can be changed any more."""
     for capability in range(LAST_CAPABILITY + 1):
         if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
-            break  # the kernel knows no more of them
+            break  # the kernel knows no further capability
     checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     header = (ctypes.c_uint32 * 2)(VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()
@@ -109,8 +109,8 @@ def give_up_rights() -> None:
 
 
 def wait(command: int) -> NoReturn:
-    """Wait for the command, and end with it; what it leaves behind ends too."""
-    # Pipes that are open here too would keep whoever waits for their end.
+    """Wait for the command, and exit with its code. Then all processes that it left behind end too."""
+    # A pipe that stays open here would keep its reader waiting.
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -123,7 +123,7 @@ def wait(command: int) -> NoReturn:
 
 def main() -> None:
     """Close the box and run the command in it."""
-    # Asked for here and not by the command, which could take it back: it outlives nobody.
+    # Ask for the signal here: the command could undo its own request. So the box ends with its starter.
     checked(libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "pdeathsig")
     checked(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
     cut = sys.argv.index("--")

@@ -1,4 +1,4 @@
-"""What a card's budgets set for a task."""
+"""Find what the budgets of a model's card set for a task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BUDGETS = ("smoke", "cpu", "paper")
 
 
 def budget_values(model: loader.Plugin, budget: str, task: str, variant: str = "") -> dict[str, Any]:
-    """The values of Config that a budget sets for a task, with what a variant lays over them.
+    """The values of Config that a budget sets for a task. The values of a variant override them.
 
     Raises PluginError if the model has no such budget.
     """
@@ -24,15 +24,15 @@ def budget_values(model: loader.Plugin, budget: str, task: str, variant: str = "
 def budget_knobs(
     model: loader.Plugin, budget: str, task: str, variant: str = ""
 ) -> dict[str, dict[str, Any]]:
-    """The knobs that a budget sets for a task, by sampler; as `budget_values`."""
+    """The knobs that a budget sets for a task, by sampler. Variants and errors are as in `budget_values`."""
     merged = _budget(model, budget, task, variant)
     return {name: value for name, value in merged.items() if isinstance(value, dict)}
 
 
 def budget_minutes(model: loader.Plugin, budget: str, task: str, variant: str = "") -> float | None:
-    """The minutes that the training took where the card's `measured_on` says; None where it says none.
+    """The minutes that the training took on the machine that the card's `measured_on` names, or None.
 
-    They are information and limit nothing. As `budget_values`.
+    They are information only and limit nothing. Variants and errors are as in `budget_values`.
     """
     minutes = _budget(model, budget, task, variant).get(MINUTES)
     return None if minutes is None else float(minutes)

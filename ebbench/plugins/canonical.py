@@ -1,7 +1,7 @@
-"""The canonical form of a Python source: what is left of it when it says the same in other words.
+"""The canonical form of a Python source, and its hash.
 
-Comments, docstrings, blank lines and the way that a line is broken are not part of it; every name and
-every constant is. It is the same on every version of Python from 3.11 on, so that a hash of it is too.
+Comments, docstrings, blank lines and line breaks are not part of the form. Every name and every constant is.
+The form is the same on every version of Python from 3.11 on, and so is its hash.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-# `kind` is the u of u"text"; a type comment is a comment.
+# Fields of the syntax tree that are left out. `kind` is the u of u"text"; a type comment is a comment.
 _SILENT = {"kind", "type_comment", "type_ignores"}
 
 
 @functools.lru_cache(maxsize=512)
 def parsed(source: bytes) -> ast.Module | None:
-    """The syntax tree of a source, or None where it does not parse. The tree must not be changed."""
+    """The syntax tree of a source, or None if it does not parse. The cached tree must not be changed."""
     try:
         with warnings.catch_warnings():
-            # An odd escape in a stranger's string is his affair, and no reason to stop.
+            # Ignore warnings, such as that about an invalid escape in a stranger's string.
             warnings.simplefilter("ignore")
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -31,7 +31,7 @@ def parsed(source: bytes) -> ast.Module | None:
 
 @functools.lru_cache(maxsize=512)
 def canonical_hash(source: bytes) -> str:
-    """SHA-256 of the canonical form; of the bytes themselves where they do not parse."""
+    """SHA-256 of the canonical form, or of the bytes themselves if they do not parse."""
     tree = parsed(source)
     if tree is None:
         return hashlib.sha256(source).hexdigest()
@@ -42,14 +42,14 @@ def canonical_hash(source: bytes) -> str:
 
 
 def does_nothing(statement: ast.AST) -> bool:
-    """Whether a statement is `pass`, a docstring, or another constant that stands by itself."""
+    """Whether a statement is `pass`, a docstring, or another constant on its own."""
     bare = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
     return bare or isinstance(statement, ast.Pass)
 
 
 def _form(tree: ast.AST) -> Iterator[str]:
-    # With a stack of its own: how deep Python may recurse differs from caller to caller. What waits on it
-    # is a node, a list of nodes, or text that is ready.
+    # Use a stack instead of recursion: how deep Python may recurse depends on the caller. An item on the
+    # stack is a node, a list of nodes, or finished text.
     waiting: list[ast.AST | list[Any] | str] = [tree]
     while waiting:
         item = waiting.pop()
@@ -63,14 +63,14 @@ def _form(tree: ast.AST) -> Iterator[str]:
             waiting.append(")")
             for name, value in sorted(ast.iter_fields(item), reverse=True):
                 value = _said(item, value)
-                # A field that is empty may be unknown to an older Python.
+                # Skip empty fields: an older Python may not have them.
                 if name not in _SILENT and value is not None and value != []:
                     waiting += [_item(value), f" {name}="]
             waiting.append(f"{type(item).__name__}(")
 
 
 def _said(node: ast.AST, value: Any) -> Any:
-    """A field's value without what does nothing."""
+    """The value of a field, without statements that do nothing."""
     if not isinstance(value, list):
         return value
     if isinstance(node, ast.JoinedStr):
@@ -82,6 +82,6 @@ def _said(node: ast.AST, value: Any) -> Any:
 def _item(value: Any) -> ast.AST | list[Any] | str:
     if isinstance(value, ast.AST | list):
         return value
-    # Hexadecimal, since Python refuses to write very long numbers in decimal; ASCII, since which
-    # characters can be printed differs from version to version.
+    # Use hexadecimal, since Python refuses to write very long numbers in decimal. Use ASCII, since the set of
+    # printable characters depends on the version.
     return f"{value:#x}" if type(value) is int else ascii(value)

@@ -1,4 +1,4 @@
-"""What `card.toml` may say."""
+"""The schema of `card.toml`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ebbench.errors import PluginError
 from ebbench.record.text import fault as text_fault
 
-# In a budget's table: how long the training took on the machine that `measured_on` names; it limits nothing.
+# The key in a budget's table for how long the training took on the machine that `measured_on` names. It
+# limits nothing.
 MINUTES = "minutes"
 
 _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-# A variant's name is put behind a model's name with a colon, and into the names of files.
+# A variant's name follows the model's name and a colon. It is also a part of file names.
 _VARIANT = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 MOST_NAME, MOST_TITLE, MOST_TEXT = 64, 120, 600
 
@@ -63,10 +64,10 @@ class _Strict(BaseModel):
 
 
 class Variant(_Strict):
-    """A named configuration of a model: `set` is laid over the values of whichever budget is run.
+    """A named configuration of a model. `set` overrides the values of the budget.
 
-    Over those lie its own `budgets[budget][task or "default"]`, where nets of another kind need other sizes.
-    `score` is its declared score, where that is not the model's.
+    Its own `budgets[budget][task or "default"]` override both, for example if its networks need other sizes.
+    `score` is its declared score, if that differs from the model's. `control` says that it is a control.
     """
 
     summary: _Text
@@ -77,10 +78,10 @@ class Variant(_Strict):
 
 
 class Card(_Strict):
-    """What `card.toml` may say of a model or a task.
+    """The fields that `card.toml` may have for a model or a task.
 
-    `files` are the files, beside its code, that the plug-in reads from its folder: paths there, or patterns
-    such as "weights/*". They are a part of its code hash.
+    `files` are the files other than code that the plug-in reads from its folder. They are paths in the
+    folder, or patterns such as "weights/*". They are part of the code hash.
     """
 
     name: str = Field(pattern=_NAME, max_length=MOST_NAME)
@@ -96,8 +97,8 @@ class Card(_Strict):
 class TaskCard(Card):
     """A task's card.
 
-    `headline` is the budget whose rows stand for the task on the board's first page. `parts` says what the
-    task's parts are. Over "data sets" methods are compared by Demsar's tests (ebbench/board/across.py).
+    `headline` is the budget whose rows represent the task on the board's first page. `parts` says what the
+    task's parts are. If they are "data sets", Demsar's tests compare the methods (ebbench/board/across.py).
     """
 
     headline: Literal["smoke", "cpu", "paper"] = "cpu"
@@ -107,10 +108,10 @@ class TaskCard(Card):
 class ModelCard(Card):
     """A model's card.
 
-    `budgets[budget][task or "default"]` are values of `Config`, tables of a sampler's knobs by its name, and
-    `minutes`: how long the training took on the machine that `measured_on` names, which limits nothing.
-    `samplers[sampler][protocol]` are a sampler's knobs under that protocol. `score` is the declared score
-    for tasks that ask for an energy, `scores[task][protocol]` one for a protocol alone.
+    `budgets[budget][task or "default"]` has values of `Config`, and a table of knobs for each sampler by its
+    name. It may also have `minutes`: how long the training took on the machine that `measured_on` names. This
+    limits nothing. `samplers[sampler][protocol]` has the knobs of a sampler for a protocol. `score` is the
+    declared score for tasks that ask for an energy, and `scores[task][protocol]` that for one protocol only.
     """
 
     kind: Literal["model", "control"] = "model"
@@ -133,15 +134,15 @@ class ModelCard(Card):
 
 
 def declared_score(card: ModelCard, task: str, protocol: str, variant: str = "") -> str:
-    """The score that a card declares: the variant's, else the protocol's, else the model's; "" for none."""
+    """The score that a card declares: that of the variant, else the protocol, else the model; or ""."""
     own = card.variants[variant].score if variant in card.variants else ""
     return own or card.scores.get(task, {}).get(protocol, "") or card.score
 
 
 def read_toml(content: bytes) -> dict[str, Any]:
-    """The table that a TOML file holds; it may begin with a byte order mark, as some editors write one.
+    """Parse a TOML file. It may begin with a byte order mark, which some editors write.
 
-    Raises ValueError, with the line where there is one, for what is no TOML.
+    Raises ValueError for invalid TOML. The error names the line if there is one.
     """
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
@@ -150,7 +151,7 @@ def read_toml(content: bytes) -> dict[str, Any]:
 
 
 def read_card(kind: Literal["model", "task"], content: bytes, *, of: str, where: str) -> ModelCard | TaskCard:
-    """The card of the plug-in `of`. Raises PluginError, which names the field, where it is wrong."""
+    """Read the card of the plug-in `of`. Raises PluginError, which names the field, if it is invalid."""
     schema = ModelCard if kind == "model" else TaskCard
     try:
         table = read_toml(content)

@@ -1,11 +1,17 @@
-"""Which code a plug-in runs, and its hash.
+"""Find the code that a plug-in runs, and its hash.
 
-It is found by reading: nothing is run. Covered are the plug-in's main module and every module that it
-imports, through one another: from its own folder, from beside the importing file, from a folder that it
-puts on `sys.path`, from anywhere on Python's path but the standard library and installed packages (what is
-installed as editable is no such package), and the blocks in `ebbench.nn`, `ebbench.metrics` and
-`ebbench.data`. With them go the files that the card declares. The engine is not covered: it has a version
-of its own. So is nothing else that lies in the folder: results, logs, weights that a training wrote.
+The code is found by reading the sources; nothing runs. The hash covers the plug-in's main module and every
+module that it imports, directly or through others. Modules are looked for
+
+- in the plug-in's own folder,
+- beside the importing file,
+- in folders that the plug-in puts on `sys.path`,
+- anywhere on Python's path, except in the standard library and in installed packages (a package in editable
+  mode is covered),
+- in `ebbench.nn`, `ebbench.metrics` and `ebbench.data`.
+
+The hash also covers the files that the card declares. It does not cover the engine, which has its own
+version, or anything else in the folder, such as results, logs, and weights that a training wrote.
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ from ebbench.plugins.imports import Import, imports, named_files, search_folders
 _ENGINE = Path(__file__).parents[1]
 _BLOCKS = ("nn", "metrics", "data")
 _BUILT_IN = ("baselines", "tasks")
-# Each data file is pinned by its SHA-256, so how it is found, fetched and unpacked cannot move a number.
+# Each data file is pinned by its SHA-256. So the code that finds, fetches and unpacks it moves no score.
 _FOUND_BY = ("store", "registry", "gzipped", "checking", "downloading", "importing", "cache")
 _UNMOVING = {f"ebbench.data.{name}" for name in _FOUND_BY}
 _SUFFIXES = (*importlib.machinery.EXTENSION_SUFFIXES, ".py", ".pyc")
@@ -34,17 +40,17 @@ _SUFFIXES = (*importlib.machinery.EXTENSION_SUFFIXES, ".py", ".pyc")
 
 @dataclass(frozen=True)
 class Source:
-    """The code of a plug-in: SHA-256 of it all, and of each file by name.
+    """The code of a plug-in: the SHA-256 of all of it, and of each file by name.
 
-    A file in the plug-in's folder is named by its path there, a module outside by its dotted name, so the
-    names are the same on every machine.
+    The name of a file in the plug-in's folder is its path there. The name of a module outside is its dotted
+    name. So the names are the same on every machine.
     """
 
     hash: str
     files: Mapping[str, str]
 
     def only(self, keep: Callable[[str], bool]) -> Source:
-        """The source that is made of those of the files whose names `keep` holds true."""
+        """The source made of the files for whose names `keep` is true."""
         return _source({name: digest for name, digest in self.files.items() if keep(name)})
 
 
@@ -54,14 +60,14 @@ def is_data(name: str) -> bool:
 
 
 def source_of(main: Path, declared: Iterable[Path] = ()) -> Source:
-    """The source whose main module is `main`, in the plug-in's folder, with the files `declared` there.
+    """The source with the main module `main`, and the files `declared` in the plug-in's folder.
 
-    `main` is an absolute path. Raises OSError where a file cannot be read.
+    `main` is an absolute path. Raises OSError if a file cannot be read.
     """
-    # What was written a moment ago must be seen.
+    # Python caches listings of folders, and files written a moment ago must be found.
     importlib.invalidate_caches()
     closure = _Closure(main)
-    # A folder that a later module puts on the path may serve an earlier one.
+    # A folder that one module puts on the path may serve a module that was read before.
     while closure.grows():
         pass
     files = {name: _hash(path) for name, path in closure.files.items()}
@@ -84,7 +90,7 @@ def _hash(path: Path) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """A folder of modules: the package `name`, or, without a name, one in which Python looks for modules."""
+    """A folder of modules: the package `name`, or without a name, a folder where Python looks for modules."""
 
     folder: Path
     name: str = ""
@@ -95,8 +101,8 @@ class _Place:
         return self.name.split(".")[0] == "ebbench"
 
     def find(self, dotted: str) -> list[Path]:
-        """The files that `import dotted` runs here, those of its packages first; [] for no such module."""
-        # The engine's own __init__ is no block.
+        """The files that `import dotted` runs here, those of its packages first; [] without such a module."""
+        # The __init__ of ebbench itself belongs to the engine.
         own = self.name and self.name != "ebbench"
         files = list(_existing(self.folder, "__init__"))[:1] if own else []
         folder = self.folder
@@ -113,7 +119,7 @@ class _Place:
         return files
 
     def dotted(self, path: Path) -> str:
-        """The name of the module that a file below this place is."""
+        """The dotted name of the module in a file below this place."""
         stem = path.name.split(".")[0]
         parts = [*path.relative_to(self.folder).parts[:-1], "" if stem == "__init__" else stem]
         return ".".join(filter(None, [self.name, *parts]))
@@ -128,12 +134,12 @@ class _Closure:
         self._search: list[_Place] = []
         self._of: dict[Path, _Place] = {}
         here = _Place(self._folder)
-        # Its folder is a package, so an __init__.py there runs first.
+        # The plug-in's folder is a package, so an __init__.py there runs first.
         for path in [*_existing(self._folder, "__init__"), main]:
             self._add(path, here)
 
     def grows(self) -> bool:
-        """Go through the imports of every file; whether that brought new folders to look in."""
+        """Follow the imports of every file. Return whether that found new folders to search."""
         before = len(self._search)
         done: set[Path] = set()
         while waiting := [path for path in self._of if path not in done]:
@@ -162,11 +168,11 @@ class _Closure:
         if path.is_relative_to(self._folder):
             name = path.relative_to(self._folder).as_posix()
         elif path.resolve().is_relative_to(self._folder):
-            # Found by another way to the same folder.
+            # The file was found by another path to the same folder.
             name = path.resolve().relative_to(self._folder).as_posix()
         else:
             name = of.dotted(path)
-            # Two modules of one name, from two folders.
+            # Two folders may have modules with the same name.
             while name in self.files:
                 name += "'"
         self.files.setdefault(name, path)
@@ -183,7 +189,7 @@ class _Closure:
                 return
 
     def _places(self, module: str, path: Path, of: _Place) -> Iterator[tuple[_Place, str]]:
-        """Where a module may lie, the first first, and what it is called there."""
+        """The places where a module may lie, in order of search, and its name there."""
         top, _, rest = module.partition(".")
         if top == "ebbench":
             part, _, inside = rest.partition(".")
@@ -201,7 +207,7 @@ class _Closure:
             yield place, rest if place.name else module
 
     def _take(self, place: _Place, dotted: str, wanted: Import) -> bool:
-        """Add the files of one import, where `place` has them."""
+        """Add the files of one import if `place` has them. Return whether it does."""
         files = place.find(dotted)
         for name in wanted.names:
             for submodule in _starred(files) if name == "*" else [name]:
@@ -216,16 +222,16 @@ class _Closure:
             file = folder / name
             try:
                 if file.is_file():
-                    # The path may be an absolute one.
+                    # The path may be absolute.
                     below = next((p for p in (of, _Place(folder)) if file.is_relative_to(p.folder)), None)
                     self._add(file, below or _Place(file.parent))
                     return
-            except OSError:  # a text that is too long for a path names no file
+            except OSError:  # the text is too long for a path
                 return
 
 
 def _starred(files: list[Path]) -> list[str]:
-    """The names that `from package import *` may import, of the package whose files are given."""
+    """The names that `from package import *` may import, for the package with these files."""
     package = files[-1] if files and files[-1].name == "__init__.py" else None
     tree = parsed(package.read_bytes()) if package else None
     return starred(tree) if tree else []
@@ -258,7 +264,7 @@ def _standard_library() -> tuple[Path, ...]:
 
 
 def _outside(top: str) -> list[_Place]:
-    """Where Python finds the top-level module or package `top`, unless it is installed or Python's own."""
+    """Where Python finds the top-level module or package `top`; [] if it is installed or Python's own."""
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
         spec = find(top, None) if find is not None else None
@@ -275,13 +281,13 @@ def _outside(top: str) -> list[_Place]:
 
 
 def _is_installed(place: _Place) -> bool:
-    # `pip install --target` makes a folder of packages under any name.
+    # `pip install --target` makes a folder of packages with any name.
     target = place.folder.parent if place.name else place.folder
     return installed(place.folder) or any(target.glob("*.dist-info"))
 
 
 def installed(folder: Path) -> bool:
-    """Whether the modules in a folder are Python's own or those of an installed package."""
+    """Whether the modules in a folder belong to Python itself or to an installed package."""
     if {"site-packages", "dist-packages"} & set(folder.parts):
         return True
     return any(folder.resolve().is_relative_to(library) for library in _standard_library())

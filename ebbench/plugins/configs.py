@@ -1,7 +1,7 @@
-"""Values that a user or a card gives, checked against the types of a dataclass or of a sampler's knobs.
+"""Check values from a user or a card against the types of a dataclass or of a sampler's knobs.
 
-Values come as TOML or JSON has them, and a field holds what its annotation says: an Enum is given by its
-value or its name, a Path as text, a tuple as a list. `plain` turns them back into JSON.
+Values come as TOML or JSON has them, and are converted to the types of the annotations. An Enum is given by
+its value or its name, a Path as text, a tuple as a list. `plain` turns the values back into JSON.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _PLAIN = "None, bool, int, a finite float, str, Path, Enum, and lists, tuples, d
 
 
 def check_config(cls: Any, where: str) -> None:
-    """Raise ContractError, which names the field, unless `cls` is a Config or an Options as it must be.
+    """Raise ContractError, which names the field, if `cls` is not a valid Config or Options.
 
-    It must be a frozen dataclass; each field needs a default that JSON can hold and a type that can be
-    checked. `where` says which class of which file it is.
+    It must be a frozen dataclass. Each field needs a default that JSON can hold and a type that can be
+    checked. `where` names the class and its file.
     """
     parameters = getattr(cls, "__dataclass_params__", None)
-    # A class whose base is a dataclass looks like one; its own fields are none.
+    # A class whose base is a dataclass looks like one too. But its own annotations are not fields.
     half = parameters is not None and "__dataclass_fields__" not in vars(cls) and inspect.get_annotations(cls)
     if not isinstance(cls, type) or parameters is None or half:
         raise ContractError(
@@ -71,7 +71,7 @@ def check_config(cls: Any, where: str) -> None:
 
 
 def check_sampler(method: Callable[..., Any], where: str) -> None:
-    """Raise ContractError, which names the argument, unless a sampler can be called and its knobs set."""
+    """Raise ContractError, which names the argument, if a sampler cannot be called or its knobs not set."""
     types = introspection.knob_types(method, where)
     for name, default in introspection.knobs(method).items():
         _plain(default, f"the default of the knob '{name}'", where)
@@ -79,15 +79,16 @@ def check_sampler(method: Callable[..., Any], where: str) -> None:
 
 
 def build_config(cls: type[Any], changes: Mapping[str, Any], where: str) -> Any:
-    """The frozen dataclass `cls` with `changes` laid over its defaults, each checked against its type.
+    """Make an object of the frozen dataclass `cls`. `changes` override its defaults.
 
-    Raises UsageError, with `where` as the place that the changes come from.
+    Each change is checked against its type. Raises UsageError, which gives `where` as the source of the
+    changes.
     """
     return _constructed(lambda values: cls(**values), cls, changes, where)
 
 
 def change_config(config: Any, changes: Mapping[str, Any], where: str) -> Any:
-    """The dataclass `config` with `changes` laid over its values; as `build_config`."""
+    """Return the dataclass `config` with `changes` to its values. Checks and errors as in `build_config`."""
     return _constructed(lambda values: dataclasses.replace(config, **values), type(config), changes, where)
 
 
@@ -106,14 +107,15 @@ def _constructed(
     except EbbenchError:
         raise
     except (Exception, SystemExit) as error:
-        # A dataclass may check its own values in __post_init__.
+        # A dataclass may check its values in __post_init__, which may raise anything.
         raise UsageError(f"a value is refused: {error}", where=where) from error
 
 
 def check_knobs(values: Mapping[str, Any], method: Callable[..., Any], where: str) -> dict[str, Any]:
-    """Knobs of the sampler `method` as given, each checked against its annotation, else its default's type.
+    """Check values for knobs of the sampler `method`, and return them converted to their types.
 
-    Raises UsageError, with `where` as the place that the values come from.
+    The type of a knob is its annotation, or else the type of its default. Raises UsageError, which gives
+    `where` as the source of the values.
     """
     types = introspection.knob_types(method, where) if values else {}
     checked = {}
@@ -125,7 +127,7 @@ def check_knobs(values: Mapping[str, Any], method: Callable[..., Any], where: st
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """The values of a Config or of Options, by field, as JSON holds them.
+    """The values of a Config or of Options by field, as values that JSON can hold.
 
     Raises ContractError, which names the field, for a value that JSON cannot hold.
     """
@@ -137,7 +139,7 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def plain_value(value: Any) -> Any:
-    """One value of a Config, of Options or of a knob as JSON holds it: an Enum by its value, a Path as text.
+    """One value of a Config, Options or knob as a value that JSON can hold. An Enum gives its value.
 
     Raises ContractError for a value that JSON cannot hold.
     """
@@ -167,15 +169,15 @@ def _plain(value: Any, what: str, where: str) -> Any:
 
 
 def _checked(key: str, value: Any, kind: Any, where: str) -> Any:
-    """`value` as the type `kind` has it."""
+    """Return `value` converted to the type `kind`. Raises UsageError if it does not fit."""
     adapter = _adapter(kind, f"'{key}'", where)
     given: list[Any] = [value, _by_name(value, kind)]
-    # TOML has no None: the word stands for it where nothing else is meant by it.
+    # TOML has no None. So the word "none" means None, unless the text itself fits the type.
     given += [None] if isinstance(value, str) and value.lower() in ("none", "null") else []
     errors: list[ValidationError | ContractError] = []
     for one in given:
         try:
-            # As JSON: there a tuple is a list, an Enum its value and a Path a text, and all else is strict.
+            # Validate as JSON: it converts a list to a tuple, and texts to Enum and Path. The rest is strict.
             return adapter.validate_json(json.dumps(plain_value(one)), strict=True)
         except (ValidationError, ContractError) as error:
             errors.append(error)
@@ -205,7 +207,7 @@ def _adapter(kind: Any, name: str, where: str) -> TypeAdapter[Any]:
 
 
 def _settings(kind: Any) -> ConfigDict | None:
-    # A dataclass has settings of its own; no other may be laid over them.
+    # pydantic accepts no further settings for a dataclass, which has its own.
     return None if dataclasses.is_dataclass(kind) else ConfigDict(allow_inf_nan=False)
 
 

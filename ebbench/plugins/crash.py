@@ -1,4 +1,4 @@
-"""What a plug-in raised, and at which line."""
+"""Describe an error that a plug-in raised, and find its line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ebbench.errors import shown
 
 
 def fault(error: BaseException, folder: Path) -> str:
-    """`file:line` of the innermost frame of `error` inside `folder`, relative to its parent."""
+    """`file:line` of the innermost frame of `error` inside `folder`, relative to the folder's parent."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{shown(Path(error.filename))}:{error.lineno}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -20,7 +20,7 @@ def fault(error: BaseException, folder: Path) -> str:
 
 
 def said(error: BaseException) -> str:
-    """The kind of an error and its text; a stranger's error may fail to have one."""
+    """The class and the text of an error. A stranger's error may raise when it is asked for its text."""
     try:
         return f"{type(error).__name__}: {error}"
     except Exception:

@@ -1,4 +1,4 @@
-"""A plug-in's code as it runs: whatever it raises is an error that names its line."""
+"""Run a plug-in's code so that whatever it raises becomes an error that names its line."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ebbench.storage.runstore import write
 
 @contextmanager
 def plugin_code(plugin: loader.Plugin, place: Path | None, method: str) -> Iterator[None]:
-    """Run a plug-in's own code: what it raises becomes a PluginCrash, its traceback in a log in `place`.
+    """Run a plug-in's code within this context. An error that it raises becomes a PluginCrash.
 
-    That holds for what ends a program too: `sys.exit`, `os._exit` and the like. The engine's own errors,
-    Stopped and Ctrl-C pass. What the code prints goes to standard error, and what it changes of the process
-    is put back (see `process.kept`). Blocks nest.
+    The traceback goes to a log in `place`, unless that is None. Calls that end a program, such as `sys.exit`
+    and `os._exit`, become a PluginCrash too. Errors of the engine, Stopped and Ctrl-C pass unchanged. Output
+    goes to standard error. Changes to the process are undone (see `process.kept`). Contexts may be nested.
     """
     try:
         with kept(), _torch():
@@ -42,7 +42,7 @@ def plugin_code(plugin: loader.Plugin, place: Path | None, method: str) -> Itera
 
 @contextlib.contextmanager
 def _torch() -> Iterator[None]:
-    """The settings of torch that a score would otherwise take over from a training before it."""
+    """Restore torch's default dtype and gradient mode. Otherwise a training could change later scores."""
     torch = sys.modules.get("torch")
     if torch is None:
         yield

@@ -1,4 +1,4 @@
-"""A plug-in's main module, imported so that no plug-in meets the modules of another."""
+"""Import the main modules of plug-ins so that no plug-in gets the modules of another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ebbench.plugins.code import installed
 from ebbench.plugins.loaded import package_of
 from ebbench.plugins.process import kept
 
-# By package: the hash of the code that was imported.
+# The hash of the imported code, by package.
 _imported: dict[str, str] = {}
 # The folders that plug-ins put on sys.path while they were imported, the last one's first.
 _folders: list[str] = []
@@ -22,11 +22,12 @@ _brought: set[str] = set()
 
 
 def main_module(folder: Path, stem: str, code: str) -> types.ModuleType:
-    """The module `stem` of a plug-in's folder; imported anew where `code`, its hash, is another than before.
+    """Import the module `stem` of a plug-in's folder. If the hash `code` has changed, import it again.
 
-    A plug-in that puts its folder on `sys.path` has modules of plain names, such as "utils". They are
-    forgotten when the next plug-in is imported, which may have its own; who has them keeps them. Raises
-    whatever the code raises, and leaves no half of it behind.
+    A plug-in that puts its folder on `sys.path` has modules with plain names, such as "utils". They are
+    removed from `sys.modules` before the next plug-in is imported, which may have modules with the same
+    names. Code that has imported them keeps them. Raises whatever the code raises, and then leaves nothing
+    partly imported.
     """
     package = package_of(folder)
     name = f"{package}.{stem}"
@@ -48,7 +49,7 @@ def main_module(folder: Path, stem: str, code: str) -> types.ModuleType:
     finally:
         _brought.update(one for one in sys.modules.keys() - modules if _lies_in(one, added))
         _folders[:] = [*added, *(place for place in _folders if place not in added)]
-        # There for later imports of the plug-in, at the end, where they hide nobody else's modules.
+        # Keep the folders for later imports of the plug-in. At the end, they hide no other modules.
         sys.path[:] = [*(place for place in sys.path if place not in _folders), *_folders]
     _imported[package] = code
     return module
@@ -56,7 +57,7 @@ def main_module(folder: Path, stem: str, code: str) -> types.ModuleType:
 
 @contextlib.contextmanager
 def plain_path() -> Iterator[list[str]]:
-    """Within the block, `sys.path` is as it was before any plug-in; it is what the block gets."""
+    """Within this context, `sys.path` has no folders of plug-ins. Yields this path."""
     before = list(sys.path)
     sys.path[:] = [place for place in before if place not in _folders]
     try:
@@ -66,7 +67,7 @@ def plain_path() -> Iterator[list[str]]:
 
 
 def _lies_in(name: str, folders: list[str]) -> bool:
-    """Whether a module's file lies in one of the folders, and in no installed package there."""
+    """Whether a module's file lies in one of the folders, but not in an installed package there."""
     file = getattr(sys.modules[name], "__file__", None)
     if not file or installed(Path(file).parent):
         return False

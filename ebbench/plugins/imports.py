@@ -1,4 +1,4 @@
-"""What a Python source imports, and where it says that modules lie; nothing of it is run."""
+"""Find what a Python source imports, and where it makes Python look for modules. The source does not run."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 from ebbench.plugins.canonical import does_nothing
 
-# Whoever names one of these may import by a name that is text.
+# A source that uses one of these names may import a module by a name in a text.
 _BY_TEXT = {"import_module", "__import__", "importlib", "runpy", "pkgutil"}
 _DOTTED = re.compile(r"(\.*)(\w[\w-]*(?:\.\w[\w-]*)*)")
 
 
 @dataclass(frozen=True, order=True)
 class Import:
-    """One import: `from ..module import names` has level 2; an `import module` has no names.
+    """One import. `from ..module import names` has level 2, and `import module` has no names.
 
-    `sure` is false for a text that may be a module's name or not.
+    `sure` is false for a text that may or may not be a module's name.
     """
 
     level: int
@@ -30,7 +30,7 @@ class Import:
 
 
 def imports(tree: ast.Module) -> list[Import]:
-    """Every import of a source, inside functions too, sorted."""
+    """Every import of a source, sorted, including those inside functions."""
     found: set[Import] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -45,17 +45,17 @@ def imports(tree: ast.Module) -> list[Import]:
 
 
 def named_files(tree: ast.Module) -> list[str]:
-    """The texts in a source that name a Python file: it may be run by its path."""
+    """The texts in a source that name a Python file, which the source may run by its path."""
     return sorted({text for text in _texts(tree) if text.endswith(".py") and "\0" not in text})
 
 
 def starred(tree: ast.Module) -> list[str]:
-    """The modules that `from package import *` may import, by the `__init__` of the package: its texts."""
+    """The modules that `from package import *` may import: the texts in the package's `__init__`."""
     return sorted(text for text in _texts(tree) if text.isidentifier())
 
 
 def search_folders(tree: ast.Module, file: Path) -> list[Path]:
-    """The folders that a source puts on `sys.path`, as far as that can be told without running it."""
+    """The folders that a source puts on `sys.path`, as far as this can be found without running it."""
     values = {
         node.targets[0].id: node.value
         for node in ast.walk(tree)
@@ -111,7 +111,7 @@ def _words(tree: ast.Module) -> set[str]:
 
 
 def _texts(tree: ast.Module) -> set[str]:
-    """Every text in a source but for its docstrings."""
+    """Every text in a source except its docstrings."""
     silent = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and does_nothing(node)}
     return {
         node.value
@@ -120,21 +120,21 @@ def _texts(tree: ast.Module) -> set[str]:
     }
 
 
-# Calls that give their argument, or their object, back as a path.
+# Calls that return their argument, or their object, as a path.
 _SAME = {"Path", "PurePath", "str", "fspath", "abspath", "absolute", "normpath", "as_posix"}
 _RESOLVED = {"resolve", "realpath"}
 _JOINED = {"join", "joinpath"}
 
 
 class _Paths:
-    """Expressions that are paths, made of `__file__`, texts, and what pathlib and os.path do with them."""
+    """Evaluates path expressions made of `__file__`, texts, and functions of pathlib and os.path."""
 
     def __init__(self, file: Path, values: dict[str, ast.expr]) -> None:
         self._file, self._values = file, values
 
     def text(self, node: ast.expr, depth: int = 0) -> str | None:
-        """The path that an expression stands for, or None where that cannot be told."""
-        if depth > 20:  # a name that stands for itself
+        """The path that an expression stands for, or None if this cannot be found."""
+        if depth > 20:  # the name refers to itself
             return None
         if isinstance(node, ast.Constant):
             return node.value if isinstance(node.value, str) and "\0" not in node.value else None
@@ -157,7 +157,7 @@ class _Paths:
         return self._called(node, depth) if isinstance(node, ast.Call) else None
 
     def _ancestor(self, node: ast.Subscript, depth: int) -> str | None:
-        """`path.parents[n]`."""
+        """The path for `path.parents[n]`, or None."""
         of, at = node.value, node.slice
         if not (isinstance(of, ast.Attribute) and of.attr == "parents" and isinstance(at, ast.Constant)):
             return None
@@ -171,7 +171,7 @@ class _Paths:
         if name in ("cwd", "getcwd"):
             return os.getcwd()
         given = [self.text(argument, depth + 1) for argument in node.args]
-        # `path.resolve()` and `os.path.realpath(path)`: the object, where there is one, comes first.
+        # For `path.resolve()` and `os.path.realpath(path)`. If there is an object, it comes first.
         of = self.text(node.func.value, depth + 1) if isinstance(node.func, ast.Attribute) else None
         whole = [part for part in [of, *given] if part is not None]
         if None in given or not whole:

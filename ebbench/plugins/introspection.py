@@ -1,4 +1,4 @@
-"""What a plug-in's class offers: samplers, scores, knobs, nets, field documentation."""
+"""Find what a plug-in's class offers: samplers, scores, knobs, nets, field documentation."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from ebbench.errors import ContractError
 
 
 def samplers(model: type[Model]) -> dict[str, Callable[..., Tensor]]:
-    """The samplers of a model class by name; `sample` itself is "generator" unless marked."""
+    """The samplers of a model class by name. The method `sample` is "generator" unless marked otherwise."""
     return _marked(model, "_ebbench_sampler", {"sample": "generator"})
 
 
 def scores(model: type[Model]) -> dict[str, Callable[..., Tensor]]:
-    """The scores of a model class by name, `energy` and `log_likelihood_bound` among them."""
+    """The scores of a model class by name, including `energy` and `log_likelihood_bound`."""
     plain = {"energy": "energy", BOUND: BOUND}
     return _marked(model, "_ebbench_score", plain)
 
 
 def answers(model: type[Model]) -> dict[str, Callable[..., Tensor]]:
-    """What a model class says of single examples, by name: its scores, and `classify` where it has it."""
+    """The methods that a model class has for single examples, by name: its scores, and `classify`."""
     method = inspect.getattr_static(model, CLASSIFY, None)
     return scores(model) | ({CLASSIFY: method} if callable(method) else {})
 
@@ -50,7 +50,7 @@ def _marked(model: type[Model], mark: str, plain: Mapping[str, str]) -> dict[str
 
 
 def capabilities(model: type[Model]) -> tuple[str, ...]:
-    """Which of `CAPABILITIES` a model class offers."""
+    """The names in `CAPABILITIES` that a model class offers."""
     able = {
         "sample": bool(samplers(model)),
         "energy": bool(scores(model)),
@@ -61,7 +61,7 @@ def capabilities(model: type[Model]) -> tuple[str, ...]:
 
 
 def nets(model: Model) -> dict[str, nn.Module]:
-    """The nets of a model by name, with those of a model that it keeps; the base's are not its own."""
+    """The nets of a model by name, including those of a model in an attribute, except `base`."""
     from torch.nn import Module
 
     found: dict[str, nn.Module] = {}
@@ -74,9 +74,9 @@ def nets(model: Model) -> dict[str, nn.Module]:
 
 
 def knobs(sampler_method: Callable[..., Tensor]) -> dict[str, Any]:
-    """A sampler's knobs and their defaults: its keyword-only arguments.
+    """The knobs of a sampler and their defaults. Knobs are its keyword-only arguments.
 
-    Raises ContractError for a knob without a default, and for an argument beside `n` that nobody gives.
+    Raises ContractError for a knob without a default, and for any other argument without one, except `n`.
     """
     found = {}
     for position, (name, parameter) in enumerate(inspect.signature(sampler_method).parameters.items()):
@@ -84,7 +84,7 @@ def knobs(sampler_method: Callable[..., Tensor]) -> dict[str, Any]:
         needed = parameter.default is inspect.Parameter.empty
         if knob and not needed:
             found[name] = parameter.default
-        # The first two are self and n.
+        # The first two arguments are self and n.
         elif needed and (knob or (position > 1 and parameter.kind not in _COLLECTED)):
             raise ContractError(
                 f"the argument '{name}' of the sampler has no default",
@@ -99,9 +99,9 @@ _COLLECTED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def knob_types(sampler_method: Callable[..., Tensor], where: str) -> dict[str, Any]:
-    """The type of each knob of a sampler: what its annotation stands for, else its default's type.
+    """The type of each knob of a sampler: its resolved annotation, or else the type of its default.
 
-    Raises ContractError, as `knobs`, and for an annotation that stands for nothing.
+    Raises ContractError as `knobs` does, and for an annotation that cannot be resolved.
     """
     method = inspect.unwrap(sampler_method)
     written = inspect.get_annotations(method)
@@ -115,16 +115,16 @@ def knob_types(sampler_method: Callable[..., Tensor], where: str) -> dict[str, A
 
 
 def field_types(config: type[Any], where: str) -> dict[str, Any]:
-    """The type of each field of a dataclass, its bases' among them, by name.
+    """The type of each field of a dataclass by name, including the fields of its bases.
 
-    Raises ContractError, which names the field, for an annotation that stands for nothing.
+    Raises ContractError, which names the field, for an annotation that cannot be resolved.
     """
-    # mypy takes no class for hashable.
+    # mypy does not accept a class as hashable.
     key: Any = config
     return dict(_field_types(key, where))
 
 
-# A board asks for them once for each of its rows; a class that is changed is another class.
+# A board asks for them once for each row, so cache them. A plug-in that changes gets a new class.
 @functools.lru_cache(maxsize=256)
 def _field_types(config: type[Any], where: str) -> dict[str, Any]:
     written: dict[str, tuple[Any, type[Any]]] = {}
@@ -140,14 +140,14 @@ def _field_types(config: type[Any], where: str) -> dict[str, Any]:
 def _annotations(cls: type[Any], where: str) -> dict[str, Any]:
     try:
         return inspect.get_annotations(cls)
-    except Exception as error:  # they may be evaluated only now
+    except Exception as error:  # annotations may be evaluated only now
         raise ContractError(f"an annotation stands for nothing: {error}", where=where) from error
 
 
 def _resolved(annotation: Any, owner: Any, name: str, where: str) -> Any:
-    """What an annotation stands for where it was written: in `owner`, a class or a function."""
+    """Resolve an annotation in the place where it was written: in `owner`, a class or a function."""
     module = vars(sys.modules.get(owner.__module__, builtins))
-    # The classes around it come last: postponed, an annotation may name what they hold.
+    # A postponed annotation may also name something in the enclosing classes.
     around: dict[str, Any] = {}
     outer: Any = types.SimpleNamespace(**module)
     for part in owner.__qualname__.split("."):
@@ -172,12 +172,12 @@ def _file(method: Callable[..., Any]) -> str:
 
 
 def field_docs(config: type[Any]) -> dict[str, str]:
-    """The string under each field of a dataclass, by name; Python drops it, so it is read from the source."""
+    """The string under each field of a dataclass by name. Python drops it, so this reads the source."""
     found: dict[str, str] = {}
     for cls in reversed(config.__mro__[:-1]):
         try:
             tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-        except (OSError, TypeError, SyntaxError):  # no source file: defined in a session
+        except (OSError, TypeError, SyntaxError):  # without a source file, as in an interactive session
             continue
         body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
         for statement, after in zip(body, body[1:], strict=False):

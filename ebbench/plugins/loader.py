@@ -1,15 +1,15 @@
-"""A name or a folder -> a plug-in.
+"""Find a plug-in by its name or its folder.
 
-A plug-in is a folder with `card.toml` and `model.py` or `task.py`. What results and tables call it is the
-name that its card gives.
+A plug-in is a folder with `card.toml` and `model.py` or `task.py`. Results and tables use the name in its
+card.
 
-- A *path* (it holds a separator, or begins with "." or "~") is that folder, whatever the folder is called.
-- A *name* is that of a card: among the built-ins, which are loaded in exactly the same way, in the folders
-  of EBBENCH_PATH, in the packages of the entry points `ebbench.models` and `ebbench.tasks`, and in the folder
-  of that name where the command runs. A folder whose card cannot be read goes by its own name, so that its
-  mistake is shown. A name in two places is an error.
+- A *path* contains a separator, or begins with "." or "~". It means that folder, whatever its name.
+- A *name* is the name in a card. It is looked up among the built-ins (which are loaded in exactly the same
+  way), in the folders of EBBENCH_PATH, in the packages of the entry points `ebbench.models` and
+  `ebbench.tasks`, and in the folder of that name where the command runs. If a card cannot be read, its
+  folder's name counts, so that the mistake is shown. A name in two places is an error.
 
-No folder outside may have the name of a built-in: its results would pass for the built-in's.
+Other folders may not have the name of a built-in: their results would look like those of the built-in.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from ebbench.plugins.plugin import Kind as Kind
 from ebbench.plugins.plugin import Plugin as Plugin
 
 _BUILT_IN: dict[Kind, str] = {"model": "ebbench.baselines", "task": "ebbench.tasks"}
-# What `lent` has put under a name.
+# The plug-ins that `lent` has registered, by kind and name.
 _LENT: dict[tuple[Kind, str], Plugin] = {}
 _ENTRY_POINTS: dict[Kind, str] = {"model": "ebbench.models", "task": "ebbench.tasks"}
 
 
 def names(kind: Kind) -> list[str]:
-    """The names that `load` knows for this kind, sorted. Raises UsageError for a wrong EBBENCH_PATH."""
+    """The names that `load` knows for this kind, sorted. Raises UsageError for an invalid EBBENCH_PATH."""
     lent_ones = (name for of, name in _LENT if of == kind)
     return sorted({*built_in(kind), *(_name(plugin) for plugin in _others(kind)), *lent_ones})
 
 
 @contextmanager
 def lent(plugin: Plugin) -> Iterator[None]:
-    """Within, the plug-in is what `load` gives by its name, wherever that name is found beside.
+    """Within this context, `load` returns this plug-in for its name, even if others have that name.
 
     Raises PluginError for the name of a built-in.
     """
@@ -59,10 +59,10 @@ def lent(plugin: Plugin) -> Iterator[None]:
 
 
 def load(kind: Kind, name_or_path: str) -> Plugin:
-    """The plug-in of that name, or in that folder. Nothing of its code runs yet.
+    """The plug-in with that name, or in that folder. None of its code runs yet.
 
-    Raises UsageError for an unknown or ambiguous name, PluginError for a folder that is no plug-in, whose
-    card is wrong, or that has the name of a built-in.
+    Raises UsageError for an unknown or ambiguous name. Raises PluginError if the folder is not a plug-in, if
+    its card is invalid, or if it has the name of a built-in.
     """
     path = _path(name_or_path)
     if len(path.parts) > 1 or name_or_path.startswith((".", "~")) or path.is_absolute():
@@ -95,18 +95,18 @@ def load(kind: Kind, name_or_path: str) -> Plugin:
 
 
 def is_here(kind: Kind, name_or_path: str) -> bool:
-    """Whether there is a plug-in of that name, or in that folder; `load` may still refuse it."""
+    """Whether there is a plug-in with that name, or in that folder. `load` may still refuse it."""
     return name_or_path in names(kind) or _holds(_path(name_or_path), kind)
 
 
 def built_in(kind: Kind) -> dict[str, Path]:
-    """The folder of each built-in by its name, which is the folder's too."""
+    """The folder of each built-in by its name. The folder has the same name."""
     package = importlib.import_module(_BUILT_IN[kind])
     return dict(_listed(kind, tuple((place, _changed(place)) for place in package.__path__)))
 
 
 def _changed(place: str) -> int:
-    """When a folder was last given or lost an entry; 0 where it is none."""
+    """When an entry was last added to or removed from a folder; 0 if there is no such folder."""
     try:
         return os.stat(place).st_mtime_ns
     except OSError:
@@ -115,18 +115,18 @@ def _changed(place: str) -> int:
 
 @functools.cache
 def _listed(kind: Kind, places: tuple[tuple[str, int], ...]) -> dict[str, Path]:
-    """The plug-ins in the folders as they last changed: a board asks once for each of its results."""
+    """The plug-ins in the folders, cached until a folder changes. A board asks once for each result."""
     folders = [folder for place, _ in places for folder in _folders(Path(place), kind)]
     return {folder.name: folder.resolve() for folder in folders}
 
 
 def is_own_control(plugin: Plugin) -> bool:
-    """Whether a plug-in is one of the project's own controls, which may know a task's answer."""
+    """Whether a plug-in is one of the project's own controls. Those may know a task's answer."""
     return plugin.card.kind == "control" and plugin.folder in built_in(plugin.kind).values()
 
 
 def _outside(plugin: Plugin) -> Plugin:
-    """The plug-in, unless it is no built-in and has the name of one."""
+    """Return the plug-in. Raises PluginError if it has the name of a built-in and is not that one."""
     own = built_in(plugin.kind).get(plugin.name)
     if own is not None and own != plugin.folder:
         raise PluginError(
@@ -153,7 +153,7 @@ def _hint(kind: Kind, name: str, here: list[Plugin]) -> str:
 
 
 def _others(kind: Kind) -> Iterator[Plugin]:
-    """What EBBENCH_PATH and entry points add to the built-ins."""
+    """The plug-ins of EBBENCH_PATH and of entry points, other than the built-ins."""
     seen = set(built_in(kind).values())
     for folder in [*_of_the_variable(kind), *_of_entry_points(kind)]:
         if folder.resolve() not in seen:
@@ -180,7 +180,7 @@ def _of_entry_points(kind: Kind) -> Iterator[Path]:
 
 @functools.lru_cache(maxsize=8)
 def _entries(group: str, places: tuple[tuple[str, int], ...]) -> list[str]:
-    """The modules that installed packages name for a group, in the folders as they last changed.
+    """The modules that installed packages name for a group of entry points, cached until a folder changes.
 
     Reading them takes 20 ms, and a build of the site asks a hundred times.
     """
@@ -188,7 +188,7 @@ def _entries(group: str, places: tuple[tuple[str, int], ...]) -> list[str]:
 
 
 def _folders(place: Path, kind: Kind) -> list[Path]:
-    """The plug-ins' folders in `place`; none where it is no folder."""
+    """The folders of plug-ins in `place`; empty if it is not a folder."""
     try:
         return [module.parent for module in sorted(place.glob(f"*/{MODULES[kind]}"))]
     except OSError as error:
@@ -198,7 +198,7 @@ def _folders(place: Path, kind: Kind) -> list[Path]:
 
 
 def _holds(folder: Path, kind: Kind) -> bool:
-    """Whether a folder holds the module of a plug-in. Raises PluginError where nobody may look."""
+    """Whether a folder holds the module of a plug-in. Raises PluginError if it may not be read."""
     try:
         return (folder / MODULES[kind]).is_file()
     except PermissionError as error:
@@ -208,7 +208,7 @@ def _holds(folder: Path, kind: Kind) -> bool:
             expected="a folder that you may read",
         ) from error
     except (OSError, ValueError):
-        # Too long for a name, or of characters that none may have: nothing can be there.
+        # The name is too long or has impossible characters, so nothing can be there.
         return False
 
 

@@ -1,4 +1,4 @@
-"""Names that read like another's: MEG in other letters, in another case, with marks and blanks between."""
+"""Detect names that look like another name: MEG in other letters or case, or with marks and blanks in it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _CONFUSED = {
 
 
 def skeleton(text: str) -> str:
-    """What a text looks like: two texts of one skeleton can be taken for each other."""
-    # Compatibility forms (full width, mathematical), accents and case do not tell names apart.
+    """Reduce a text to what it looks like. Texts with the same skeleton can be mistaken for each other."""
+    # Compatibility forms (full width, mathematical), accents and case do not distinguish names.
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
     letters = (_CONFUSED.get(letter, letter) for letter in plain)
     return "".join(letter for letter in letters if letter.isalnum())

@@ -1,6 +1,6 @@
 """A plug-in: its card, its class, and the hash of its code, each read on first access.
 
-The only place that imports plug-ins.
+Only this module imports plug-ins.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ebbench.plugins.importing import main_module, plain_path
 Kind = Literal["model", "task"]
 
 MODULES: dict[Kind, str] = {"model": "model.py", "task": "task.py"}
-# A task's table of published numbers. They stand beside the rows and cannot move one.
+# A task's table of published numbers. They are shown beside the rows and cannot change a score.
 PUBLISHED = "published.py"
 
 
 @dataclass(frozen=True, eq=False)
 class Plugin:
-    """A plug-in's folder, an absolute path; its card and its class are read on first access."""
+    """A plug-in in `folder`, an absolute path. Its card and its class are read on first access."""
 
     kind: Kind
     folder: Path
@@ -52,10 +52,10 @@ class Plugin:
 
     @functools.cached_property
     def cls(self) -> type[Any]:
-        """The plug-in's class; its code runs here.
+        """The plug-in's class. The first access imports it, which runs its code.
 
-        Raises PluginError if it cannot be imported, ContractError if its Config or Options, or a sampler's
-        knobs, are not as they must be.
+        Raises PluginError if it cannot be imported, and ContractError if its Config or Options, or a
+        sampler's knobs, break the contract.
         """
         from ebbench import contract
 
@@ -84,10 +84,10 @@ class Plugin:
 
     @functools.cached_property
     def source(self) -> code.Source:
-        """All code that the plug-in runs, and the files that its card declares; none of it is run.
+        """All code that the plug-in runs, and the files that its card declares. No code runs for this.
 
-        Of a task, the data code is apart (`data_source`), and its `published.py` is not covered. Raises
-        PluginError for a file that is not there.
+        For a task, `data_source` has the code of the data instead, and `published.py` is left out. Raises
+        PluginError if a file is missing.
         """
         if self.kind == "model":
             return self._code
@@ -95,17 +95,17 @@ class Plugin:
 
     @functools.cached_property
     def data_source(self) -> code.Source:
-        """The modules of `ebbench.data` that a task uses; nothing for a model."""
+        """The modules of `ebbench.data` that a task uses; empty for a model."""
         return self._code.only(lambda name: self.kind == "task" and code.is_data(name))
 
     @functools.cached_property
     def code_hash(self) -> str:
-        """SHA-256 of `source`. The card is left out: the values that it sets are part of a run's identity."""
+        """SHA-256 of `source`. It leaves out the card, whose values are part of a run's identity anyway."""
         return self.source.hash
 
     @functools.cached_property
     def data_code_hash(self) -> str:
-        """SHA-256 of a task's `data_source`; "" where there is none."""
+        """SHA-256 of a task's `data_source`; "" if that is empty."""
         return self.data_source.hash if self.data_source.files else ""
 
     @functools.cached_property
@@ -142,13 +142,13 @@ class Plugin:
     def _module(self) -> types.ModuleType:
         try:
             now = self._code.hash
-        except PluginError:  # a file that the card declares is missing: a run will say it
+        except PluginError:  # a file that the card declares is missing; a run reports it
             now = ""
         try:
             return main_module(self.folder, Path(MODULES[self.kind]).stem, now)
         except (KeyboardInterrupt, Stopped):
             raise
-        # Whatever else ends a program too: a plug-in must not end the command without a word.
+        # BaseException includes SystemExit: a plug-in must not end the command without a message.
         except BaseException as error:
             raise PluginError(
                 f"{self.kind} '{self.folder.name}' does not import: {said(error)}",

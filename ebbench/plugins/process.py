@@ -1,4 +1,4 @@
-"""The process in which a stranger's code runs: what that code may leave otherwise is put back after it."""
+"""Protect the process in which a stranger's code runs: undo the changes that the code makes to it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import NoReturn
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Within the block, standard output is standard error, and `os._exit` raises SystemExit.
+    """Within this context, standard output goes to standard error, and `os._exit` raises SystemExit.
 
-    After it, the working directory, `sys.path`, the handlers of SIGINT and SIGTERM, the filters of warnings
-    and the streams are what they were. Blocks nest.
+    At its end, the working directory, `sys.path`, the handlers of SIGINT and SIGTERM, the filters of warnings
+    and the streams are restored. Contexts may be nested.
     """
     path = list(sys.path)
     with (
         stdout_as_stderr(),
         contextlib.redirect_stdout(sys.stderr),
-        # Only to put it back, should the code replace it.
+        # This restores sys.stderr if the code replaces it.
         contextlib.redirect_stderr(sys.stderr),
         warnings.catch_warnings(),
         _no_exit(),
@@ -38,15 +38,15 @@ def kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def stdout_as_stderr() -> Iterator[None]:
-    """What a child process or a library in C writes to standard output goes to standard error too."""
+    """Send to standard error also what child processes and C libraries write to standard output."""
     sys.stdout.flush()
     try:
         before = os.dup(1)
-    except OSError:  # closed: nothing to turn
+    except OSError:  # standard output is closed, so there is nothing to redirect
         yield
         return
     try:
-        with contextlib.suppress(OSError):  # closed: what is written there is for nobody
+        with contextlib.suppress(OSError):  # if standard error is closed, leave the output alone
             os.dup2(2, 1)
         yield
     finally:
@@ -56,7 +56,7 @@ def stdout_as_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_exit() -> Iterator[None]:
-    """`os._exit` would end the command without a word, with any code; a forked child may still end so."""
+    """Make `os._exit` raise: it would end the command without a message. A forked child may still use it."""
     before, owner = os._exit, os.getpid()
 
     def refuse(status: int) -> NoReturn:
@@ -73,7 +73,7 @@ def _no_exit() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    # Only the main thread may set a handler, so in another none can have been replaced.
+    # Only the main thread may set a handler. In any other thread there is nothing to restore.
     numbers = (signal.SIGINT, signal.SIGTERM)
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in numbers} if main else {}
@@ -81,7 +81,7 @@ def _signals() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            # None: a handler that was not set from Python, and cannot be set from here.
+            # None means a handler that was not set from Python. It cannot be set again from here.
             if handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
 
@@ -90,12 +90,12 @@ def _signals() -> Iterator[None]:
 def _folder() -> Iterator[None]:
     try:
         before: str | None = os.getcwd()
-    except FileNotFoundError:  # it was removed under the command
+    except FileNotFoundError:  # the working directory was removed before
         before = None
     try:
         yield
     finally:
         if before is not None:
-            # Where the code removed it, there is nothing to go back to.
+            # If the code removed the folder, there is nothing to go back to.
             with contextlib.suppress(FileNotFoundError):
                 os.chdir(before)

@@ -1,4 +1,4 @@
-"""What a model's card, a variant and a user's changes settle: the Config, and the knobs of a sampler."""
+"""Settle the Config and the knobs of a sampler, from a model's card, a variant and the user's changes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def settled(
 ) -> tuple[Any, dict[str, Any]]:
     """The Config, and the values of the sampler's knobs, as a run of `model` on `task` uses them.
 
-    Later ones win: the class's defaults; the card's knobs for the protocol; its budget, with the variant's
-    values; then `config` and `knobs`, which the user changed. Raises UsageError and PluginError.
+    Later sources override earlier ones: the defaults of the class, the card's knobs for the protocol, the
+    card's budget with the variant's values, and last the user's changes in `config` and `knobs`. Raises
+    UsageError and PluginError.
     """
     where = f"card.toml of '{model.name}'"
     made = build_config(model.cls.Config, budget_values(model, budget, task, variant), where)

@@ -1,7 +1,8 @@
-"""Whether a process that a file names is a process of this machine that is no more.
+"""Find out whether a process that a file names ran on this machine and has ended.
 
-A number alone does not tell: numbers are given again, and containers that share a host's name do not share
-its processes. So a file names the machine's boot with its table of processes, and when the process began.
+The process id alone is not enough. The system reuses ids, and containers with the same host name have
+different processes. So the file also names the boot of the machine, its table of processes (PID namespace),
+and the time when the process began.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 @functools.cache
 def machine() -> str:
-    """This boot of this machine and its table of processes; "" where that cannot be told."""
+    """Identify this boot of this machine and its table of processes; "" if that is not possible."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
@@ -22,19 +23,19 @@ def machine() -> str:
 
 
 def began(pid: int) -> str:
-    """When a process of this machine began, in the kernel's words; "" where there is none."""
+    """The start time of a process of this machine, as the kernel gives it; "" if it does not run."""
     try:
-        # The name, in brackets, may hold anything.
+        # The name is in brackets and may contain anything.
         words = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return ""
-    # A zombie runs no more.
+    # A zombie does not run any more.
     return "" if words[0] in "ZX" else words[19]
 
 
 def ended(pid: int, on: str, since: str) -> bool:
-    """Whether the process is one of this machine (`machine`), `began` then, and is no more.
+    """Whether a process has ended that ran on this machine.
 
-    False where that cannot be told.
+    `on` is its `machine()` and `since` its `began(pid)`. False if this cannot be told.
     """
     return on == machine() != "" and since != "" and began(pid) != since

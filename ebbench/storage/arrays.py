@@ -1,4 +1,4 @@
-"""Arrays that ebbench keeps for itself, in the run store and beside it, as npz files."""
+"""Write and read arrays that ebbench keeps for its own use, as npz files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ebbench.storage.files import write_atomically
 
 
 def keep(path: Path, arrays: Mapping[str, np.ndarray], *, what: str) -> None:
-    """Write `arrays` to `path`, whole or not at all; `what` names them in a message.
+    """Write `arrays` to `path` atomically. `what` names them in an error.
 
-    Raises StorageError for an array that holds objects and for a file that cannot be written.
+    Raises StorageError for an array of objects, and if the file cannot be written.
     """
     try:
         write_atomically(path, _packed(arrays))
@@ -36,9 +36,9 @@ def keep(path: Path, arrays: Mapping[str, np.ndarray], *, what: str) -> None:
 
 
 def kept(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a file that `keep` wrote; None where there is none, or one that was damaged since.
+    """The arrays of a file that `keep` wrote; None if it is missing or damaged.
 
-    StorageError where there is a file that cannot be read: what it holds is not lost.
+    Raises StorageError if the file exists and may not be read, since its content is not lost.
     """
     try:
         content = path.read_bytes()
@@ -53,13 +53,13 @@ def kept(path: Path) -> dict[str, np.ndarray] | None:
         ) from error
     try:
         return _unpacked(content)
-    # What NumPy and zipfile raise for bytes that were cut short or altered.
+    # NumPy and zipfile raise these for bytes that were cut short or changed.
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, MemoryError):
         return None
 
 
 def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
-    # Not `np.savez`, whose own words ("file") no array could have for a name.
+    # `np.savez` is not used: no array could have the name of one of its arguments ("file").
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in arrays.items():
@@ -72,10 +72,10 @@ def _unpacked(content: bytes) -> dict[str, np.ndarray]:
     found = {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for member in archive.infolist():
-            # `keep` packs nothing: an array takes no more room in memory than in the file.
+            # `keep` does not compress. So an array takes no more memory than its bytes in the file.
             if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
                 raise ValueError("a member is compressed")
-            # Whole, so that its checksum is compared before anything of it is believed.
+            # Read the whole member first, so that zipfile compares its checksum.
             raw = io.BytesIO(archive.read(member))
             found[member.filename.removesuffix(".npy")] = np.lib.format.read_array(raw, allow_pickle=False)
     return found

@@ -1,4 +1,4 @@
-"""Files that are either old or new, never half of one; paths that can be used; and ebbench's own home."""
+"""Write files atomically, check paths, and find the folder where ebbench keeps its own files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 
 from ebbench.errors import StorageError, UsageError
 
-# Bytes of a file's own name that its temporary one repeats: a name has 255 at most.
+# How many bytes of a file's name its temporary file's name repeats. A name may have at most 255 bytes.
 _KEPT = 150
-# What must hold for this process to write at all.
+# The checks that must pass before this process writes any file.
 _guards: list[Callable[[], None]] = []
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` so that `path` holds either the old or the new bytes, whole.
+    """Write `content` so that `path` always holds either all the old bytes or all the new ones.
 
-    Raises OSError, and StorageError where this process no longer holds what it writes to (`guarded`).
+    Raises OSError, and the error of a check of `guarded` (StorageError for a lock that was lost).
     """
     temporary = path.with_name(_temporary(path.name))
     try:
@@ -33,9 +33,9 @@ def write_atomically(path: Path, content: bytes) -> None:
         for check in tuple(_guards):
             check()
         os.replace(temporary, path)
-    # An interruption leaves no half file either.
+    # Also after an interruption, no temporary file may be left.
     except BaseException:
-        # The write's own error is the one to report; a full disk may refuse the clean-up too.
+        # A full disk may refuse the clean-up too. The error to report is the first one.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
@@ -43,7 +43,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def guarded(check: Callable[[], None]) -> Iterator[None]:
-    """Within the block `check` is called before any file takes its final name; it raises to forbid that."""
+    """Within this context, call `check` before any file gets its final name. It raises to forbid that."""
     _guards.append(check)
     try:
         yield
@@ -52,11 +52,11 @@ def guarded(check: Callable[[], None]) -> Iterator[None]:
 
 
 def home() -> Path:
-    """The folder of the run store and the data cache, from the root; it need not exist yet.
+    """The folder of the run store and the data cache, as an absolute path. It need not exist yet.
 
-    It is EBBENCH_HOME, else the user's cache folder. A relative EBBENCH_HOME is taken from the working
-    directory of its first use in the process: a plug-in that changes the directory does not move it.
-    Raises `StorageError` for a folder that cannot be.
+    It is EBBENCH_HOME, or else a folder in the user's cache folder. A relative EBBENCH_HOME is taken from the
+    working directory at its first use in the process. So a plug-in that changes the directory does not move
+    it. Raises `StorageError` if the path is impossible.
     """
     chosen = os.environ.get("EBBENCH_HOME")
     if not chosen:
@@ -74,10 +74,10 @@ def home() -> Path:
 
 
 def absolute(path: Path | str, label: str) -> Path:
-    """A path that the user gave, from the root and with `~` replaced; nothing need be there.
+    """A path that the user gave, made absolute, with `~` expanded. It need not exist.
 
-    `label` says where it was given ("--data-dir"). Raises `UsageError` for a path that can be none: a user's
-    home that is not known (`~nobody/x`), a NUL, a name too long, a circle of links.
+    `label` says where it was given ("--data-dir"). Raises `UsageError` for an impossible path: an unknown
+    user's home (`~nobody/x`), a NUL, a name that is too long, or a circle of links.
     """
     try:
         return _possible(Path(path).expanduser().absolute())
@@ -91,9 +91,9 @@ def absolute(path: Path | str, label: str) -> Path:
 
 
 def look(path: Path) -> os.stat_result | None:
-    """What is at `path`, links followed; None where there is nothing, or links that lead in a circle.
+    """The status of the file at `path`, with links followed. None if nothing is there, or a circle of links.
 
-    Raises `StorageError` where that cannot be told, as in a folder that the user may not enter.
+    Raises `StorageError` if that cannot be told, for example in a folder that the user may not enter.
     """
     try:
         return path.stat()
@@ -116,7 +116,7 @@ def cannot_read(path: Path, error: Exception) -> StorageError:
 
 
 def _temporary(name: str) -> str:
-    """A name that no other process takes, also on another machine that shares the folder."""
+    """A name that no other process uses, not even on another machine that shares the folder."""
     host = platform.node()[:20]
     kept = name.encode(errors="surrogateescape")[:_KEPT].decode(errors="ignore")
     return f".{kept}.{host}-{os.getpid()}-{os.urandom(4).hex()}.tmp"
@@ -141,7 +141,7 @@ def _users_home() -> Path:
 
 
 def _possible(path: Path) -> Path:
-    """The path itself. OSError or ValueError for one that the system takes for none, whatever is there."""
+    """Return the path. Raises OSError or ValueError if the system accepts no such path."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         path.stat()
     return path

@@ -1,18 +1,20 @@
-"""A lease: the lock of a folder that several machines share, where flock is absent or holds on one alone.
+"""Leases: locks of folders that machines share. There, flock may be absent or hold on one machine only.
 
-A lease is a file `lease.N` in the folder that it guards. It says who holds it (host, process, a random name),
-and a count, which the holder raises at every heartbeat. Of several files only that of the highest N counts.
+A lease is a file `lease.N` in the folder that it guards. It says who holds it (host, process, a random name).
+It also has a count, which the holder raises at every heartbeat. If there are several files, only the one with
+the highest N counts.
 
-- **Taking** the lease is creating `lease.N+1`. The file system lets one process do that (O_CREAT with O_EXCL,
-  which is atomic on NFS from version 3 and on Lustre). The highest file is never removed: a holder that is
-  done marks it free. So whoever looked at an older N and was then delayed finds a higher one, and withdraws.
-- **A holder is gone** when its count has stood still at MISSES looks in a row, a heartbeat apart on the clock
-  of the process that looks. No two clocks are compared. A server that hung for an hour counts as one look. On
-  one machine a process that has ended is gone at once.
-- **A holder that lost its lease** while it was suspended writes no more: `guarded` looks at the lease before
-  a file takes its final name.
+- **Taking a lease** means creating `lease.N+1`. The file system lets only one process do that (O_CREAT with
+  O_EXCL, which is atomic on NFS from version 3 and on Lustre). The highest file is never removed: a holder
+  that is done marks it as free. So a process that looked at an older N and was then delayed finds a higher
+  one, and withdraws.
+- **A holder is gone** when its count has not changed at MISSES looks in a row. The looks are a heartbeat
+  apart, on the clock of the process that looks, so no two clocks are compared. If the server hangs for an
+  hour, this counts as one look. On the same machine, a holder whose process has ended is gone at once.
+- **A holder that lost its lease** while it was suspended writes nothing more: `guarded` checks the lease
+  before a file gets its final name.
 
-`filelock.SoftFileLease` is much alike. It takes a lease over by exchanging two names, which NFS refuses.
+`filelock.SoftFileLease` is similar. It takes over a lease by exchanging two names, which NFS refuses.
 """
 
 from __future__ import annotations
@@ -34,23 +36,24 @@ from ebbench.errors import StorageError
 from ebbench.storage import alive
 from ebbench.storage.files import guarded
 
-# Looks in a row that find no new heartbeat before a holder counts as gone.
+# After this number of looks in a row without a new heartbeat, a holder counts as gone.
 MISSES = 6
-# Seconds between two heartbeats; each lease says its holder's own, which those who wait for it keep to.
+# Seconds between two heartbeats. Each lease states its holder's own value, which waiting processes use.
 HEARTBEAT = 10.0
-# Seconds between two looks of a process that waits: a lease may have been given back.
+# Seconds between two looks of a waiting process for a lease that was given back.
 LOOK = 0.5
 
 _NAME = re.compile(r"lease\.([0-9]{1,9})")
-# The last line of the file, of one length, so that it is written in place and needs no room on a full disk.
+# The last line of the file. It always has the same length, so it is overwritten in place. That needs no room
+# on a full disk.
 _HELD, _FREE = "held {:012d}\n", "free {:012d}\n"
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a lease says. `machine` and `started` tell a process of this machine from one of another.
+    """The content of a lease. `machine` and `started` identify the holder's process (alive.py).
 
-    `count` is None once the lease is free.
+    `heartbeat` is the seconds between two heartbeats. `count` is None if the lease is free.
     """
 
     number: int
@@ -64,12 +67,15 @@ class Record:
 
     @property
     def ended(self) -> bool:
-        """Whether the holder is a process of this machine that is no more."""
+        """Whether the holder is a process of this machine that has ended."""
         return alive.ended(self.pid, self.machine, self.started)
 
 
 class Watch:
-    """Whether the holder of a lease is alive, by what this process sees of it; `clock` gives seconds."""
+    """Decides whether the holder of a lease is alive, from the heartbeats that this process sees.
+
+    `clock` gives seconds.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -78,18 +84,18 @@ class Watch:
         self._missed = 0
 
     def gone(self, record: Record) -> bool:
-        """To be asked again and again: whether the holder has missed so many heartbeats that it is gone."""
+        """Whether the holder has missed so many heartbeats that it is gone. Call this repeatedly."""
         now = self._clock()
         if record != self._seen:
             self._seen, self._looked, self._missed = record, now, 0
         elif now - self._looked >= record.heartbeat:
-            # However long it was since the last look: the store may have hung, and the holder with it.
+            # Count one miss, however long ago the last look was: the store may have hung for both processes.
             self._looked, self._missed = now, self._missed + 1
         return record.count is not None and (record.ended or self._missed >= MISSES)
 
 
 class Lease:
-    """The lease of one folder, for one holder; `clock` gives seconds."""
+    """The lease of one folder, for one holder. `clock` gives seconds."""
 
     def __init__(
         self, folder: Path, *, heartbeat: float = HEARTBEAT, clock: Callable[[], float] = time.monotonic
@@ -102,11 +108,14 @@ class Lease:
         self._count = 0
         self._end = 0
         self._lost = False
-        # The heartbeat's thread and a writer may both renew.
+        # The heartbeat's thread and a writing thread may renew at the same time.
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Take the lease if it is free or its holder is gone. Raises OSError; nothing is left then."""
+        """Take the lease if it is free or its holder is gone. Return whether this process has it now.
+
+        Raises OSError, and leaves no file behind then.
+        """
         found = read(self._folder)
         if found is not None and found.count is not None and not self._watch.gone(found):
             return False
@@ -124,7 +133,7 @@ class Lease:
                 file.flush()
                 os.fsync(file.fileno())
             self._end = len(head)
-            # Whoever was delayed between its look and now may have made a number that is long over.
+            # If this process was delayed since its look, its number may be outdated by now.
             won = _numbers(self._folder)[-1:] == [number]
         except BaseException:
             self._withdraw(path)
@@ -135,12 +144,12 @@ class Lease:
         self._lost = False
         for old in _numbers(self._folder):
             if old < number:
-                # A holder that was taken for gone meets this at its next heartbeat.
+                # A holder that only seemed to be gone notices the missing file at its next heartbeat.
                 (self._folder / f"lease.{old}").unlink(missing_ok=True)
         return True
 
     def renew(self) -> bool:
-        """A heartbeat; False if the lease is another's by now. Raises OSError where that cannot be told."""
+        """Make a heartbeat. Return False if the lease is lost. Raises OSError if that cannot be told."""
         with self._lock:
             if self._lost or self._path is None:
                 return False
@@ -155,13 +164,13 @@ class Lease:
                     self._lost = True
                     return False
                 self._count += 1
-                # A disk that takes no heartbeat may still take the lease from nobody: it is ours.
+                # The lease is still ours, even if the disk cannot write the heartbeat.
                 with contextlib.suppress(OSError):
                     self._write(file.fileno(), _HELD.format(self._count))
             return True
 
     def check(self) -> None:
-        """Raise StorageError if the lease is another's by now."""
+        """Raise StorageError if the lease is lost or cannot be read."""
         try:
             if self.renew():
                 return
@@ -176,11 +185,11 @@ class Lease:
         )
 
     def free(self) -> None:
-        """Give the lease back; what has become of it meanwhile is another's."""
+        """Give the lease back. A lease that was lost is left alone."""
         with self._lock:
             if self._lost or self._path is None:
                 return
-            # Else it runs out by itself.
+            # If this fails, the lease expires by itself.
             with contextlib.suppress(OSError):
                 descriptor = os.open(self._path, os.O_WRONLY)
                 try:
@@ -190,7 +199,7 @@ class Lease:
             self._path = None
 
     def beat(self, stop: threading.Event) -> None:
-        """Renew until told to stop, or until the lease is lost."""
+        """Renew the lease at every heartbeat until `stop` is set or the lease is lost."""
         while not stop.wait(self._heartbeat):
             with contextlib.suppress(OSError):
                 if not self.renew():
@@ -219,9 +228,9 @@ class Lease:
 
 @contextlib.contextmanager
 def held(folder: Path, note: Callable[[str], None], heartbeat: float = HEARTBEAT) -> Iterator[None]:
-    """Hold the lease of a folder; who has to wait is told so by `note`. Raises OSError.
+    """Hold the lease of a folder within this context. If it has to wait first, it says so by `note`.
 
-    Within the block no file takes its final name once the lease is lost (StorageError).
+    Raises OSError. Once the lease is lost, no file gets its final name within the context (StorageError).
     """
     lease = Lease(folder, heartbeat=heartbeat)
     waits = False
@@ -244,14 +253,14 @@ def held(folder: Path, note: Callable[[str], None], heartbeat: float = HEARTBEAT
 
 
 def read(folder: Path) -> Record | None:
-    """The lease of a folder as it stands; None where there never was one. Raises OSError."""
+    """Read the present lease of a folder; None if there never was one. Raises OSError."""
     for _ in range(3):
         numbers = _numbers(folder)
         if not numbers:
             return None
         try:
             text = (folder / f"lease.{numbers[-1]}").read_bytes()
-        # It has given way to a higher one, which a folder that is cached may show only later.
+        # A higher number has replaced it. A cached listing of the folder may show that one only later.
         except FileNotFoundError:
             continue
         return _parsed(numbers[-1], text)
@@ -274,7 +283,7 @@ def _parsed(number: int, text: bytes) -> Record:
             None if word == "free" else int(count),
         )
     except (ValueError, KeyError, TypeError):
-        # Just being made, or its maker was killed at that: held by nobody known, until it is gone.
+        # The file is just being written, or its writer was killed. It counts as held by an unknown process.
         return Record(number)
 
 

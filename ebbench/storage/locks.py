@@ -1,7 +1,8 @@
-"""Which kind of lock a run store has: flock where it is on a disk of this machine, leases where it is shared.
+"""Choose the kind of lock of a run store: flock on a disk of this machine, leases on a shared file system.
 
-flock falls with its process at once, so it is the better lock where it holds. On NFS and Lustre it may be
-absent, or hold on one machine only, as the mount says. There is no way to find out but to ask every machine.
+flock ends at once with its process, so it is the better lock where it works. On NFS and Lustre, the mount
+options decide whether it is absent or holds on one machine only. A process could find out only by asking
+every machine.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from ebbench.storage import leases
 from ebbench.storage.files import write_atomically
 
 FLOCK, LEASE = "flock", "lease"
-# The lock in a training's folder; flock is on it.
+# The file in a training's folder that flock locks.
 FILE = "lock"
-# In the store: every machine uses leases, also the file server, to which the store is a disk of its own.
+# This file in a store says that every machine uses leases. The file server needs it, since the store is a
+# local disk there.
 _SHARED = "leases"
 # File systems that several machines write to, as Linux names them (also "fuse.NAME").
 _NETWORK = {
@@ -46,10 +48,11 @@ _MISSING = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
 def kind(store: Path) -> str:
-    """FLOCK or LEASE, for the folders in `store`, which is there.
+    """Return FLOCK or LEASE for the folders in `store`, which must exist.
 
-    EBBENCH_LOCKS says it; else what the store has had before; else its file system. Raises UsageError for
-    another word, and for flock where others use leases; OSError where the store cannot be used.
+    EBBENCH_LOCKS decides if it is set, then the earlier choice for this store, then its file system. A choice
+    of leases is noted in the store. Raises UsageError for any other word and for flock in a store that uses
+    leases, and OSError if the store cannot be used.
     """
     chosen = os.environ.get("EBBENCH_LOCKS", "auto")
     if chosen not in ("auto", FLOCK, LEASE):
@@ -76,12 +79,12 @@ def kind(store: Path) -> str:
 
 
 def peek(store: Path) -> str:
-    """As `kind`, and nothing is written, tried or refused: for those who only look."""
+    """Return the kind noted in the store, like `kind`, but write, try and refuse nothing. For watchers."""
     return LEASE if (store / _SHARED).exists() else FLOCK
 
 
 def heartbeat() -> float:
-    """Seconds between two heartbeats of a lease: EBBENCH_HEARTBEAT, or the usual. Raises UsageError."""
+    """Seconds between two heartbeats of a lease: EBBENCH_HEARTBEAT or the default. Raises UsageError."""
     said = os.environ.get("EBBENCH_HEARTBEAT")
     if said is None:
         return leases.HEARTBEAT
@@ -114,7 +117,7 @@ def _shared(store: Path) -> bool:
 
 
 def file_system(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """The kind of file system that a folder is on, as Linux names it ("ext4", "nfs4"); "" where unknown."""
+    """The file system that a folder is on, as Linux names it ("ext4", "nfs4"); "" if unknown."""
     try:
         lines = mounts.read_text(errors="surrogateescape").splitlines()
     except OSError:
@@ -124,7 +127,7 @@ def file_system(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> st
         before, _, after = line.partition(" - ")
         point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), before.split()[4])
         inside = point == "/" or real == point or real.startswith(f"{point}/")
-        # Of two on one place the later covers the earlier.
+        # If two are mounted in the same place, the later one covers the earlier.
         if inside and len(point) >= longest:
             found, longest = after.split()[0], len(point)
     return found

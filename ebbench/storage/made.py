@@ -1,7 +1,7 @@
-"""What this machine made itself: a mark for each result that `ebbench run` wrote here.
+"""Remember which results this machine made: a mark for each result that `ebbench run` wrote here.
 
-A result file does not say where it came from, so anybody could hand one on as his own. The marks lie in
-ebbench's home, which no bundle and no pull request reaches.
+A result file does not show where it was made, so it could be passed on as one's own. The marks are files in
+ebbench's home, where no bundle and no pull request can write.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from ebbench.storage.runstore import write
 
 
 def mark(digest: str) -> None:
-    """Remember a result by its digest (`Result.digest`)."""
+    """Write the mark of a result, by its digest (`Result.digest`)."""
     write(home() / "made" / digest, b"")
 
 
 def is_marked(digest: str) -> bool:
-    """Whether a result was made on this machine, as it stands."""
+    """Whether the result with this digest was made on this machine. Any change to it changes the digest."""
     return (home() / "made" / digest).is_file()

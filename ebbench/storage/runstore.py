@@ -1,4 +1,4 @@
-"""The folder of one training in the run store: its lock, and what is written there."""
+"""Lock the folder of one training in the run store, and write files there."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from ebbench.errors import StorageError
 from ebbench.storage import leases, locks
 from ebbench.storage.files import write_atomically
 
-# Beside a training that `--force` began anew, until its result is written.
+# A file beside a training that `--force` restarted, until its result is written.
 FORCED = "forced"
 
 
 @contextmanager
 def locked(place: Path, note: Callable[[str], None]) -> Iterator[None]:
-    """One process at a time in a training's folder; the lock falls with the process that holds it.
+    """Within this context, this process alone uses a training's folder. `note` tells the user of a wait.
 
-    `locks.kind` says by what: flock, or a lease where several machines share the store.
+    `locks.kind` chooses the lock: flock, or a lease if several machines share the store. The lock ends with
+    the process that holds it. Raises StorageError if the run store cannot be used.
     """
     with ExitStack() as stack:
         try:
@@ -56,10 +57,10 @@ def _flock(place: Path, note: Callable[[str], None], stack: ExitStack) -> None:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who is at a training: `host` and `pid` where a lease says them, "" and 0 where flock does not.
+    """The process that holds a training. A lease gives its `host` and `pid`; with flock they are "" and 0.
 
-    `silent` are the seconds since its last heartbeat, where those are more than a lease lasts: by the clocks
-    of this machine and of the file server, so that it is a hint for people and no more.
+    `silent` is the seconds since its last heartbeat, or None while these are few enough for a live holder. It
+    compares the clocks of this machine and of the file server, so it is only a hint for people.
     """
 
     host: str = ""
@@ -68,15 +69,15 @@ class Holder:
 
 
 class Watcher:
-    """Looks at who is at which training, again and again; nothing in the store is changed by it."""
+    """Looks repeatedly for the holders of trainings. It changes nothing in the store."""
 
     def __init__(self) -> None:
         self._watches: dict[Path, leases.Watch] = {}
 
     def holder(self, place: Path) -> Holder | None:
-        """Who holds the lock of a training's folder; None where nobody does, or may be told.
+        """The holder of the lock of a training's folder; None if there is none or it cannot be found out.
 
-        A lease whose holder is seen to be gone counts as nobody's.
+        A lease whose holder is gone counts as having none.
         """
         try:
             if locks.peek(place.parent) == locks.FLOCK:
@@ -96,7 +97,7 @@ class Watcher:
 def _flocked(lock: Path) -> bool:
     try:
         with open(lock, "rb") as file:
-            # Shared and for a moment: those who look do not see one another.
+            # The lock is shared and short, so that watchers do not take one another for holders.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -113,10 +114,10 @@ def forget(place: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Before hours of training: can the result be written at all?"""
+    """Raise StorageError if no file can be written to `folder`. Called before hours of training."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Without a name of its own, it is gone with the process, whenever that is killed.
+        # This file has no name, so nothing is left even if the process is killed.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -124,7 +125,7 @@ def check_writable(folder: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, whole or not at all; StorageError where that cannot be done."""
+    """Write `content` to `path` atomically. Raises StorageError if that fails."""
     try:
         write_atomically(path, content)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""A tree of tensors, arrays and plain values on disk: safetensors plus a JSON sidecar, no pickle.
+"""Store a tree of tensors, arrays and plain values as a safetensors file and a JSON sidecar, without pickle.
 
-The sidecar is written last and by an atomic rename, and names the tensor file that belongs to it.
-Killed at any moment, the pair that was there before is still whole.
+The sidecar names the tensor file that belongs to it. It is written last, by an atomic rename. So if the
+process is killed at any moment, the previous pair of files is still complete.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from ebbench.errors import StorageError
 from ebbench.storage.files import write_atomically
 
 FORMAT = 2
-# Format 1 named a tensor by its keys, joined by full stops, so that two could have one name.
+# Format 1 named a tensor by its keys, joined by full stops. Two tensors could then have the same name.
 READABLE = (1, FORMAT)
 
 
 def save(tree: Mapping[str, Any], sidecar: Path) -> None:
-    """Write `tree` to `sidecar` (JSON) and a safetensors file beside it, replacing what was there.
+    """Write `tree` to `sidecar` (JSON) and a safetensors file beside it, and replace the state before it.
 
     The tree is made of dicts (string or integer keys), lists, tuples, tensors, NumPy arrays of numbers,
-    strings, numbers, booleans and None. Raises StorageError for anything else and where the disk refuses;
-    the old state is kept.
+    strings, numbers, booleans and None. Raises StorageError for anything else, and if the files cannot be
+    written. The old state is kept then.
     """
     text_of_tree, blob = pack(tree)
     digest = hashlib.sha256(blob).hexdigest()
@@ -56,7 +56,7 @@ def save(tree: Mapping[str, Any], sidecar: Path) -> None:
 
 
 def pack(tree: Mapping[str, Any]) -> tuple[str, bytes]:
-    """A tree as `save` takes it, as JSON and as safetensors. Raises StorageError as `save` does."""
+    """Return a tree as JSON text and safetensors bytes. `save` describes the tree and the StorageError."""
     tensors: dict[str, torch.Tensor] = {}
     try:
         return json.dumps(_flatten(tree, tensors, "")), save_tensors(tensors)
@@ -67,7 +67,7 @@ def pack(tree: Mapping[str, Any]) -> tuple[str, bytes]:
 
 
 def unpack(text: str, blob: bytes, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What `pack` was given. Raises ValueError for what it never gives."""
+    """Return the tree that `pack` was given. Raises ValueError for anything that `pack` never returns."""
     try:
         tree = _restore(json.loads(text), {name: t.to(device) for name, t in load_tensors(blob).items()})
     except (SafetensorError, RuntimeError, LookupError, TypeError, AttributeError) as error:
@@ -78,11 +78,11 @@ def unpack(text: str, blob: bytes, device: torch.device | str = "cpu") -> dict[s
 
 
 def load(sidecar: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read what `save` wrote, in any format so far. Raises StorageError if the pair is not whole."""
+    """Read a tree that `save` wrote, in any earlier format too. Raises StorageError for a damaged pair."""
     try:
         document = json.loads(sidecar.read_bytes())
         name = document["tensors"]
-        # A state may have come in a pack from another machine: it reads nothing but its own folder.
+        # A state may come in a pack from another machine. It must not name a file outside its folder.
         if Path(name).name != name:
             raise ValueError(f"{name} is no file beside it")
         blob = (sidecar.parent / name).read_bytes()
@@ -126,8 +126,9 @@ def _not_storable(name: str, what: str) -> StorageError:
     )
 
 
-# Types that JSON has no word for stand as {"$": tag, ...}; a dict's own keys are kept in "$": "dict".
-# A tensor's name is its number: its place in the tree is the sidecar's to say. `name` is for the messages.
+# A value without a type in JSON becomes {"$": tag, ...}. A dict with a key that JSON cannot hold, or with the
+# key "$", becomes one with the tag "dict". Tensors are named by numbers, since the sidecar has their places
+# in the tree. `name` is for error messages.
 def _flatten(value: Any, tensors: dict[str, torch.Tensor], name: str) -> Any:
     if isinstance(value, torch.Tensor | np.ndarray):
         key = str(len(tensors))
@@ -156,13 +157,13 @@ def _flatten(value: Any, tensors: dict[str, torch.Tensor], name: str) -> Any:
 
 
 def _stored(value: torch.Tensor | np.ndarray, name: str) -> torch.Tensor:
-    """A contiguous copy on the CPU: safetensors refuses tensors that share memory (tied weights, views)."""
+    """Return a contiguous copy on the CPU. safetensors refuses tensors that share memory, such as views."""
     try:
         if isinstance(value, np.ndarray):
-            # In the machine's own byte order, which is all that torch takes.
+            # torch takes only the machine's own byte order.
             return torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
         made = value.detach().cpu().contiguous().clone()
-        # What safetensors has no word for (sparse, quantised) is found here, where its name is known.
+        # safetensors refuses some tensors (sparse, quantised). Find this out here, where the name is known.
         save_tensors({"tried": made[:0] if made.dim() else made})
     except (TypeError, ValueError, KeyError, RuntimeError, NotImplementedError, SafetensorError) as error:
         kind = f"{type(value).__name__} of {value.dtype}"
@@ -189,7 +190,7 @@ def _restore(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
         case "tensor":
             return tensors[value["key"]]
         case "channels_last":
-            # The order in memory matters: fused Adam pairs a parameter and its moments by address.
+            # Restore the order in memory: fused Adam pairs a parameter and its moments by address.
             return tensors[value["key"]].contiguous(memory_format=torch.channels_last)
         case "array":
             return tensors[value["key"]].cpu().numpy()

@@ -1,4 +1,4 @@
-"""Whether reruns agree with the submitted runs: metrics compared seed by seed."""
+"""Check whether reruns agree with the submitted runs: compare their metrics seed by seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ebbench.contract import Limit, Metric
 from ebbench.record.schema import Provenance
 from ebbench.submissions.checking import TOLERANCE, Check
 
-# Fewer seeds say too little about the spread, and seeds chosen by the author can be selective.
+# With fewer seeds, the spread is too uncertain. An author who may choose seeds can select the best ones.
 LEAST_SEEDS = 5
 
 # Below this, in the metric's unit, values are compared by absolute difference.
@@ -19,7 +19,7 @@ SMALL = 0.01
 # Level of the interval that an audit must fall in. One in a thousand honest metrics falls outside.
 AUDIT_LEVEL = 0.999
 
-# If all reruns have the same value, as counts can by chance, an audit may differ by this share of it.
+# All reruns can have the same value by chance, for example a count. An audit may then differ by this share.
 AUDIT_CLOSE = 0.01
 
 BySeed = Mapping[int, Mapping[str, float]]
@@ -34,13 +34,13 @@ def confirmed(
     exact: bool,
     file: str = "",
 ) -> list[Check]:
-    """Check one row: its claimed metrics against those of the reruns, each by seed.
+    """Check the claimed metrics of one row against those of the reruns; both are given by seed.
 
-    - The seeds are 0 to n - 1, at least `LEAST_SEEDS`, and the same in both.
+    - The seeds are 0 to n - 1, at least `LEAST_SEEDS` of them, and the same for claims and reruns.
     - The reruns are within the task's limits.
     - For each primary metric, the claimed mean lies in the reruns' prediction interval (95 %, Student's t),
-      and so does each value (95 % for all of them together, by Bonferroni). The claims' own spread is not
-      used, so that a wide spread gives no tolerance.
+      and so does each value (95 % for all of them together, by Bonferroni). The spread of the claims is not
+      used. So claims with a wide spread get no wider interval.
     - With `exact` (the same kind of machine and versions) each value must instead equal its rerun's within
       `TOLERANCE`.
 
@@ -79,14 +79,14 @@ def audited(
     *,
     file: str = "",
 ) -> list[Check]:
-    """Check one more run of a row, with a seed that its author could not know, against the reruns.
+    """Check one more run of a row against the reruns; its seed is one that the author could not know.
 
-    - It is within the task's limits.
+    - The run is within the task's limits.
     - Each primary metric lies in the reruns' prediction interval (99.9 %, Student's t). If the reruns are all
       equal, it may differ by 1 %.
 
-    A model that was built for the reruns' seeds, or for their splits and draws, fails. `file` is the file
-    that the checks name.
+    A model that was built for the seeds of the reruns, or for their splits and draws, fails. `file` is the
+    file that the checks name.
     """
     checks = [
         Check(file, "run under a secret seed", said, "within the limits of the task")
@@ -111,9 +111,9 @@ def audited(
 
 
 def same_machine(one: Provenance, other: Provenance) -> bool:
-    """Whether two runs with one seed must give equal numbers: the same CPU model and versions.
+    """Whether two runs with the same seed must give equal numbers: both on the same CPU model and versions.
 
-    On a GPU the order of sums varies, so no two runs must be equal there.
+    On a GPU the order of sums varies. Two runs there need not be equal.
     """
     # Without `platform`: it contains the kernel's build, which changes no number.
     alike = ("python", "device", "packages", "flags")
@@ -142,7 +142,7 @@ def unchosen(file: str, seeds: Sequence[int]) -> Check:
 def _repeated(
     file: str, name: str, claims: Sequence[float], reruns: Sequence[float], exact: bool
 ) -> list[Check]:
-    """One metric of a row, in the order of the seeds from 0."""
+    """Check one metric of a row; claims and reruns are in the order of the seeds from 0."""
     cure = "ask its author for the hardware and versions"
     n = len(claims)
     mean = sum(claims) / n

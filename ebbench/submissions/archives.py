@@ -1,4 +1,4 @@
-"""Zip files with a manifest: the transport format, checked on arrival.
+"""Read and write zip files with a manifest, the transport format, and check them on arrival.
 
 `manifest.json` holds a format and the SHA-256 of every other entry. Nothing in an archive is trusted before
 it is checked: names must match the patterns of its kind, sizes are bounded before anything is decompressed,
@@ -27,9 +27,7 @@ from ebbench.storage.files import write_atomically
 
 MANIFEST = "manifest.json"
 
-
 MOST_MANIFEST = 32 << 20
-
 
 # Maximum compression ratio of entries that are compressed themselves, and the size below which it is not
 # checked.
@@ -37,9 +35,7 @@ MOST_RATIO, FREE = 50, 1 << 20
 # Bytes to hash at a time.
 PIECE = 1 << 20
 
-
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-
 
 # What zipfile raises for entries that are encrypted, of an unknown kind, broken, or at a negative offset.
 BROKEN = (
@@ -59,12 +55,17 @@ BROKEN = (
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of archive: its name, the command that makes it, and what it may contain.
+    """A kind of archive: its name (`what`), the command that makes it (`maker`), and what it may contain.
 
-    `names` are the entries' names; `required` must be present; `most` gives the maximum decompressed bytes of
-    an entry. `most_entries` and `most_all` bound the number of entries and their total bytes, `most_kept` the
-    bytes of those kept in memory. `packed` are entries that are compressed themselves: one that decompresses
-    to many times its size is a zip bomb.
+    - `format`: the number of the format that the manifest must state.
+    - `names`: the pattern that every entry's name must match.
+    - `required`: the entries that must be present.
+    - `most`: a function that gives the maximum decompressed bytes of an entry by its name.
+    - `most_entries`, `most_all`: the maximum number of entries, and of their decompressed bytes together.
+    - `most_kept`: the maximum bytes of the entries that are kept in memory.
+    - `packed`: the pattern of entries that are compressed themselves. Such an entry is a zip bomb if it
+      decompresses to many times its size.
+    - `fix`: the advice that a refusal gives.
     """
 
     what: str
@@ -80,7 +81,7 @@ class Kind:
     fix: str = ""
 
     def refused(self, where: Path | str, found: str, expected: str = "") -> BundleError:
-        """The error that gives the reason, shortened, since it may quote untrusted text of any length."""
+        """Return the error for a refused archive; the reason is cut, as it may quote long untrusted text."""
         name = where.name if isinstance(where, Path) else where
         return BundleError(
             f"the {self.what} is refused: {found[:500]}",
@@ -109,9 +110,10 @@ def write(path: Path, kind: Kind, entries: Mapping[str, bytes]) -> None:
 
 
 def read(path: Path, kind: Kind, keep: Callable[[str], bool]) -> tuple[str, dict[str, str], dict[str, bytes]]:
-    """Check a whole archive: its SHA-256, those of its entries, and the content of the entries in `keep`.
+    """Check a whole archive. Return its SHA-256, the SHA-256 of each entry, and the content of kept entries.
 
-    Raises BundleError for any violation, StorageError if it cannot be read.
+    `keep` says by name whether the content of an entry is kept. Raises BundleError for any violation, and
+    StorageError if the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -128,11 +130,11 @@ def read(path: Path, kind: Kind, keep: Callable[[str], bool]) -> tuple[str, dict
         with zipfile.ZipFile(path) as packed:
             return (digest, *_entries(packed, path, kind, keep))
     except BROKEN as error:
-        raise kind.refused(path, f"it is no good zip file: {error}") from error
+        raise kind.refused(path, f"it is not a valid zip file: {error}") from error
 
 
 def _count(path: Path) -> int:
-    """The number of entries stated at the end of a zip file; zipfile would read them all to count."""
+    """The number of entries that the end of a zip file states; zipfile would read all entries to count."""
     with path.open("rb") as file:
         end = file.seek(0, io.SEEK_END)
         file.seek(max(0, end - 65_557))
@@ -147,11 +149,11 @@ def entry(path: Path, kind: Kind, name: str) -> bytes:
         with zipfile.ZipFile(path) as packed, packed.open(name) as file:
             return limited(file, name, path, kind)
     except BROKEN as error:
-        raise kind.refused(path, f"it is no good zip file: {error}") from error
+        raise kind.refused(path, f"it is not a valid zip file: {error}") from error
 
 
 def limited(file: Any, name: str, path: Path, kind: Kind) -> bytes:
-    """The content of an entry up to the limit of its kind, whatever size its header states."""
+    """The content of an entry, whatever size its header states. Raises BundleError above the kind's limit."""
     most = MOST_MANIFEST if name == MANIFEST else kind.most(name)
     content: bytes = file.read(most + 1)
     if len(content) > most:
@@ -162,13 +164,16 @@ def limited(file: Any, name: str, path: Path, kind: Kind) -> bytes:
 def _entries(
     packed: zipfile.ZipFile, path: Path, kind: Kind, keep: Callable[[str], bool]
 ) -> tuple[dict[str, str], dict[str, bytes]]:
-    """The manifest, which must list every entry, and the kept entries; all must match it."""
+    """Check all entries. Return the manifest and the content of the kept entries.
+
+    The manifest must list every entry with its SHA-256.
+    """
     infos = packed.infolist()
     if len(infos) > kind.most_entries:
         raise kind.refused(path, f"{len(infos):,} entries", f"at most {kind.most_entries:,}")
     if odd_ones := [info for info in infos if info.compress_type not in METHODS]:
         raise kind.refused(
-            path, f"{odd_ones[0].filename[:80]!r} is packed in an odd way", "deflated or stored"
+            path, f"{odd_ones[0].filename[:80]!r} is compressed by an unusual method", "deflated or stored"
         )
     names = [info.filename for info in infos]
     for info in infos:
@@ -194,7 +199,7 @@ def _entries(
         (twice, _), *_ = Counter(name.casefold() for name in names).most_common(1)
         raise kind.refused(path, f"{twice} stands twice", "each entry once")
     if sum(info.file_size for info in infos) > kind.most_all:
-        raise kind.refused(path, "it unpacks to too much", f"at most {kind.most_all:,} bytes")
+        raise kind.refused(path, "it is too large when unpacked", f"at most {kind.most_all:,} bytes")
     if sum(info.file_size for info in infos if keep(info.filename)) > kind.most_kept:
         raise kind.refused(path, "its texts are too large", f"at most {kind.most_kept:,} bytes together")
     for needed in (MANIFEST, *kind.required):
@@ -220,8 +225,10 @@ def _entries(
 
 
 def _hashed(file: Any, name: str, path: Path, kind: Kind, keep: bool) -> tuple[bytes | None, str]:
-    """SHA-256 of an entry, and its content if it is kept; other entries are never held in memory
-    completely."""
+    """The content of an entry, or None if it is not kept, and its SHA-256.
+
+    An entry that is not kept is never in memory as a whole.
+    """
     if keep:
         content = limited(file, name, path, kind)
         return content, hashlib.sha256(content).hexdigest()
@@ -248,5 +255,5 @@ def _manifest(packed: zipfile.ZipFile, path: Path, kind: Kind) -> dict[str, str]
     if not isinstance(files, dict) or raw.get("format") != kind.format:
         raise kind.refused(path, "manifest.json is not understood", expected)
     if not all(isinstance(v, str) and re.fullmatch(r"[0-9a-f]{64}", v) for v in files.values()):
-        raise kind.refused(path, "manifest.json has a value that is no SHA-256", expected)
+        raise kind.refused(path, "manifest.json has a value that is not a SHA-256", expected)
     return files

@@ -1,8 +1,8 @@
-"""Checks a result's settings against its bundle's card and source, without running them.
+"""Check the settings of a result against its bundle's card and source, without running the source.
 
-The values of a run come from the class's defaults, then the card's budget and variant, then --set. Defaults
-are read from the source if they are literals; hashes and run name follow from the settings. What the source
-computes is left to `verify --rerun`.
+The values of a run come from the defaults of the class, then from the card's budget and variant, then from
+--set. Defaults are read from the source if they are literals. The hashes and the run id follow from the
+settings. Only `verify --rerun` checks a default that the source computes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _COMPUTED = object()
 
 
 def settings(claimed: schema.Result, bundle: Bundle) -> Iterator[Check]:
-    """Check a result's configuration, knobs and budget against card and source."""
+    """Check the configuration, knobs and budget of a result against the card and the source."""
     file = f"results/{claimed.run_id}.json"
     source = _read(code_of(bundle))
     merged = _budget(bundle.card, claimed)
@@ -67,9 +67,10 @@ def settings(claimed: schema.Result, bundle: Bundle) -> Iterator[Check]:
 
 
 def hashes(claimed: schema.Result, bundle: Bundle, task: contract.Task) -> Iterator[Check]:
-    """Check the name and the hashes of a run against its settings; `task` is as the result states it.
+    """Check the run id and the hashes of a run against its settings. `task` has the options of the result.
 
-    Nothing is checked for a run that builds on another model, whose settings the result does not contain.
+    For a run that builds on another model, the hashes cannot be checked: the result does not contain the
+    settings of that model. Then the only check is that the source can build on a model.
     """
     file, again = f"results/{claimed.run_id}.json", "submit the result as `ebbench run` wrote it"
     if claimed.training.base is not None:
@@ -120,8 +121,7 @@ def hashes(claimed: schema.Result, bundle: Bundle, task: contract.Task) -> Itera
 
 
 def _budget(card: ModelCard, claimed: schema.Result) -> dict[str, Any] | None:
-    """The values from the card's budget and variant, including tables of knobs; None for an unknown
-    budget."""
+    """The values of the card's budget and variant, including tables of knobs; None for an unknown budget."""
     tables, task = card.budgets.get(claimed.budget, {}), claimed.task.name
     if "default" not in tables and task not in tables and claimed.config:
         return None
@@ -140,7 +140,7 @@ def _compared(
     layers: Iterable[Mapping[str, Any]],
     source: _Source,
 ) -> Iterator[Check]:
-    """Compare each claimed value with the last layer that sets it; names must be those of the source."""
+    """Compare each claimed value with the last layer that sets it. The names must be those of the source."""
     expected = dict(defaults or {})
     for layer in layers:
         expected |= layer
@@ -159,11 +159,14 @@ def _compared(
 
 @dataclass(frozen=True)
 class _Source:
-    """What can be read from a model's code: Config fields, and knobs by sampler, with defaults.
+    """What can be read from a model's code without running it.
 
-    None if the code is not explicit: several Configs, or a derived one. `texts` are its string constants,
-    `members` the values of assignments in classes, by name (an Enum's members). A Config that
-    `changes_itself` sets fields from others after it is created.
+    - `config`: the fields of the Config with their defaults. None if the code is not explicit: it has no
+      Config or several, or a derived one, or one with `__post_init__`.
+    - `knobs`: the knobs of each sampler with their defaults. None for a sampler that two classes define.
+    - `texts`: all string constants.
+    - `members`: the values assigned in classes, by name, such as the members of an Enum.
+    - `changes_itself`: whether the Config sets fields from others after it is created.
     """
 
     config: Mapping[str, Any] | None
@@ -173,7 +176,7 @@ class _Source:
     changes_itself: bool
 
     def meanings(self, value: Any) -> list[Any]:
-        """What a card's value may become in a result: an Enum member by its name, None by the word."""
+        """The values that a card's value may have in a result: a name may be an Enum member, "none" None."""
         found = [value]
         if isinstance(value, str):
             found += self.members.get(value, ())
@@ -207,7 +210,7 @@ def _read(code: Mapping[str, bytes]) -> _Source:
 
 
 def _fields(found: list[ast.ClassDef]) -> dict[str, Any] | None:
-    """The fields of the single Config, by name; None if it is not explicit."""
+    """The default of each field of the single Config, by name; None if the Config is not explicit."""
     if len(found) != 1 or found[0].bases:
         return None
     fields: dict[str, Any] = {}
@@ -222,7 +225,11 @@ def _fields(found: list[ast.ClassDef]) -> dict[str, Any] | None:
 
 
 def _knobs(classes: list[ast.ClassDef]) -> dict[str, dict[str, Any] | None]:
-    """The knobs of each sampler: keyword-only arguments of methods that are marked or called `sample`."""
+    """The knobs of each sampler with their defaults.
+
+    Samplers are the methods with `@sampler`, and those called `sample`. Knobs are their keyword-only
+    arguments.
+    """
     found: dict[str, dict[str, Any] | None] = {}
     for one in classes:
         for method in one.body:
@@ -235,7 +242,7 @@ def _knobs(classes: list[ast.ClassDef]) -> dict[str, dict[str, Any] | None]:
             if name:
                 own = zip(method.args.kwonlyargs, method.args.kw_defaults, strict=True)
                 knobs = {knob.arg: _literal(default) for knob, default in own}
-                # With two of one name, the classes decide which one runs.
+                # If two samplers have the same name, the classes decide which one runs.
                 found[name] = None if name in found else knobs
     return found
 
@@ -264,5 +271,5 @@ def _text(value: Any) -> str:
     try:
         return json.dumps(value, sort_keys=True)
     except (TypeError, ValueError):
-        # A date or a time in a card's TOML.
+        # The value is a date or a time from a card's TOML.
         return str(value)

@@ -1,16 +1,17 @@
-"""A submission as one file: results, the arrays that their metrics come from, the card, the code as text.
+"""Write and read bundles. A bundle is a submission in one file.
 
-A bundle is a zip file:
+It holds results, the arrays that their metrics come from, the model's card, and the code as text. It is a zip
+file:
 
-    manifest.json              format, and the SHA-256 of every other entry
+    manifest.json              the format, and the SHA-256 of every other entry
     card.toml, README.md       of the model
-    model/<file>               its code, which nobody runs unless asked to
+    model/<file>               the model's code, which runs only if the user asks for it
     task/<file>                a task of the author's own, as text (submissions/tasks.py)
-    results/<run id>.json      what is claimed
-    artefacts/<run id>.npz     what the metrics are computed from (running/replay.py)
+    results/<run id>.json      the claimed results
+    artefacts/<run id>.npz     the arrays that the metrics are computed from (running/replay.py)
 
-It comes from a stranger. Nothing in it is trusted before it is checked: names are of these forms and no
-others, sizes are bounded before anything is unpacked, arrays are read without pickle, and nothing is ever
+A bundle comes from a stranger. Nothing in it is trusted before it is checked. Entries have names of these
+forms only. Sizes are bounded before anything is unpacked. Arrays are read without pickle. Nothing is ever
 extracted to a path that the bundle names.
 """
 
@@ -34,21 +35,18 @@ from ebbench.plugins import cards
 from ebbench.record import resultfiles, schema
 from ebbench.submissions import archives
 
-# With what comes before and after it, a file name is no longer than file systems take.
+# A run id. It is short enough that a file name with a prefix and a suffix fits the limit of file systems.
 RUN = r"[A-Za-z0-9][A-Za-z0-9._+=,@-]{0,149}"
-
 
 ARRAY = re.compile(
     r"(?:[a-z0-9 -]{1,40}/)?(?:samples\.[\w-]{1,40}|scores\.\d{1,4}\.[\w-]{1,40})\.npy", re.ASCII
 )
 
-
 BARE = re.compile(r"(?:[a-z0-9 -]{1,40}/)?samples\.npy")
 
-
-# Entries, bytes of a text by where it lies, of an archive of arrays, and of all together when unpacked.
+# The maximum number of entries, and the maximum bytes of one archive of arrays, of all entries together when
+# unpacked, and of all texts together. `MOST_TEXT` gives the maximum bytes of one text by its place.
 MOST_ENTRIES, MOST_ARRAYS, MOST_ALL, MOST_TEXTS = 1000, 2 << 30, 8 << 30, 256 << 20
-
 
 MOST_TEXT = {
     "card.toml": 16 << 10,
@@ -58,9 +56,7 @@ MOST_TEXT = {
     "results": 8 << 20,
 }
 
-
 MOST_HEADER = 4096
-
 
 KIND = archives.Kind(
     what="bundle",
@@ -78,8 +74,7 @@ KIND = archives.Kind(
     packed=re.compile(r"artefacts/.*"),
 )
 
-
-# An npz file that somebody else's program wrote, with the same arrays as those of a bundle.
+# An npz file that another program wrote. It holds the same arrays as a bundle.
 NPZ = replace(
     KIND,
     what="npz file",
@@ -87,8 +82,7 @@ NPZ = replace(
     fix="numpy.savez(path, samples=x), x = numpy.ascontiguousarray(values, numpy.float32); images: uint8",
 )
 
-
-# What numpy raises for a header of an array that is none: it tokenizes and evaluates a literal.
+# The errors that numpy raises for an invalid header of an array: it tokenizes and evaluates a literal.
 HEADER_ERRORS = (
     ValueError,
     SyntaxError,
@@ -100,13 +94,16 @@ HEADER_ERRORS = (
     tokenize.TokenError,
 )
 
-
 KINDS = (np.dtype(np.uint8), np.dtype(np.float32))
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was checked: its card, the SHA-256 and the text of its entries, its results by run id."""
+    """A bundle that was checked.
+
+    `sha256` is the hash of the whole file. `digests` has the SHA-256 of each entry by name, `texts` the
+    content of each entry that is not an array, and `results` the claimed results by run id.
+    """
 
     path: Path
     sha256: str
@@ -116,7 +113,7 @@ class Bundle:
     results: Mapping[str, schema.Result]
 
     def arrays(self, run_id: str) -> Arrays:
-        """The arrays of one result, each unpacked when it is asked for. Raises BundleError."""
+        """The arrays of one result. Each is unpacked when it is first used. Raises BundleError."""
         name = f"artefacts/{run_id}.npz"
         return Arrays(io.BytesIO(archives.entry(self.path, KIND, name)), name)
 
@@ -130,9 +127,12 @@ def write(
     arrays: Mapping[str, Mapping[str, np.ndarray]],
     task: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Pack a bundle; `folder` is the model's, whose code goes along, `card` the text of its card.
+    """Write a bundle to `path`.
 
-    `task` are the entries of a task of the author's own (submissions/tasks.py).
+    `folder` is the model's folder, whose files become the code of the bundle; None for a bundle without code.
+    `card` is the text of the model's card. `results` and `arrays` are by run id. `task` has the entries of a
+    task of the author's own (submissions/tasks.py). Raises BundleError if a file cannot go into a bundle, and
+    StorageError if the bundle cannot be written.
     """
     entries: dict[str, bytes] = {"card.toml": card, **(task or {})}
     if folder is not None:
@@ -170,9 +170,10 @@ def write(
 
 
 def check_place(path: Path, *, folder: Path | None, results: Path) -> None:
-    """Whether a bundle may be written to `path`: nothing but an earlier bundle is ever written over.
+    """Check that a bundle may be written to `path`. Only an earlier bundle is ever overwritten.
 
-    Raises UsageError for a folder, a link, another file, and a place in the model's folder or the results.
+    Raises UsageError if `path` is a folder, a link or another file, or lies in the model's folder or in the
+    folder of results.
     """
     expected = "a file that is not there yet, or an earlier bundle"
     fix = "choose another --out; nothing was written"
@@ -186,12 +187,12 @@ def check_place(path: Path, *, folder: Path | None, results: Path) -> None:
             )
     if path.exists() and not _is_bundle(path):
         raise UsageError(
-            f"{path} is there already and is no bundle", where="--out", expected=expected, fix=fix
+            f"{path} exists already and is not a bundle", where="--out", expected=expected, fix=fix
         )
 
 
 def _is_bundle(path: Path) -> bool:
-    """Whether a file looks like a bundle or any other archive with a manifest."""
+    """Whether a file looks like a bundle: it is a zip file with a manifest."""
     try:
         with zipfile.ZipFile(path) as packed:
             return archives.MANIFEST in packed.namelist()
@@ -200,7 +201,7 @@ def _is_bundle(path: Path) -> bool:
 
 
 def read(path: Path) -> Bundle:
-    """Check a bundle and read all of it but the arrays. Raises BundleError for anything out of order."""
+    """Check a bundle and read all of it except the arrays. Raises BundleError for any violation."""
     digest, digests, texts = archives.read(path, KIND, lambda name: not name.startswith("artefacts/"))
     results = {}
     if (
@@ -224,7 +225,7 @@ def read(path: Path) -> Bundle:
 
 
 def is_text(content: bytes) -> bool:
-    """Whether it is text in UTF-8."""
+    """Whether `content` is text in UTF-8 without a null character."""
     try:
         return "\0" not in content.decode("utf-8")
     except UnicodeDecodeError:
@@ -232,16 +233,16 @@ def is_text(content: bytes) -> bool:
 
 
 def read_arrays(file: BinaryIO, where: str, *, plain: bool = False) -> dict[str, np.ndarray]:
-    """The arrays of an npz file, all of them; as `Arrays`, which see."""
+    """Read all arrays of an npz file. `Arrays` describes the checks and `plain`. Raises BundleError."""
     return dict(Arrays(file, where, plain=plain))
 
 
 class Arrays(Mapping[str, np.ndarray]):
-    """The arrays of an npz file: uint8 or float32, in C order, none of them pickled.
+    """The arrays of an npz file by name: uint8 or float32, in C order, not pickled.
 
-    All headers are read at once, and the values of an array when it is first asked for: who knows from
-    `header` that it is none of what he wants need not unpack it. With `plain` an array may be called just
-    "samples". Raises BundleError.
+    All headers are read at once. The values of an array are read when the array is first used. So a caller
+    can look at `header` and leave an array that it does not need unpacked. With `plain`, an array may be
+    called just "samples". Raises BundleError.
     """
 
     def __init__(self, file: BinaryIO, where: str, *, plain: bool = False) -> None:
@@ -272,7 +273,7 @@ class Arrays(Mapping[str, np.ndarray]):
             raise form.refused(where, f"it is no good npz file: {error}", self._fix) from error
 
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
-        """The shape and the kind of values of an array, as its header has them; nothing is unpacked."""
+        """The shape and dtype of an array by its header. No values are unpacked."""
         return self._headers[name]
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -288,7 +289,7 @@ class Arrays(Mapping[str, np.ndarray]):
         return self._read[name]
 
     def __contains__(self, name: object) -> bool:
-        # A Mapping's own asks for the value, which unpacks it.
+        # The method of Mapping would ask for the value, which unpacks it.
         return name in self._infos
 
     def __iter__(self) -> Iterator[str]:
@@ -304,7 +305,7 @@ _EXPECTED = "uint8 or float32 in C order, without pickle"
 def _header(
     entry: Any, info: zipfile.ZipInfo, where: str, form: archives.Kind
 ) -> tuple[tuple[int, ...], np.dtype]:
-    """The shape and kind of an npy entry, which is left where its values begin."""
+    """Read the shape and dtype of an npy entry. Afterwards the entry stands where its values begin."""
     try:
         version = np.lib.format.read_magic(entry)
         reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -325,7 +326,7 @@ def _header(
 
 
 def _size(shape: tuple[int, ...], kind: np.dtype) -> int:
-    # By Python's integers: the product must not wrap around.
+    # Python's integers cannot overflow; numpy's could.
     return math.prod(shape, start=kind.itemsize)
 
 
@@ -334,12 +335,12 @@ def _array(entry: Any, info: zipfile.ZipInfo, where: str, form: archives.Kind) -
     size = _size(shape, kind)
     content = entry.read(size + 1)
     if len(content) != size:
-        raise form.refused(where, f"{info.filename} holds other than {size:,} bytes of values", _EXPECTED)
+        raise form.refused(where, f"{info.filename} does not hold {size:,} bytes of values", _EXPECTED)
     return np.frombuffer(content, kind).reshape(shape)
 
 
 def read_card(text: bytes, where: Path | str) -> cards.ModelCard:
-    """A model's card out of its text. Raises BundleError."""
+    """Parse the text of a model's card. Raises BundleError."""
     try:
         return cards.ModelCard.model_validate(tomllib.loads(text.decode("utf-8")))
     except (ValueError, RecursionError) as error:

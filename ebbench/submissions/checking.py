@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ebbench.errors import BundleError
 
-# Allows for another order of summation on another processor. The board shows our own number.
+# The relative difference that two numbers may have: another processor may sum in another order. The board
+# shows the number that was computed here.
 TOLERANCE = 1e-4
 
 
@@ -35,7 +36,7 @@ class Check:
 
 
 def shown(text: str) -> str:
-    """Untrusted text, shortened to one line of a terminal."""
+    """Return untrusted text as one printable line of at most 300 characters of the text."""
     plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:300])
     return plain + ("..." if len(text) > 300 else "")
 
@@ -45,7 +46,7 @@ def first_bad(checks: Iterable[Check]) -> None:
     bad = [check for check in checks if not check.good]
     if bad:
         raise BundleError(
-            f"{len(bad)} of the checks are not good: {shown(bad[0].field)} is {shown(bad[0].found)}",
+            f"{len(bad)} of the checks failed: {shown(bad[0].field)} is {shown(bad[0].found)}",
             where=bad[0].file,
             expected=shown(bad[0].expected),
             fix=bad[0].fix,

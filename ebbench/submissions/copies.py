@@ -1,15 +1,16 @@
-"""Detects copied samples and scores: the same set reordered, with a little noise, or partially copied.
+"""Detect copied samples and scores: the same set reordered, with a little noise, or partially copied.
 
-A sketch of an array is small (a few kB), so that a board can detect copies without arrays. For samples it
-holds
+The sketch of an array is small (a few kB). A board keeps sketches, so it can detect copies without the
+arrays. For samples a sketch holds
 
 - the quantiles of a few fixed projections, which ignore order. Independent draws of a sampler differ
-  in them by sampling noise, however good the sampler is; a copy differs by much less.
+  in them by sampling noise, however good the sampler is. A copy differs by much less.
 - the smallest fingerprints of its rows (a bottom-k sketch, Cohen and Kaplan, 2007), which show whether two
-  sets share some rows. A fingerprint is of a row's values rounded on two grids, or of an image's averages
-  over tiles. Noise much smaller than a cell moves few rows across a cell edge in both grids.
+  sets share some rows. A fingerprint is the hash of a row's rounded values, or of an image's averages over
+  tiles. Rows are rounded on two grids: noise much smaller than a cell moves few rows across a cell edge in
+  both.
 
-For scores, which are in the order of the examples, it holds the ranks of a few of them: monotone
+Scores are in the order of the examples. Their sketch holds the ranks of a few of them, because monotone
 transformations keep the ranks.
 """
 
@@ -28,11 +29,11 @@ PROJECTIONS, QUANTILES = 8, 31
 COPY, CUT = 0.15, 5.0
 # Rows to project at a time.
 ROWS = 4096
-# Number of fingerprints kept per grid, and the share of rows that two sets of one size may have in common.
-# MNIST digits drawn without copies have 6 % of such coarse rows in common; all other data have less.
+# Number of fingerprints kept per grid, and the share of rows that two sets of the same size may have in
+# common. Independent draws of MNIST digits have 6 % of such coarse rows in common; all other data have less.
 LEAST, SHARED = 64, 0.25
-# For vectors: significant digits of a row in total, with 3 to 6 per value. Six distinguish samples of narrow
-# modes in two dimensions; more would depend on the last bit of single precision.
+# For vectors: significant digits of a row in total, with 3 to 6 per value. Six digits distinguish samples of
+# narrow modes in two dimensions. More would depend on the last bit of single precision.
 DIGITS, FEWEST, MOST = 12, 3, 6
 # Length of a fingerprint in hexadecimal digits.
 WIDTH = 12
@@ -40,14 +41,18 @@ WIDTH = 12
 TILES, LEVELS = 4, 16
 # Number of ranks kept, and the mean rank difference (as a share of the length) below which it is a copy.
 RANKS, ALIKE = 256, 2e-4
-# Minimum share of distinct rows or scores for a verdict, since constant controls always agree.
+# Minimum share of distinct rows or scores. Below it, arrays are not compared: constant controls always agree.
 TOLD_APART = 0.5
 
 _Quantiles = Annotated[list[float], Field(min_length=QUANTILES, max_length=QUANTILES)]
 
 
 class Sketch(BaseModel):
-    """The sketch of one array; `rows` are of the two grids, WIDTH digits per row; `ranks` are of scores."""
+    """The sketch of one array.
+
+    `quantiles` has one list per projection. `rows` has one string per grid: the fingerprints one after
+    another, `WIDTH` digits each. `ranks` is filled for scores only.
+    """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -117,10 +122,10 @@ def of_scores(scores: np.ndarray) -> Sketch:
 def likeness(one: Sketch, other: Sketch) -> float:
     """The difference of two sets in units of sampling noise: about .8 for independent ones, 0 for a copy.
 
-    The mean over projections and quantiles of |difference| / standard error, each cut off at `CUT`, since
-    sets from different distributions differ anyway. A quantile's standard error is sqrt(p (1 - p) / n) /
-    density, with the density estimated from neighbouring quantiles, so that distant modes do not hide how
-    narrow they are.
+    This is the mean of |difference| / standard error over projections and quantiles. Each term is cut off at
+    `CUT`, since sets from different distributions differ anyway. The standard error of a quantile is
+    sqrt(p (1 - p) / n) / density. The density is estimated from neighbouring quantiles, so that distant modes
+    do not hide how narrow they are.
     """
     first, second = np.array(one.quantiles), np.array(other.quantiles)
     if not first.size or first.shape != second.shape:
@@ -134,7 +139,7 @@ def likeness(one: Sketch, other: Sketch) -> float:
 
 
 def shared(one: Sketch, other: Sketch) -> float:
-    """Estimated share of the smaller set's rows that are also in the other, from the fingerprints."""
+    """The share of the smaller set's rows that are also in the other set, estimated from the fingerprints."""
     found = 0.0
     for mine, theirs in zip(map(_split, one.rows), map(_split, other.rows), strict=False):
         k = min(LEAST, len(mine), len(theirs))
@@ -147,17 +152,18 @@ def shared(one: Sketch, other: Sketch) -> float:
 
 
 def ranked_apart(one: Sketch, other: Sketch) -> float:
-    """Mean rank difference of the same examples, as a share of their number."""
+    """The mean rank difference of the same examples, as a share of their number."""
     if one.n != other.n or not one.ranks or len(one.ranks) != len(other.ranks):
         return float("inf")
     return float(np.abs(np.array(one.ranks) - np.array(other.ranks)).mean())
 
 
 def copied(one: Mapping[str, Sketch], other: Mapping[str, Sketch]) -> str:
-    """What an array of one result shares with the other's array of the same name, in words; "" for nothing.
+    """Say in words what one result shares with another ("a copy", "30% of the rows"); "" for nothing.
 
-    For samples a single copied array is sufficient. For scores every array must be copied: a task asks for
-    several, and one of them (a density, a distance to the mean) may be determined by the data.
+    Only arrays of the same name are compared. For samples, one copied array is sufficient. For scores, every
+    array must be copied: a task asks for several, and the data alone may determine one of them (a density, a
+    distance to the mean).
     """
     for name, mine in one.items():
         theirs = other.get(name)
@@ -173,7 +179,7 @@ def copied(one: Mapping[str, Sketch], other: Mapping[str, Sketch]) -> str:
 
 
 def _kind(name: str) -> str:
-    """ "samples" or "scores", of the array "8gaussians/samples.samples"."""
+    """The kind of an array by its name: "samples" for "8gaussians/samples.samples", else "scores"."""
     return name.rpartition("/")[2].partition(".")[0]
 
 

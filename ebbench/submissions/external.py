@@ -1,4 +1,4 @@
-"""Samples or scores that were made elsewhere -> the result that they are worth, as a submission's claim."""
+"""Score samples or scores that other software made, and return the result that a submission claims."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ from ebbench.submissions import bundles
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an npz file, by the names that tasks know: "samples" alone is their plain draw.
+    """Read the arrays of an npz file, by the names that tasks use. "samples" is short for "samples.samples".
 
-    Raises StorageError if it cannot be read and BundleError for what is no plain array.
+    Raises StorageError if the file cannot be read or gives an array twice, and BundleError for an array with
+    another name or dtype.
     """
     try:
         with path.open("rb") as file:
@@ -68,10 +69,10 @@ def score_file(
     where: str,
     reporter: Reporter,
 ) -> tuple[loader.Plugin, contract.Task, Replay]:
-    """Score the arrays of an npz file by a task, without a card: the task's plug-in, the task, the score.
+    """Score the arrays of an npz file by a task, without a card. Return the plug-in, the task and the score.
 
-    `where` says where the options were given. Raises UsageError, and what `read_arrays` and `score_arrays`
-    raise.
+    `where` says where the user gave the options. Raises UsageError, and the errors of `read_arrays` and
+    `score_arrays`.
     """
     arrays = read_arrays(path)
     plugin, asked = open_task(task, protocol, options, store, where=where)
@@ -100,10 +101,11 @@ def claim(
     where: str,
     reporter: Reporter,
 ) -> schema.Result:
-    """Score `arrays` by a task, under the name of a model's card.
+    """Score `arrays` by a task, and return the result under the name of the model's card.
 
-    The result has no training that anybody here knows of: no steps, no seconds, no parameters. Raises
-    BundleError for a wrong card, ContractError for arrays that do not fit (`where` names their file).
+    Nothing is known of the training, so the result states 0 steps, seconds and parameters. Raises BundleError
+    for an invalid card, UsageError for a card that cannot be submitted, and ContractError for arrays that do
+    not fit the task. `where` names the file of the arrays.
     """
     model = bundles.read_card(card, "card.toml")
     _check_card(model)
@@ -182,9 +184,9 @@ def score_arrays(
     reporter: Reporter,
     declared: str,
 ) -> Replay:
-    """What a task makes of arrays that were made elsewhere; `where` names their file.
+    """Score arrays that were made by other software. `where` names their file.
 
-    Raises ContractError for arrays that do not fit.
+    Raises ContractError for arrays that do not fit the task.
     """
     with plugin_code(plugin, None, "spec"):
         spec = task.spec()
@@ -204,7 +206,7 @@ def score_arrays(
 
 
 def _check_card(model: ModelCard) -> None:
-    """Raise UsageError for a card under which nobody may submit samples."""
+    """Raise UsageError if the card is of a control or of a model of the project."""
     if model.kind == "control":
         raise UsageError(
             "a control cannot be submitted as samples",
@@ -222,7 +224,7 @@ def _check_card(model: ModelCard) -> None:
 
 
 def _declared(model: ModelCard, plugin: loader.Plugin) -> str:
-    """The score that the card declares, "" where the task asks for none. Raises UsageError."""
+    """The score that the card declares, or "" if the task needs none. Raises UsageError if it is missing."""
     if plugin.cls.needs != "energy":
         return ""
     if not model.score:

@@ -1,4 +1,4 @@
-"""What a board keeps of a bundle beside its results: its card, README, licence and code, as plain text."""
+"""Keep the texts of a bundle beside its results on a board: its card, README, licence and code."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ebbench.storage.runstore import write
 from ebbench.submissions.bundles import Bundle, is_text
 
 FOLDER = "submissions"
-# Bytes of one text, and of a bundle's together: a page is to be read.
+# The maximum bytes of one text, and of all texts of a bundle together. A page shows them to readers.
 MOST_TEXT, MOST_ALL = 256 << 10, 1 << 20
 
 
 def keep(bundle: Bundle, results: Path) -> list[str]:
-    """Write the texts of a bundle to `results`/submissions/, in a folder that goes by the bundle's SHA-256.
+    """Write the texts of a bundle to `results`/submissions/, in a folder named after the bundle's SHA-256.
 
-    Each file gets the ending .txt: none is a result, and none is code that anything would import. Gives the
-    entries that are left out: no UTF-8, larger than `MOST_TEXT`, or beyond `MOST_ALL` together. Raises
-    BundleError where another bundle's texts lie there.
+    Each file gets the suffix .txt, so that no program takes it for a result or imports it as code. Return the
+    entries that are left out: those that are not UTF-8, or larger than `MOST_TEXT`, or beyond `MOST_ALL`
+    together. Raises BundleError if the folder holds texts of another bundle.
     """
     folder = results / FOLDER / bundle.sha256[:16]
     kept: dict[str, bytes] = {}
@@ -33,8 +33,8 @@ def keep(bundle: Bundle, results: Path) -> list[str]:
         size += len(text)
         kept[f"{name.replace('/', '-')}.txt"] = text
     there = {path.name: path.read_bytes() for path in folder.glob("[!.]*") if path.is_file()}
-    # Two bundles can be made whose hashes begin alike: one must not show the other's code. What is there may
-    # be a part, where an earlier try was interrupted.
+    # An attacker can make two bundles whose hashes begin alike. One must not show the other's code. An
+    # interrupted earlier call may have left only some of the files, which is fine.
     if any(kept.get(name) != text for name, text in there.items()):
         raise BundleError(
             "the texts of another bundle lie where its own belong",
@@ -48,7 +48,10 @@ def keep(bundle: Bundle, results: Path) -> list[str]:
 
 
 def _order(entry: tuple[str, bytes]) -> tuple[bool, bool, str]:
-    """Code last, its Python before the rest: a licence must not fall to the bound on all."""
+    """The sort key of an entry. Code comes last, Python files before other code.
+
+    The licence comes before the code, so that `MOST_ALL` cannot leave it out because of the code.
+    """
     name = entry[0]
     licence = name.removeprefix("model/").upper().startswith(("LICENSE", "LICENCE", "COPYING"))
     return (name.startswith("model/") and not licence, not name.endswith(".py"), name)

@@ -1,4 +1,4 @@
-"""Finished results, their pictures and trained states from one machine to another, checked by hash."""
+"""Carry finished results, their pictures and trained states to another machine in a pack, checked by hash."""
 
 from __future__ import annotations
 
@@ -16,15 +16,11 @@ from ebbench.submissions import archives
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+=,@-]{0,250}"
 
-
 RESULT = re.compile(rf"results/({NAME})/({NAME})/({NAME})\.json")
-
 
 PICTURE = re.compile(rf"results/({NAME})/({NAME})/({NAME}\.png)")
 
-
 STATE = re.compile(r"states/([0-9a-f]{64})/(state\.json|state-[0-9a-f]{16}\.safetensors)")
-
 
 KIND = archives.Kind(
     what="pack",
@@ -41,7 +37,10 @@ KIND = archives.Kind(
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What came out: results that are new here, those that were here already, trained states that are new."""
+    """What unpacking found, as names of entries: the results that are `new` here, and those `known` already.
+
+    `states` is the number of trained states that are new here.
+    """
 
     new: list[str]
     known: list[str]
@@ -51,8 +50,8 @@ class Unpacked:
 def pack(results: Path, out: Path, *, states: bool) -> tuple[int, int, int]:
     """Pack every result under `results` with its pictures; with `states`, the trained states as well.
 
-    Gives the numbers of results, pictures and states. Raises UsageError where there is no result, or where
-    a file is none, and StorageError where a trained state is asked for that the run store does not have.
+    Return the numbers of results, pictures and states. Raises UsageError if there is no result or if a file
+    is not a valid one, and StorageError if the run store does not have a trained state.
     """
     files, problems = resultfiles.load_files(results)
     if problems:
@@ -90,11 +89,14 @@ def pack(results: Path, out: Path, *, states: bool) -> tuple[int, int, int]:
 
 
 def unpack(path: Path, results: Path) -> Unpacked:
-    """Put what a pack holds where it belongs; a result that is here already must be the same to the byte.
+    """Write the content of a pack to the results and the run store. Everything is checked before that.
 
-    Everything is checked before anything is written. A tier is set by `ebbench verify` alone and does not
-    travel; that a trained state is the training's whose hash it has is believed, so a pack is for machines
-    of one's own. Raises BundleError and StorageError.
+    - A result that is here already must be the same to the byte.
+    - A result with a tier is refused: only `ebbench verify` sets a tier.
+    - Nothing checks that a trained state comes from the training whose hash it is stored under. So a pack is
+      for your own machines only.
+
+    Raises BundleError, StorageError, and UsageError for a result that is here with other content.
     """
     _, digests, kept = archives.read(path, KIND, lambda name: name.startswith("results/"))
     new, known = [], []
@@ -132,7 +134,7 @@ def unpack(path: Path, results: Path) -> Unpacked:
     for name in digests:
         if match := STATE.fullmatch(name):
             place = home() / "runs" / match[1]
-            # state.json comes last: a training without it is not there yet.
+            # state.json is written last: without it, a trained state counts as absent.
             if match[2] != "state.json" and not (place / "state.json").exists():
                 runstore.write(place / match[2], archives.entry(path, KIND, name))
     for name in digests:
@@ -149,7 +151,10 @@ def unpack(path: Path, results: Path) -> Unpacked:
 
 
 def _state(digest: str) -> dict[str, bytes]:
-    """The trained state by name, with that of what it builds on; nothing of a model that keeps none."""
+    """The entries of a trained state and of the states that it builds on, by name.
+
+    A model that keeps no state has no entries. Raises StorageError if the training has not finished.
+    """
     place = home() / "runs" / digest
     key = place / "key.json"
     unfinished = not key.exists() or any(place.glob("checkpoint*"))

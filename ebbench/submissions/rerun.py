@@ -1,4 +1,4 @@
-"""A bundle's runs made again here, by its own code."""
+"""Rerun the runs of a bundle on this machine, with the bundle's own code."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ from ebbench.sweeps.executors import LocalProcesses, Resources
 
 @dataclass(frozen=True)
 class Rerun:
-    """One run as it was made here: its result, and its pictures, PNG, by file name.
+    """One run as it was made here: its result, and its pictures (PNG) by file name.
 
-    `audit` is of its row: the secret "seed" of one run more, and its "metrics".
+    `audit` belongs to the run's row. It holds the secret "seed" of one more run, and the "metrics" of that
+    run.
     """
 
     result: schema.Result
@@ -49,15 +50,20 @@ def rerun(
     *,
     boxed: bool = True,
 ) -> tuple[list[Check], dict[str, Rerun]]:
-    """Train and score every run of the bundle here, by its own code, each row in a process of its own.
+    """Train and score every run of the bundle here, with its own code. Each row runs in its own process.
 
-    THIS RUNS THE CODE OF THE BUNDLE: in processes that hold the model alone (ebbench/apart), each in a box,
-    or, without `boxed`, with all that its user may. The model and its runs go to `folder`. Gives the checks,
-    and the runs as they were made here by run id: their numbers are what a board shows. All of it may take
-    `seconds`. A run must be the run that was submitted (the same hashes of training and scoring), and the
-    metrics of each row must agree (`agreement.confirmed`). Each row that agrees is run once more, under a
-    random seed that only this process knows, and must give what the others predict (`agreement.audited`).
-    Raises BundleError where there is no code, or it does not run, or not in time.
+    THIS RUNS THE CODE OF THE BUNDLE. It runs in processes that hold only the model (ebbench/apart). With
+    `boxed`, each process is in a box; without it, the code may do whatever the user may. The model and its
+    runs are written to `folder`. All runs together may take `seconds`.
+
+    Return the checks, and the runs made here by run id. A board shows the numbers of these runs.
+
+    - Each run must be the one that was submitted: the hashes of training and scoring are the same.
+    - The metrics of each row must agree with the claims (`agreement.confirmed`).
+    - Each row that agrees is run once more, with a random seed that only this process knows. The other runs
+      must predict its metrics (`agreement.audited`).
+
+    Raises BundleError if the bundle has no code, or if a run fails or does not end in time.
     """
     runs = _Runs(folder, store, data_dir, seconds, boxed)
     model = unpacked(bundle, folder)
@@ -98,7 +104,7 @@ def rerun(
         )
         checks += confirmed(theirs_, ours_, cls.metrics, cls.limits, exact=exact, file=where)
         if not all(check.good for check in checks):
-            # It is refused: nobody need pay for an audit.
+            # The bundle is refused already, so an audit would cost time for nothing.
             continue
         while (seed := secrets.randbelow(MOST_OF_A_SEED + 1)) in known:
             pass
@@ -113,7 +119,7 @@ def rerun(
 
 
 class _Runs:
-    """Makes runs here, in processes of their own, below `folder`; all together may take `seconds`."""
+    """Makes runs in their own processes, below `folder`. All runs together may take `seconds`."""
 
     def __init__(
         self, folder: Path, store: Store, data_dir: Path | None, seconds: float | None, boxed: bool
@@ -122,7 +128,7 @@ class _Runs:
         self._end = None if seconds is None else time.monotonic() + seconds
         self._words = ["--quiet", "--isolated", *([] if boxed else ["--unboxed"])]
         self._words += ["--data-dir", str(data_dir)] if data_dir else []
-        # A run store of its own, but the data that are here.
+        # The runs get their own run store, but use the data sets of this machine.
         self._environment = os.environ | {"EBBENCH_HOME": str(folder / "home")}
         if store.cache.is_dir():
             self._environment.setdefault("EBBENCH_DATA", str(store.cache))
@@ -130,9 +136,10 @@ class _Runs:
     def make(
         self, request: Request, seeds: Iterable[int], name: str, where: str
     ) -> dict[str, tuple[Path, schema.Result]]:
-        """Run a request under each of `seeds`: all results in the folder `name`, and their files, by run id.
+        """Run a request with each of `seeds`, with results in the folder `name`.
 
-        Raises BundleError, which says `where`, if a run fails or does not end in time.
+        Return the file and the result of every run in that folder, by run id. Raises BundleError, which
+        names `where`, if a run fails or does not end in time.
         """
         command = words.run_command(request, ",".join(map(str, seeds)))
         command += ["--results", str(self._folder / name), *self._words]
@@ -162,13 +169,16 @@ def _trained_on(made: schema.Result) -> schema.Provenance:
 
 
 def _unrounded(bundle: Bundle, run_id: str) -> bool:
-    """Whether the arrays of a run lost nothing that could move a metric, as images do that became bytes."""
+    """Whether all arrays of a run are float32. Images rounded to bytes can change a metric."""
     arrays = bundle.arrays(run_id)
     return all(arrays.header(name)[1] == np.float32 for name in arrays)
 
 
 def _ended(command: list[str], environment: Mapping[str, str], log: Path, end: float | None) -> int | None:
-    """Run a command and end all that it started; its exit code, None where it had not ended by `end`."""
+    """Run a command, and end every process that it started.
+
+    Return its exit code, or None if it had not ended by `end` (a time of `time.monotonic`).
+    """
     executor = LocalProcesses()
     handle = executor.submit(command, environment, Resources(), log)
     try:
@@ -182,7 +192,10 @@ def _ended(command: list[str], environment: Mapping[str, str], log: Path, end: f
 
 
 def unpacked(bundle: Bundle, folder: Path) -> Path:
-    """The model's folder, written below `folder`; the names in a bundle are plain ones."""
+    """Write the model's folder of a bundle below `folder`, and return it. Raises BundleError without code.
+
+    The names in a checked bundle are plain file names, so no file can land elsewhere.
+    """
     code = code_of(bundle)
     if not code:
         raise BundleError(
@@ -204,7 +217,7 @@ def code_of(bundle: Bundle) -> dict[str, bytes]:
 
 
 def code_hash(bundle: Bundle) -> str:
-    """The hash of the bundle's code, of which nothing is run; "" where there is none."""
+    """The hash of the bundle's code, or "" if it has none. The code does not run."""
     if not code_of(bundle):
         return ""
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""A model's finished runs -> what goes into a bundle: each result, and the arrays of its metrics."""
+"""Collect the content of a bundle from a model's finished runs: results, and the arrays of their metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ebbench.submissions.checking import TOLERANCE
 
 @dataclass
 class Taken:
-    """Results and their arrays by run id; `again` are those that had to be scored again."""
+    """Results and their arrays by run id. `again` lists the run ids that had to be scored again."""
 
     results: dict[str, Result] = field(default_factory=dict)
     arrays: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
@@ -34,7 +34,10 @@ class Taken:
 
 
 def chosen(plugin: loader.Plugin, runs: Sequence[str], results: Path) -> list[Result]:
-    """The results that `runs` name, or all of the model's. Raises UsageError where there are none of it."""
+    """The results that `runs` name, or all results of the model if `runs` is empty.
+
+    Raises UsageError if there are none, or if one is of another model.
+    """
     if runs:
         found = [resultfiles.find(run, results) for run in runs]
     else:
@@ -61,12 +64,14 @@ def taken(
     store: Store,
     reporter: Reporter,
 ) -> Taken:
-    """The runs as they go into a bundle; `model` is the folder of `plugin`, as the user named it.
+    """The results and arrays of `runs` as they go into a bundle.
 
-    Where the run store has what the task was given of the very code that is here, the result is the run's
-    own, and no code of the model runs. Else the stored training is scored again. The metrics are those of
-    the arrays, rounded as a bundle has them. Raises BundleError where a task cannot score the arrays, and
-    what `engine.run` raises.
+    `model` is the folder of `plugin`, as the user named it. The run store may still have the arrays that the
+    task was given, and the code of the model and the task may be unchanged. Then the stored result is used
+    and no code of the model runs. Otherwise the stored training is scored again.
+
+    In both cases the metrics are those of the arrays as rounded for the bundle. Raises BundleError if a task
+    cannot score the arrays, and the errors of `engine.run`.
     """
     made = Taken()
     rest = []
@@ -88,7 +93,7 @@ def taken(
                 reporter=reporter,
             )
             asked = spec.resolve(request_of(run, model=model))
-            # Two results of one run (of the code as it was, and as it is) are one.
+            # One run can have two results, from the earlier and from the present code. The bundle gets one.
             if engine.run_id(asked, run.seed, settings) in made.results:
                 continue
             reporter.note(f"{run.run_id}: the run store has not kept what its task was given; scored again")
@@ -99,7 +104,10 @@ def taken(
 
 
 def _given(run: Result, plugin: loader.Plugin, store: Store) -> dict[str, np.ndarray] | None:
-    """What the task was given in a run; None where the run store has it no more, or the code is another."""
+    """The arrays that the task was given in a run.
+
+    Return None if the run store no longer has them, or if the code has changed since.
+    """
     task = loader.load("task", run.task.name)
     same = (
         run.engine == contract.ENGINE
@@ -112,7 +120,7 @@ def _given(run: Result, plugin: loader.Plugin, store: Store) -> dict[str, np.nda
 
 
 def _same_base(base: BasePart | None) -> bool:
-    """Whether what a training was built on is here, with the code that it had."""
+    """Whether the model that a training was built on is here, with unchanged code. True without a base."""
     if base is None:
         return True
     known = base.name in loader.names("model") and loader.load("model", base.name).code_hash == base.code_hash
@@ -126,7 +134,7 @@ def _add(
     replayed = verification.replayed_claim(run, arrays, store, checks, reporter)
     checking.first_bad(checks)
     assert replayed is not None, "every check of it was good"
-    # The metrics are those of the arrays, on whatever device they were made.
+    # The run may have been scored on another device. The bundle's metrics are those of its arrays.
     packed = verification.rescored(run, replayed)
     for name, value in packed.metrics.items():
         before = run.metrics.get(name, value)

@@ -1,4 +1,4 @@
-"""A task of an author's own in a bundle: its folder as text, which nobody runs unless told to."""
+"""Handle the author's own task in a bundle: its folder as text. It runs only if the user allows it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ FOLDER = "task/"
 
 
 def to_pack(runs: Sequence[Result], named: str) -> loader.Plugin | None:
-    """The task whose folder goes into the bundle of `runs`; None where all are of tasks that a board has.
+    """The task whose folder goes into the bundle of `runs`; None if every board has all tasks of the runs.
 
-    `named` is what the user gave for it, "" for a task that lies in the folder where the command runs. Raises
-    UsageError for a task that ebbench has, for one that none of the runs is of, and for more than one.
+    `named` is the folder or name that the user gave. If it is "", the task is looked for in the folder where
+    the command runs. Raises UsageError for a task that ebbench has, for a task that none of the runs uses,
+    and if the runs use more than one task of the author's own.
     """
     of_runs = {run.task.name for run in runs}
     if named:
@@ -53,7 +54,7 @@ def to_pack(runs: Sequence[Result], named: str) -> loader.Plugin | None:
 
 
 def pack(plugin: loader.Plugin) -> dict[str, bytes]:
-    """The entries of a task's folder. Raises BundleError for a folder in it and for what is no text."""
+    """The entries of a task's folder. Raises BundleError for a folder in it or a file that is not text."""
     entries = {}
     for file in sorted(plugin.folder.iterdir()):
         if file.name.startswith((".", "__pycache__")):
@@ -75,17 +76,18 @@ def has_own(bundle: Bundle) -> bool:
 
 
 def named(bundle: Bundle) -> str:
-    """The name of the task that a bundle brings, "" where it brings none. Raises BundleError."""
+    """The name of the task that a bundle brings, or "" if it brings none. Raises BundleError."""
     return _card(bundle).name if has_own(bundle) else ""
 
 
 @contextmanager
 def usable(bundle: Bundle, board: Sequence[Result], *, trusted: bool) -> Iterator[str]:
-    """Within, the task that a bundle brings can be loaded by its name; gives the hash of its code.
+    """Within this context, the task that a bundle brings can be loaded by its name. Yields its code's hash.
 
-    "" where the bundle brings none, and where the same code is here by that name: then it is ours that runs.
-    With `trusted` THE TASK'S CODE RUNS IN THIS PROCESS when it is loaded. Raises UsageError where that is
-    needed and not told, and BundleError where the task cannot be what its name or its results say.
+    Yields "" if the bundle brings no task, or if a task of that name with the same code is installed here.
+    In the second case the installed one runs. With `trusted`, THE TASK'S CODE RUNS IN THIS PROCESS when it is
+    loaded. Raises UsageError if the code would have to run and is not `trusted`, and BundleError if the task
+    does not match its name or its results.
     """
     if not has_own(bundle):
         yield ""
@@ -109,7 +111,10 @@ def usable(bundle: Bundle, board: Sequence[Result], *, trusted: bool) -> Iterato
 
 
 def unpacked(bundle: Bundle, folder: Path) -> loader.Plugin:
-    """The task's folder, written below `folder`; nothing of it is run. The names in a bundle are plain."""
+    """Write the task's folder of a bundle below `folder`. None of its code runs.
+
+    The names in a checked bundle are plain file names, so no file can land elsewhere.
+    """
     place = folder / _card(bundle).name
     for name, text in bundle.texts.items():
         if name.startswith(FOLDER):
@@ -118,7 +123,7 @@ def unpacked(bundle: Bundle, folder: Path) -> loader.Plugin:
 
 
 def checks(bundle: Bundle, plugin: loader.Plugin, board: Sequence[Result]) -> Iterable[Check]:
-    """Whether a task that a bundle brings may have its name, and is the one that its results are of."""
+    """Check that a task of a bundle may have its name and title, and is the one that the results used."""
     card, name = "task/card.toml", plugin.name
     built_in = {one: loader.load("task", one) for one in loader.built_in("task")}
     taken = [text for one, own in built_in.items() for text in (one, own.card.title)]
@@ -147,7 +152,7 @@ def checks(bundle: Bundle, plugin: loader.Plugin, board: Sequence[Result]) -> It
 
 
 def details(run: Result, bundle: Bundle, code: str) -> dict[str, Any]:
-    """What the board keeps with a result that is on the bundle's own task, whose code has this hash."""
+    """What the board keeps with a result: the hash `code` if the result is of the bundle's own task."""
     return {OWN_TASK: code} if code and run.task.name == named(bundle) else {}
 
 

@@ -1,6 +1,7 @@
-"""A bundle -> what its numbers are worth: every metric computed again here, from arrays, without its code.
+"""Verify a bundle: compute every metric again on this machine, from the arrays, without the bundle's code.
 
-What arrays do not decide stays the author's word: what the training cost, its curves, its configuration.
+The arrays do not decide the cost of the training, its curves and its configuration. These stay claims of the
+author.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from ebbench.submissions.bundles import Bundle
 from ebbench.submissions.checking import TOLERANCE, Check
 from ebbench.submissions.rerun import code_hash
 
-# Of an option in a bundle: nothing that could be the path of a file.
+# What the text of a task's option in a bundle must look like: nothing that could be the path of a file.
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,60}")
 
 
@@ -49,12 +50,13 @@ def recompute(
 ) -> tuple[list[Check], dict[str, tuple[schema.Result, Mapping[str, np.ndarray], dict[str, Any]]]]:
     """Check a bundle against itself and the board, and score it again from its artefacts.
 
-    Gives every check, and for each run id the result as it was computed here, its pictures and what is kept
-    of its arrays (a digest, and sketches to know copies by). Nothing of the bundle is executed. A name that
-    is on the board already is another's, unless somebody who knows says that it is the `same_author`. What
-    stands under a name that the maintainers have withdrawn stands against nobody.
+    Return every check, and for each run id three things: the result as computed here, its pictures, and what
+    the board keeps of its arrays (a digest, and sketches that detect copies). No code of the bundle runs.
+
+    A model's name that is on the board already belongs to somebody else, unless the caller says that the
+    bundle is by the `same_author`. Results under a name that the maintainers have withdrawn are ignored.
     """
-    # What this very bundle put there does not stand against it.
+    # A bundle may be verified twice: its own results on the board are not another author's.
     others = [
         made for made in board if _origin(made) != bundle.sha256 and not names.withdrawn(made.model.name)
     ]
@@ -66,7 +68,7 @@ def recompute(
         checks += _claims(claimed, bundle, code, others)
         arrays = bundle.arrays(run_id)
         file = f"artefacts/{run_id}.npz"
-        # Scored first: what the task does not ask for is refused before it is unpacked.
+        # Score first, so that arrays that the task does not ask for are refused before they are unpacked.
         task = task_of(claimed, store, checks)
         if task is None:
             continue
@@ -100,9 +102,10 @@ def recompute(
 def unscored(
     bundle: Bundle, board: Sequence[schema.Result], names: Names, same_author: bool, *, own: str = ""
 ) -> list[Check]:
-    """Every check of a bundle that needs no task: nothing is computed, and its numbers stay a claim.
+    """Return every check of a bundle that needs no task.
 
-    `own` is the name of the task that the bundle brings.
+    Nothing is computed, so the numbers of the bundle stay claims. `own` is the name of the task that the
+    bundle brings.
     """
     others = [
         made for made in board if _origin(made) != bundle.sha256 and not names.withdrawn(made.model.name)
@@ -119,7 +122,10 @@ def unscored(
 
 
 def rescored(claimed: schema.Result, replayed: Replay) -> schema.Result:
-    """The result with all that arrays decide as they decide it, parts included, and nothing verified."""
+    """Return the claimed result with the metrics and details of `replayed`, for the whole and for each part.
+
+    The new result has no pictures and no verification. Raises BundleError if the parts have other names.
+    """
     names = [part.name for part in claimed.parts]
     if names != [name for name in replayed.parts if name]:
         raise BundleError(
@@ -144,7 +150,7 @@ def rescored(claimed: schema.Result, replayed: Replay) -> schema.Result:
 
 
 def verified(checked: schema.Result, tier: schema.Confirmed, details: Mapping[str, Any]) -> schema.Result:
-    """The result with its tier, which is bound to all else that it says."""
+    """Return the result with its tier. The digest of the rest of the result binds the tier to it."""
     plain = checked.model_copy(update={"verification": None})
     bound = dict(details) | {"digest": plain.digest()}
     verification = schema.Verification(tier=tier, checked=schema.now(), details=bound)
@@ -152,11 +158,15 @@ def verified(checked: schema.Result, tier: schema.Confirmed, details: Mapping[st
 
 
 def _may_share(one: schema.Result, other: schema.Result, from_code: bool) -> bool:
-    """Whether two results may have the same arrays: of two tasks, of one training and sampler, or of one row.
+    """Whether two results may have the same arrays. One of these must hold:
 
-    Protocols and options may ask one trained model for the same. Within a row, scores of given examples may
-    be the same under every seed, as those of a closed form are: a rerun shows whether the code gives them.
-    Samples may not. Without code nobody here knows how the arrays came about.
+    - They are of two tasks.
+    - Their arrays come `from_code`, and they share model, seed, training and sampler: several protocols and
+      options may ask one trained model for the same arrays.
+    - Their arrays come `from_code`, and both are scores within one row. A closed form gives the same scores
+      for every seed. A rerun shows whether the code really does so. Samples must differ between seeds.
+
+    Without code, nobody here knows how the arrays came about.
     """
     same = all(
         getattr(one, name) == getattr(other, name)
@@ -179,7 +189,7 @@ def _origin(made: schema.Result) -> Any:
 
 
 def _name(bundle: Bundle, others: Sequence[schema.Result], code: str, same_author: bool) -> Iterable[Check]:
-    """Whether the bundle may have its name."""
+    """Check whether the model of a bundle may have its name and title."""
     name = bundle.card.name
     known = loader.load("model", name) if name in loader.names("model") else None
     taken = known is not None or any(made.model.name == name for made in others)
@@ -210,7 +220,7 @@ def _taken_titles() -> Iterator[str]:
 def _claims(
     claimed: schema.Result, bundle: Bundle, code: str, others: Sequence[schema.Result]
 ) -> Iterable[Check]:
-    """What a result says of itself, against the card, the code and the board."""
+    """Check what a result says of itself against the card, the code and the board."""
     file, card, model = f"results/{claimed.run_id}.json", bundle.card, claimed.model
 
     def check(field: str, found: object, expected: object, fix: str = "") -> Check:
@@ -235,7 +245,7 @@ def _claims(
         known = " or ".join(BUDGETS)
         yield check("budget", claimed.budget, claimed.budget if claimed.budget in BUDGETS else known)
     else:
-        # Nobody here knows what it cost, or how it was set.
+        # Without code, nobody here knows the cost and the settings of the training.
         yield check("budget", claimed.budget, schema.EXTERNAL, "there is no code in the bundle")
         yield check("config", claimed.config, {})
         yield check("overrides", claimed.overrides, {})
@@ -263,7 +273,7 @@ def _claims(
 
 
 def _metrics(claimed: schema.Result, ours: Mapping[str, float]) -> Iterable[Check]:
-    """Each metric as claimed against what the artefacts give."""
+    """Check each claimed metric against the one that was computed from the artefacts."""
     for name in sorted({*ours, *claimed.metrics}):
         here, theirs = ours.get(name), claimed.metrics.get(name)
         same = (
@@ -278,7 +288,7 @@ def _metrics(claimed: schema.Result, ours: Mapping[str, float]) -> Iterable[Chec
 
 
 def limits(task: str, file: str, metrics: Mapping[str, float]) -> Iterable[Check]:
-    """Each limit of a task that metrics are beyond: no honest result has such."""
+    """Yield a failed check for each limit of the task that is broken. No honest result breaks one."""
     for limit in loader.load("task", task).cls.limits:
         if said := limit.broken(metrics):
             cure = "look for a mistake in the samples or scores; if there is none, say so in an issue"
@@ -292,18 +302,23 @@ def replayed_claim(
     checks: list[Check],
     reporter: Reporter,
 ) -> Replay | None:
-    """What the task that is here makes of the artefacts; None, and a check that says so, for another task.
+    """Score the artefacts of a claimed result by the task of this installation.
 
-    Raises BundleError where the task cannot score them.
+    Return None, and add failed checks to `checks`, if the claim is of another version of the task. Raises
+    BundleError if the task cannot score the artefacts.
     """
     task = task_of(claimed, store, checks)
     return None if task is None else _replayed(task, claimed, arrays, reporter)
 
 
 def task_of(claimed: schema.Result, store: Store, checks: list[Check]) -> contract.Task | None:
-    """The task of a result as it is here, with its options; None, and a check that says so, for another."""
+    """The task of a result, from this installation, with the result's options.
+
+    Return None, and add failed checks to `checks`, if the task here differs from the one of the result.
+    Raises UsageError for an unknown task or unknown options, and BundleError if the task refuses them.
+    """
     file = f"results/{claimed.run_id}.json"
-    # By name alone: a path would be a stranger's code.
+    # Only names are accepted: a path could point to a stranger's code.
     if claimed.task.name not in (known := loader.names("task")):
         raise unknown("task", claimed.task.name[:100], known, where=file)
     cls = loader.load("task", claimed.task.name).cls
@@ -311,7 +326,7 @@ def task_of(claimed: schema.Result, store: Store, checks: list[Check]) -> contra
     again = "run it with this version of ebbench"
     for field in dataclasses.fields(cls.Options):
         value = claimed.task.options.get(field.name, field.default)
-        # An option of a closed list is checked with the others; in a free one a stranger could name any file.
+        # `build_config` checks options with a closed list of values. A free text could name any file.
         if value != field.default and isinstance(value, str) and _free_text(cls.Options, field.name):
             plain = WORD.fullmatch(value) and not Path(value).exists()
             expected = value if plain else "a plain word"
@@ -363,7 +378,10 @@ def _compact(value: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _task_code(file: str) -> Iterator[None]:
-    """Whatever a task makes of a stranger's values is a refusal, and no traceback."""
+    """Turn any other error of a task's code within this context into BundleError.
+
+    A stranger's values may break a task in any way. The user gets a refusal instead of a traceback.
+    """
     try:
         yield
     except EbbenchError:

@@ -1,4 +1,4 @@
-"""A profile -> the executor that it names."""
+"""Choose the executor that a profile or the command line names."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from ebbench.errors import unknown
 from ebbench.sweeps.executors import Executor, Resources
 from ebbench.sweeps.profile import KINDS, Profile
 
-# Jobs of Slurm that wait or run at a time, where nothing is said.
+# The default for the number of Slurm jobs that wait or run at the same time.
 _QUEUED = 64
 
 
 def chosen(
     profile: Profile, *, kind: str, workers: int | None, threads: int, device: str
 ) -> tuple[Executor | None, int, Resources | None]:
-    """The executor, the number of workers and what a run takes; no executor is this machine's processes.
+    """Return the executor, the number of workers and the resources of one run.
 
-    What the command line says (`kind`, `workers`, `threads` for each run of a cluster) comes before the
-    profile. Raises UsageError for a kind that is not known, and where an executor cannot be used.
+    The executor and the resources are None for processes of this machine. `kind` and `workers` from the
+    command line come before those of the profile. `threads` is the number of cores of each run on a cluster,
+    unless the profile sets it. Raises UsageError for an unknown kind, and if the executor cannot be used.
     """
     kind = kind or profile.kind or "local"
     if kind not in KINDS:

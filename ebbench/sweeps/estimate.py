@@ -1,4 +1,4 @@
-"""How long the runs that are left of a plan will take, by results that are there and by the models' cards."""
+"""Estimate how long the remaining runs of a plan take, from earlier results and from the models' cards."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ebbench.sweeps.plan import Job
 from ebbench.sweeps.summary import Summary
 from ebbench.sweeps.work import Run, Tasks, one_line
 
-# What an estimate rests on: results of the same settings, the minutes of the model's card, or nothing.
+# The basis of an estimate: results with the same settings, the minutes in the model's card, or nothing.
 Source = Literal["results", "card", "unknown"]
-# The fields of a configuration that say how long a training is.
+# The fields of a configuration that set the length of a training.
 _LENGTH = ("steps", "epochs")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Runs of a plan that differ by their seed alone: how many are left, and the seconds of all together.
+    """The estimate for the remaining runs of a plan that differ only in their seed.
 
-    `seconds` is None where nothing is known. A training that several runs share counts for the first of them.
-    `longest` are the seconds of the longest single run.
+    `seconds` is the time of all these `runs` together, or None if it is unknown. A training that several runs
+    share counts for the first of them. `longest` is the time of the longest single run in seconds.
     """
 
     label: str
@@ -42,7 +42,7 @@ class Estimate:
 
 
 def estimate(runs: Iterable[Run], results: Path) -> list[Estimate]:
-    """What the `runs` will take on a machine like that of the `results`, in the order of the plan."""
+    """Estimate the time of `runs` on a machine like that of the `results`, in the order of the plan."""
     past = _Past(results)
     begun: set[str] = set()
     groups: dict[str, list[tuple[float | None, Source]]] = defaultdict(list)
@@ -52,9 +52,9 @@ def estimate(runs: Iterable[Run], results: Path) -> list[Estimate]:
 
 
 def buildable(runs: Iterable[Run], tasks: Tasks, summary: Summary) -> list[Run]:
-    """The runs whose model can be built; the others go into the summary as failed.
+    """Return the runs whose model can be built. The other runs go into the summary as failed.
 
-    Runs that differ by their seed alone are tried once. A net is built in hundredths of a second.
+    Among runs that differ only in their seed, one is tried. Building a network takes hundredths of a second.
     """
     said: dict[str, str] = {}
     kept = []
@@ -74,7 +74,7 @@ def buildable(runs: Iterable[Run], tasks: Tasks, summary: Summary) -> list[Run]:
 
 
 def _build(job: Job, tasks: Tasks) -> None:
-    """Build the model of a job, and its base, for each part of the task. Raises what keeps one from it."""
+    """Build the model of a job, and its base, for each part of the task. Raises any error of the plug-ins."""
     spec = job.spec
     with plugin_code(spec.task, None, "parts"):
         parts = list(tasks.of(spec).parts(job.seed).values())
@@ -87,7 +87,7 @@ def _build(job: Job, tasks: Tasks) -> None:
 
 
 def table(estimates: Iterable[Estimate], workers: int) -> str:
-    """The estimates as lines, the dearest first, and their sum."""
+    """Format the estimates as lines, the longest first, followed by their sum."""
     known = sorted((e for e in estimates if e.seconds is not None), key=lambda e: -(e.seconds or 0))
     unknown = [e for e in estimates if e.seconds is None]
     width = max((len(e.label) for e in [*known, *unknown]), default=0)
@@ -100,7 +100,7 @@ def table(estimates: Iterable[Estimate], workers: int) -> str:
     runs = sum(e.runs for e in known)
     if runs:
         total = sum(e.seconds or 0 for e in known)
-        # No number of workers makes a single run shorter.
+        # The sweep takes at least as long as its longest run, whatever the number of workers.
         least = max(total / min(workers, runs), *(e.longest for e in known))
         shared = f", at least {least / 3600:.1f} with {workers} workers" if workers > 1 else ""
         lines.append(f"{_runs(runs)}: {total / 3600:.1f} hours one after the other{shared}")
@@ -110,7 +110,7 @@ def table(estimates: Iterable[Estimate], workers: int) -> str:
 
 
 class _Past:
-    """The results that are there, and what they took."""
+    """The earlier results, and the time that they took."""
 
     def __init__(self, results: Path) -> None:
         self._by_name: dict[tuple[str, str, str, str], list[Result]] = defaultdict(list)
@@ -119,7 +119,11 @@ class _Past:
             self._by_name[key].append(one)
 
     def run(self, run: Run, begun: set[str]) -> tuple[float | None, Source]:
-        """The seconds of a run, less those of trainings that have `begun`, to which its own are added."""
+        """Return the seconds of a run and the basis of this estimate.
+
+        `begun` has the hashes of trainings that another run already counts. They count as 0 here if the model
+        keeps its state. The trainings of this run are added to `begun`.
+        """
         total = 0.0
         source: Source = "results"
         levels: list[tuple[Spec, Identity]] = [(run.job.spec, run.identity)]
@@ -137,7 +141,10 @@ class _Past:
         return total + self._scoring(run.job.spec), source
 
     def _training(self, spec: Spec) -> tuple[float | None, Source]:
-        """By the median over results of the same settings, scaled to the steps or epochs, else the card."""
+        """The seconds of a training: from results with the same settings, otherwise from the card.
+
+        With results, it is their median, scaled to the number of steps or epochs.
+        """
         config = plain(spec.config)
         found = []
         for one in self._alike(spec):
@@ -153,7 +160,10 @@ class _Past:
         return self._by_card(spec, config)
 
     def _by_card(self, spec: Spec, config: dict[str, Any]) -> tuple[float | None, Source]:
-        """By the minutes of the card, scaled where `--set` changed the length and nothing else."""
+        """The seconds of a training by the minutes in the card.
+
+        If `--set` changed only the length, they are scaled to it. Any other change makes them unknown.
+        """
         minutes = budget_minutes(spec.model, spec.budget, spec.task.name, spec.variant)
         if minutes is None or spec.overrides.keys() - set(_LENGTH):
             return None, "unknown"
@@ -164,7 +174,10 @@ class _Past:
         return 60 * minutes * (now / before if spec.overrides else 1.0), "card"
 
     def _scoring(self, spec: Spec) -> float:
-        """By the same protocol, else by any; 0 where no result has the sampler."""
+        """The median seconds of scoring over results with the same sampler; 0 if there are none.
+
+        Results with the same protocol are preferred to those with another.
+        """
         named = [(one.sampler.name if one.sampler else "", one) for one in self._alike(spec)]
         alike = [one for sampler, one in named if sampler == spec.sampler]
         same = [one for one in alike if one.task.protocol == spec.protocol]
@@ -172,7 +185,7 @@ class _Past:
         return median(found) if found else 0.0
 
     def _alike(self, spec: Spec) -> list[Result]:
-        # "auto" stands for what a machine has; a result holds what it stood for.
+        # "auto" stands for a property of the machine. A result holds the value that it stood for.
         options = {key: value for key, value in plain(spec.options).items() if value != "auto"}
         named = self._by_name.get((spec.task.name, spec.model.name, spec.variant, spec.budget), [])
         return [one for one in named if _agree(one.task.options, options)]
@@ -185,12 +198,12 @@ def _evaluating(result: Result) -> float:
 
 
 def _agree(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether the settings that both have are the same, but for the length of the training."""
+    """Whether the settings that both have are equal. The length of the training may differ."""
     return all(before[key] == now[key] for key in before.keys() & now.keys() if key not in _LENGTH)
 
 
 def _length(config: dict[str, Any]) -> tuple[str, float]:
-    """How long the training of a configuration is, and in what: epochs where it counts them, else steps."""
+    """The unit and the length of the training of a configuration: epochs if it sets them, else steps."""
     unit = "epochs" if config.get("epochs") else "steps"
     return unit, float(config.get(unit) or 0)
 

@@ -1,4 +1,7 @@
-"""Where the runs of a sweep are executed: each is a command, started and watched by an executor."""
+"""Execute the runs of a sweep. Each run is a command, which an executor starts and watches.
+
+`LocalProcesses` is the executor for this machine. slurm.py and raycluster.py have those for clusters.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ from ebbench.sweeps.outcome import begun, new_submission, outcome_file, write_ou
 
 # Seconds between two looks at the processes.
 _LOOK = 0.1
-# Seconds that what a process leaves behind (multiprocessing's tracker, say) has to end by itself.
+# Seconds that the children of an ended process (such as multiprocessing's tracker) have to end by themselves.
 _LINGER = 1.0
-# Names the graphics cards that a process may use.
+# The environment variable that names the graphics cards that a process may use.
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 KILLED = 128 + signal.SIGKILL
 TERMINATED = 128 + signal.SIGTERM
@@ -28,7 +31,7 @@ TERMINATED = 128 + signal.SIGTERM
 
 @dataclass(frozen=True)
 class Resources:
-    """What one run takes: processor cores, and graphics cards (a fraction: a share of one)."""
+    """What one run takes: processor cores and graphics cards. A fraction is a share of one card."""
 
     cores: int = 1
     gpus: float = 0.0
@@ -38,23 +41,27 @@ class Handle(Protocol):
     """One command that was submitted."""
 
     def poll(self) -> int | None:
-        """The exit code as a shell reports it (128 + the signal that ended it); None while it runs or waits.
+        """The exit code of the command, or None while it runs or waits.
 
-        A command whose process was lost counts as killed: 137.
+        The code is as a shell reports it: 128 + the signal that ended the command. If the process was lost,
+        the command counts as killed: 137.
         """
 
     def cancel(self) -> None:
-        """Ask it to save its state and end; asked again, it ends at once."""
+        """Ask the command to save its state and end. A second call asks it to end at once."""
 
     def end(self) -> None:
-        """End it and all that it has started, whether it runs or not; then nothing of it is left."""
+        """End the command and every process that it started. Afterwards none of them is left.
+
+        Call this also for a command that has ended by itself.
+        """
 
 
 class Executor(Protocol):
-    """What starts commands, and waits for them.
+    """Starts commands and waits for them.
 
-    `preempts`: whether somebody else may stop a run at a checkpoint who wants it to go on, such as a
-    cluster that needs the node. A sweep then submits it again.
+    `preempts` says whether a run may be stopped at a checkpoint although it should go on, for example by a
+    cluster that needs the node. A sweep then submits the run again.
     """
 
     preempts: bool
@@ -62,26 +69,26 @@ class Executor(Protocol):
     def submit(
         self, argv: Sequence[str], environment: Mapping[str, str], resources: Resources, log: Path
     ) -> Handle:
-        """Start a command, all of whose output goes to `log`, and whose outcome to a file beside it.
+        """Start a command. Its output goes to `log`, and its outcome to a file beside the log.
 
-        Raises OSError, or an error of the engine's own, if it cannot.
+        Raises OSError, or an error of the cluster's software, if the command cannot be started.
         """
 
     def together(self) -> contextlib.AbstractContextManager[None]:
-        """What is submitted within the block may be submitted as one; handles can be used after it."""
+        """Within this context, commands may be submitted together. Their handles can be used afterwards."""
 
     def wait(self, handles: Sequence[Handle]) -> None:
         """Wait a moment, or until one of the commands has ended."""
 
     def close(self) -> None:
-        """The sweep is over: nothing more is submitted."""
+        """Release what the executor holds. The sweep is over and submits nothing more."""
 
 
 class LocalProcesses:
-    """The default executor: processes of this machine, each in a session of its own.
+    """The default executor: processes of this machine, each in its own session.
 
-    `gpus` are the cards to choose from, as CUDA names them: a run that takes one gets the one that the
-    fewest others use. Without them a run sees what this process sees.
+    `gpus` are the cards to choose from, as CUDA names them. A run that takes a card gets the one that the
+    fewest other runs use. Without `gpus`, a run sees the cards that this process sees.
     """
 
     preempts = False
@@ -92,7 +99,7 @@ class LocalProcesses:
     def submit(
         self, argv: Sequence[str], environment: Mapping[str, str], resources: Resources, log: Path
     ) -> Handle:
-        """Start the command; its standard input is empty."""
+        """Start the command. Its standard input is empty."""
         gpu = min(self._users, key=self._users.__getitem__) if resources.gpus and self._users else None
         if gpu is not None:
             environment = {**environment, VISIBLE: gpu}
@@ -107,46 +114,46 @@ class LocalProcesses:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Processes are started one by one."""
+        """Do nothing: processes are started one by one."""
         yield
 
     def wait(self, handles: Sequence[Handle]) -> None:
-        """Look at the processes ten times a second."""
+        """Wait a tenth of a second, unless a process has ended."""
         if all(handle.poll() is None for handle in handles):
             time.sleep(_LOOK)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: this executor holds nothing."""
 
 
 class Session:
-    """A process of this machine, and all that it starts."""
+    """A process of this machine, and every process that it starts."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     @property
     def pid(self) -> int:
-        """Of the first process; it names the session too."""
+        """The process id of the first process. It is the id of the session too."""
         return self._process.pid
 
     def poll(self) -> int | None:
-        """As `Handle.poll`."""
+        """See `Handle.poll`."""
         code = self._process.poll()
         return code if code is None or code >= 0 else 128 - code
 
     def wait(self, seconds: float) -> None:
-        """Wait so long at most for its end."""
+        """Wait for the end of the first process, at most `seconds`."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
 
     def cancel(self) -> None:
-        """As `Handle.cancel`."""
-        # Only the run itself: its helpers must live until its state is saved.
+        """See `Handle.cancel`."""
+        # Signal only the run itself: its helper processes must live until its state is saved.
         self._process.send_signal(signal.SIGTERM)
 
     def end(self) -> None:
-        """As `Handle.end`."""
+        """See `Handle.end`."""
         until = time.monotonic() + _LINGER
         while self.poll() is not None and self._left() and time.monotonic() < until:
             time.sleep(_LOOK / 5)
@@ -154,12 +161,12 @@ class Session:
         self._process.wait()
 
     def _left(self) -> bool:
-        """Whether a process of the group is there."""
+        """Whether a process of the group still exists."""
         return self._signal_all(0)
 
     def _signal_all(self, number: int) -> bool:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            # The session's first process names the group, also once it has ended.
+            # The id of the session's first process names the group, even after that process has ended.
             os.killpg(self._process.pid, number)
             return True
         return False
@@ -173,13 +180,13 @@ def start(
     again: bool = False,
     before: Callable[[], None] | None = None,
 ) -> Session:
-    """Start a command whose output goes to `log`, or to its end where it is started `again`.
+    """Start a command whose output goes to `log`. With `again`, the output is appended to the log.
 
-    `before` is called in the new process before the command. Raises OSError.
+    `before` is called in the new process before the command starts. Raises OSError.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab" if again else "wb") as output:
-        # A session of its own: Ctrl-C reaches the run once, through the sweep.
+        # In its own session, the run gets Ctrl-C only once: from the sweep, and not from the terminal too.
         return Session(
             subprocess.Popen(
                 argv,
@@ -194,7 +201,7 @@ def start(
 
 
 class _Local:
-    """A process that the sweep itself has started."""
+    """The handle of a process that the sweep itself started."""
 
     def __init__(self, session: Session, log: Path, release: Callable[[], None]) -> None:
         self._session, self._file = session, outcome_file(log)

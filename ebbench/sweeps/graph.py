@@ -1,4 +1,4 @@
-"""The runs of a plan -> a graph of work: trainings that several runs need come first, and once."""
+"""Make a graph of work from the runs of a plan. A training that several runs need is done once and first."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ def find_work(
     *,
     workers: int = 1,
 ) -> list[Work]:
-    """The work that is left of the jobs, in order; as `runs_left`, with what the runs have to wait for.
+    """Return the work that remains of the jobs, in order, with the work that each run waits for.
 
-    Several workers: a training that several runs need is work of its own, which they wait for. Where there
-    are fewer runs than workers, the parts of a run are trained side by side too. One worker makes one run
-    after the other, each with its trainings: to start a process for a training alone would cost time.
+    The other arguments are those of `runs_left`. With several `workers`, a training that several runs need is
+    a separate piece of work, and these runs wait for it. If there are fewer runs than workers, the parts of a
+    run are trained in parallel too. A single worker makes one run after another, each with its trainings: an
+    extra process for a training would only cost time.
     """
     tasks = Tasks(store)
     runs = runs_left(jobs, results, tasks, options, summary)
@@ -44,14 +45,14 @@ class _Graph:
     def __init__(self, runs: Sequence[Run], tasks: Tasks, workers: int) -> None:
         self._runs, self._tasks = runs, tasks
         self._users = Counter(one.training for run in runs for one in _levels(run.identity))
-        # In how many pieces the parts of a run are trained.
+        # The number of pieces into which the parts of a run are divided for training.
         self._pieces = max(1, workers // max(1, len(runs)))
         self._made: dict[str, list[Work]] = {}
         self._last: dict[str, Work] = {}
         self._works: list[Work] = []
 
     def works(self) -> list[Work]:
-        """All work; what is needed stands before what needs it."""
+        """All work, ordered so that each piece stands after the work that it needs."""
         for run in self._runs:
             needs = self._trainings(run)
             needs += self._before(run)
@@ -61,7 +62,7 @@ class _Graph:
         return self._works
 
     def _before(self, run: Run) -> list[Work]:
-        """The run before of the same training, where no state is kept that both could take."""
+        """The previous run with the same training, if the model keeps no state that both could use."""
         last = self._last.get(run.identity.training)
         return [last] if last is not None and not run.job.spec.model.cls.keeps_state else []
 
@@ -76,7 +77,10 @@ class _Graph:
     def _training(
         self, run: Run, spec: Spec, identity: Identity, until: str, needs: Sequence[Work]
     ) -> list[Work]:
-        """The work of one training: none where one run alone needs it, or the store has it."""
+        """The work of one training; empty if only one run needs it or if the store has it.
+
+        A run's own training (`until` is `OWN`) is also separate work if its parts are trained in pieces.
+        """
         known = self._made.get(identity.training)
         if known is not None:
             return known
@@ -85,7 +89,7 @@ class _Graph:
             return []
         try:
             parts = self._parts_left(run, spec, until)
-        except Exception:  # the run meets it too, and says what it is
+        except Exception:  # the run itself fails with the same error and reports it
             return []
         pieces = min(len(parts), self._pieces) if until == OWN else min(1, len(parts))
         made = []
@@ -99,7 +103,10 @@ class _Graph:
         return made
 
     def _parts_left(self, run: Run, spec: Spec, until: str) -> dict[str, Path]:
-        """The parts of a run whose training, or whose base's, the store does not have: its state's file."""
+        """The state file of each part of a run that the store does not have, by the part's name.
+
+        If `until` is `BASE`, the states are those of the base's trainings.
+        """
         job = run.job
         with plugin_code(job.spec.task, None, "parts"):
             parts: dict[str, contract.Task] = dict(self._tasks.of(job.spec).parts(job.seed))
@@ -116,7 +123,7 @@ class _Graph:
 
 
 def _levels(identity: Identity) -> list[Identity]:
-    """A training and that of its base."""
+    """The identity of a training, and that of its base if it has one."""
     return [identity] if identity.base is None else [identity, identity.base]
 
 
@@ -130,7 +137,7 @@ def _work(
     needs: Sequence[Work],
     number: int,
 ) -> Work:
-    """The work of a training, or of the `chosen` parts of it."""
+    """The work of a training, or of its `chosen` parts."""
     name = f"{spec.model.name}:{spec.variant}" if spec.variant else spec.model.name
     said = [run.job.request.task, name, run.job.request.budget, f"seed {run.job.seed}"]
     label = f"training of {' '.join(said)}" + (f" ({', '.join(chosen)})" if chosen else "")

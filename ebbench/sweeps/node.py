@@ -1,4 +1,4 @@
-"""One run on a node of a cluster: started there, watched there, and told to the sweep through files."""
+"""Start and watch one run on a node of a cluster, and report it to the sweep through files."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ebbench.storage.files import write_atomically
 from ebbench.sweeps.executors import KILLED, TERMINATED, VISIBLE, Session, start
 from ebbench.sweeps.outcome import begun, read_outcome, write_outcome
 
-# What the node says of itself, and no login node for it.
+# Environment variables that come from the node and never from the login node.
 _OF_THE_NODE = (VISIBLE, "TMPDIR", "HOSTNAME", "XDG_RUNTIME_DIR")
 _OF_ITS_ENGINE = ("SLURM", "SUBMITIT_", "RAY_")
-# Seconds between two looks for a word of the sweep.
+# Seconds between two looks for a request of the sweep to end.
 _LOOK = 0.2
-# How hard a run is pressed to end: at a checkpoint, at once, killed.
+# The pressure on a run to end: stop at a checkpoint, stop at once, be killed.
 CANCEL, AT_ONCE, KILL = 1, 2, 3
-# A run that does not stop at a checkpoint within so many seconds is killed when its time is over.
+# When the time of a job is over, a run that does not stop within so many seconds is killed.
 _PATIENCE = 600.0
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass
 class NodeRun:
-    """A command that is to be run on a node: it is sent there, and called.
+    """A command to run on a node. The object is sent to the node and called there.
 
-    `outcome` is the file that says how it stands; the folder has to be shared by the machines.
+    `outcome` is the file that says how the run stands. It must lie in a folder that all machines share.
     """
 
     argv: Sequence[str]
@@ -42,8 +42,8 @@ class NodeRun:
     submission: str
 
     def __call__(self) -> int:
-        """Run the command to its end; its exit code, as a shell reports it."""
-        # A requeued run writes on in its log.
+        """Run the command to its end. Return its exit code as a shell reports it."""
+        # A run that was queued again appends to its log.
         again = read_outcome(self.outcome, self.submission) is not None
         session = start(self.argv, self._variables(), self.log, again=again, before=_tied)
         self._session = session
@@ -62,7 +62,7 @@ class NodeRun:
         return code
 
     def stop(self) -> None:
-        """Ask the command to stop at a checkpoint, and wait for its end; called while it runs."""
+        """Ask the running command to stop at a checkpoint, and wait for its end."""
         session: Session | None = getattr(self, "_session", None)
         if session is None or session.poll() is not None:
             return
@@ -71,15 +71,15 @@ class NodeRun:
         session.end()
 
     def again(self) -> NodeRun:
-        """The same command, to be called once more."""
+        """Return a new object for the same command, to be called once more."""
         return type(self)(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
 
     def want(self, pressure: int) -> None:
-        """Let the run know, from wherever, how hard it is pressed to end. Raises OSError."""
+        """Ask the run to end with `pressure`. This works from any machine. Raises OSError."""
         write_atomically(self._word, f"{self.submission} {pressure}".encode())
 
     def wanted(self) -> int:
-        """How hard the run is pressed to end."""
+        """The pressure on the run to end; 0 for none."""
         try:
             submission, pressure = self._word.read_text().split()
         except (OSError, ValueError):
@@ -87,7 +87,7 @@ class NodeRun:
         return int(pressure) if submission == self.submission else 0
 
     def forget(self) -> None:
-        """Remove the word to end, once the run has ended."""
+        """Remove the request to end, once the run has ended."""
         self._word.unlink(missing_ok=True)
 
     @property
@@ -108,12 +108,12 @@ def _press(session: Session, pressure: int) -> None:
 
 
 def _tied() -> None:
-    """In the new process, before the command: it does not outlive the engine's process unseen."""
-    # Slurm signals every process of a job before its limit; only the engine's own is to hear that.
+    """Prepare the new process so that the command ends when the process that watches it is killed."""
+    # Slurm signals every process of a job before its time limit. Only the watching process may act on that.
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     if _LIBC is not None:
-        # Where that process is killed, the run saves its state and ends.
+        # If the watching process is killed, the run gets SIGTERM, saves its state and ends.
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -121,7 +121,10 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class NodeHandle:
-    """A run on a node, seen through its files; `_gone` says whether the engine no longer has it."""
+    """The handle of a run on a node, seen through its files.
+
+    A subclass defines `_gone`, whether the cluster no longer has the run, and `_kill`.
+    """
 
     def __init__(self, run: NodeRun) -> None:
         self.run = run
@@ -129,7 +132,10 @@ class NodeHandle:
         self._pressure = 0
 
     def poll(self) -> int | None:
-        """The exit code; a run that the engine lost counts as killed, and as stopped if it was cancelled."""
+        """The exit code, or None while the run goes on.
+
+        A run that the cluster lost counts as killed, or as stopped if it was cancelled.
+        """
         if self._code is None:
             outcome = read_outcome(self.run.outcome, self.run.submission)
             if outcome is not None and outcome.exit_code is not None:
@@ -139,12 +145,12 @@ class NodeHandle:
         return self._code
 
     def cancel(self) -> None:
-        """Ask it to stop at a checkpoint; again: at once."""
+        """Ask the run to stop at a checkpoint. A second call asks it to stop at once."""
         self._pressure = min(AT_ONCE, self._pressure + 1)
         self.run.want(self._pressure)
 
     def end(self) -> None:
-        """End it, whether it runs or waits in a queue."""
+        """End the run, whether it runs or waits in a queue."""
         if self.poll() is None:
             self._pressure = KILL
             self.run.want(KILL)

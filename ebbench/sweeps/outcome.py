@@ -1,4 +1,4 @@
-"""How one submission of a run stands, as a file: it can be read where the process cannot be seen."""
+"""Record in a file how one submission of a run stands, for machines that cannot see its process."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _LOG_END = 16_384
 class Outcome:
     """A run that was started, and how it ended.
 
-    `exit_code` is as a shell reports it (128 + the signal that ended it); None while it runs. `submission`
-    tells this submission from an earlier one of the same run; `began` is in seconds since 1970.
+    `exit_code` is as a shell reports it (128 + the signal that ended the run), or None while it runs.
+    `submission` distinguishes this submission from earlier ones of the same run. `began` is in seconds since
+    1970, and `seconds` is how long the run took.
     """
 
     submission: str
@@ -33,23 +34,26 @@ class Outcome:
 
 
 def begun(submission: str, pid: int) -> Outcome:
-    """The outcome of a process of this machine that was started now."""
+    """The outcome of a process that was just started on this machine."""
     return Outcome(submission, platform.node(), pid, time.time())
 
 
 def outcome_file(log: Path) -> Path:
-    """Where the outcome of a run lies: beside its log."""
+    """The file of a run's outcome, beside its log."""
     return log.with_suffix(".json")
 
 
 def write_outcome(path: Path, outcome: Outcome) -> None:
-    """Write an outcome, whole or not at all. A disk that is full fails no run: its result is what counts."""
+    """Write an outcome atomically. Errors are ignored: a run must not fail because of this file."""
     with contextlib.suppress(OSError):
         write_atomically(path, json.dumps(asdict(outcome)).encode())
 
 
 def read_outcome(path: Path, submission: str = "") -> Outcome | None:
-    """The outcome in a file, of any submission or of one; None where there is none that can be read."""
+    """Read an outcome; None if the file is missing or invalid.
+
+    With `submission`, an outcome of another submission gives None too.
+    """
     try:
         found = Outcome(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -58,12 +62,12 @@ def read_outcome(path: Path, submission: str = "") -> Outcome | None:
 
 
 def new_submission() -> str:
-    """A name that no other submission has."""
+    """Return a new random name for a submission."""
     return os.urandom(8).hex()
 
 
 def last_words(log: Path) -> str:
-    """The error at the end of a log, in one line."""
+    """The error at the end of a log, in one line; its last lines if it has no error."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, log.stat().st_size - _LOG_END))
@@ -73,5 +77,5 @@ def last_words(log: Path) -> str:
     errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
     chosen = lines[errors[-1] :] if errors else lines[-5:]
     text = "; ".join(line.strip() for line in chosen[:8] if line.strip())
-    # What a plug-in prints must not reach the terminal's controls.
+    # The log may hold output of a plug-in, which must not control the terminal.
     return "".join(character if character.isprintable() else "?" for character in text)

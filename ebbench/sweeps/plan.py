@@ -1,4 +1,4 @@
-"""A plan, a TOML file that names many runs -> its jobs."""
+"""Read a plan, a TOML file that names many runs, and return its jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ebbench.sweeps.tables import checked, read_toml
 
 
 class _Entry(BaseModel):
-    """One `[[runs]]` table: the product of its lists is run."""
+    """One `[[runs]]` table. It stands for every combination of the values in its lists."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -36,7 +36,7 @@ class _Entry(BaseModel):
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a plan: what is asked for, resolved, and the seed."""
+    """One run of a plan: the request, the spec that it resolves to, and the seed."""
 
     request: Request
     spec: Spec
@@ -50,10 +50,10 @@ class Job:
 
 
 def read_plan(path: Path) -> list[Job]:
-    """The jobs of a plan, the first seed of all of it before the second of any.
+    """Return the jobs of a plan, sorted by seed.
 
     Every request is resolved, so that a mistake shows before anything runs. Raises UsageError, or
-    PluginError where a task or a model cannot be loaded.
+    PluginError if a task or a model cannot be loaded.
     """
     asked = [job for entry in _entries(path) for job in _product(entry, where=str(path))]
     load = functools.cache(loader.load)
@@ -63,14 +63,14 @@ def read_plan(path: Path) -> list[Job]:
         key = repr(request)
         if key not in specs:
             specs[key] = _resolved(request, load, path)
-        # What several tables name is run once.
+        # A run that several tables name is made once.
         jobs[key, seed] = Job(request, specs[key], seed)
-    # Seed by seed, so that an interrupted sweep leaves every model with as many seeds.
+    # Sort by seed, so that an interrupted sweep leaves all models with about the same number of seeds.
     return sorted(jobs.values(), key=lambda job: job.seed)
 
 
 def _resolved(request: Request, load: Callable[..., Plugin], path: Path) -> Spec:
-    """The spec of a request; an error names the plan too, whose `set` stands for `--set`."""
+    """The spec of a request. An error names the plan too, and its key `set` in place of `--set`."""
     try:
         return resolve(request, load)
     except EbbenchError as error:
@@ -86,11 +86,11 @@ def _entries(path: Path) -> Iterator[_Entry]:
 def _tables(path: Path) -> list[Any]:
     raw = read_toml(path, "plan", fix="see docs/plans.md")
     tables = raw.pop("runs", None)
-    # Read by profile.py.
+    # profile.py reads this table.
     raw.pop("executor", None)
     if tables is None and "methods" in raw:
         raise UsageError(
-            "this is a grid, and no plan",
+            "this is a grid, not a plan",
             where=str(path),
             expected="one or more [[runs]] tables",
             fix=f"`ebbench grid {path}` runs it; it has no status and no estimate",
@@ -122,7 +122,7 @@ def _product(entry: _Entry, where: str) -> Iterator[tuple[Request, int]]:
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Each setting with its whole key: TOML reads `shifted.by = 1` as a table."""
+    """Yield each setting with its full key, since TOML reads `shifted.by = 1` as a table."""
     for key, value in settings.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")

@@ -1,7 +1,7 @@
-"""A plan whose work is found by a job of its own, where the data sets are, and comes back as a file.
+"""Find the work of a plan in a separate job, on a machine that has the data sets.
 
-So a login node needs neither the data nor torch: it starts this module as a program through the sweep's
-executor. Both files of that job lie in the run store.
+The sweep starts this module as a program through its executor. So a login node needs neither the data sets
+nor torch. The request to the job and its answer are files in the run store.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ebbench.sweeps.work import States, Work, one_line
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What the job is asked for; as `graph.find_work`, with the plan's file in place of its runs."""
+    """The request to the job: the arguments of `graph.find_work`, with the plan's file for its jobs."""
 
     plan: str
     results: str
@@ -40,11 +40,12 @@ def find_work_elsewhere(
     environment: Mapping[str, str],
     resources: Resources,
 ) -> list[Work]:
-    """The work of a plan, found by a job of the executor; the runs that are settled go into the summary.
+    """Find the work of a plan by a job of the executor, and return it.
 
-    Raises UsageError where the job fails.
+    Runs that are done or failed already go into the summary. Raises UsageError if the job fails, and
+    StorageError if its answer cannot be read.
     """
-    # Beside the log lies the job's outcome, LOG.json.
+    # The executor writes the outcome of the job beside its log, with the suffix .json.
     place = home() / "plans" / f"{Path(asked.plan).stem}-{new_submission()}.work"
     log = place.with_suffix(".log")
     write_atomically(_request(place), json.dumps(dataclasses.asdict(asked)).encode())
@@ -120,7 +121,7 @@ def _read(place: Path, summary: Summary) -> list[Work]:
             finished: Expected | States = Expected(**given | {"path": Path(given["path"])})
         else:
             finished = States(tuple(map(Path, one["states"])))
-        # What is needed stands before what needs it.
+        # The file lists each piece of work after the work that it needs.
         needs = tuple(works[number] for number in one["needs"])
         log, path = Path(one["log"]), Path(one["path"])
         works.append(Work(one["label"], one["argv"], log, path, finished, needs, one["training"]))
@@ -128,7 +129,7 @@ def _read(place: Path, summary: Summary) -> list[Work]:
 
 
 def main(place: Path) -> int:
-    """The job: read the plan, find its work, and write it to a file. Gives the exit code."""
+    """Do the job: read the plan, find its work, and write it to a file. Return the exit code."""
     from ebbench.data.store import Store
     from ebbench.sweeps.graph import find_work
     from ebbench.sweeps.plan import read_plan

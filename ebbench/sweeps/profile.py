@@ -1,4 +1,4 @@
-"""The `[executor]` table of a plan or of a profile: where the runs of a sweep are executed, and with what."""
+"""Read the `[executor]` table of a plan or profile: where the runs of a sweep are executed, and with what."""
 
 from __future__ import annotations
 
@@ -36,11 +36,17 @@ class _Table(BaseModel):
 
 @dataclass(frozen=True)
 class Profile:
-    """Where runs are executed. `workers`, `cores` and `kind` are None where the table does not say.
+    """Where runs are executed. `workers`, `cores` and `kind` are None if the table does not set them.
 
-    `cores`, `gpus` and `memory` (GB) are those of one run. For Slurm: the `partition`, the limit of a job in
-    `seconds`, how many seconds before it a run is told to stop (`notice`), how often it may be queued again
-    (`requeues`), and other `options` of sbatch. For Ray: the `address` of its cluster.
+    `cores`, `gpus` and `memory` (GB) are those of one run. These are for Slurm:
+
+    - `partition`: the partition of the cluster.
+    - `seconds`: the time limit of a job.
+    - `notice`: how many seconds before the limit a run is told to stop.
+    - `requeues`: how often a run may be queued again.
+    - `options`: other options of sbatch.
+
+    `address` is for Ray: the address of its cluster.
     """
 
     kind: str | None = None
@@ -57,9 +63,10 @@ class Profile:
 
 
 def read_profile(path: Path, what: str = "profile") -> Profile:
-    """The `[executor]` table of a TOML file; what it does not say is as if there were none.
+    """Read the `[executor]` table of a TOML file. Missing keys, or a missing table, mean the defaults.
 
-    Raises UsageError for a file that cannot be read, which `what` names, and for a table that is wrong.
+    `what` names the kind of file in an error. Raises UsageError if the file cannot be read or if the table is
+    invalid.
     """
     given = read_toml(path, what, fix="see docs/clusters.md").get("executor", {})
     table = checked(_Table, given, "the [executor] table", where=str(path), fix="see docs/clusters.md")
@@ -76,7 +83,7 @@ def read_profile(path: Path, what: str = "profile") -> Profile:
 
 
 def needed(module: str, extra: str) -> Any:
-    """The module that an executor is built on. Raises UsageError with the cure where it is not installed."""
+    """Import the module that an executor needs. Raises UsageError, with the pip command, if it is missing."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The runs of a sweep as tasks of Ray, on a cluster or on this machine."""
+"""Run a sweep as Ray tasks, on a cluster or on this machine."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ebbench.sweeps.outcome import new_submission, outcome_file
 from ebbench.sweeps.profile import Profile, needed
 
 _LOOK = 0.1
-# Bytes of Ray's shared memory: a run gives back a number.
+# Bytes of Ray's shared memory. Little is enough: a run returns only a number.
 _SHARED = 80 * 2**20
 
 
 class Ray:
-    """Submits each run as a task around a process.
+    """Submits each run as a Ray task that starts a process.
 
-    Without an address a cluster is started on this machine, with room for `workers` runs of `resources`, and
-    ends with the sweep.
+    If the profile has no address, a cluster starts on this machine and ends with the sweep. It has room for
+    `workers` runs of `resources`, and `gpus` cards.
     """
 
     preempts = True
 
     def __init__(self, profile: Profile, workers: int, resources: Resources, gpus: int = 0) -> None:
-        # Nothing is told to Ray's makers; and Ray leaves the user's graphics cards to a task that takes none.
+        # Ray must not send usage statistics. It must not hide the graphics cards from a task that takes none.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         self._ray = needed("ray", "ray")
@@ -57,21 +57,21 @@ class Ray:
     def submit(
         self, argv: Sequence[str], environment: Mapping[str, str], resources: Resources, log: Path
     ) -> Handle:
-        """Give a run to Ray, which starts it where the resources are free."""
+        """Submit a run. Ray starts it on a node with free resources."""
         outcome = outcome_file(log)
         outcome.unlink(missing_ok=True)
         run = NodeRun(argv, dict(environment), log, outcome, new_submission())
-        # The sweep itself submits again what was lost: it counts how often.
+        # The sweep submits a lost run again and counts how often, so Ray must not retry.
         task = self._ray.remote(num_cpus=resources.cores, num_gpus=resources.gpus, max_retries=0)(_call)
         return _Task(run, self._ray, task.remote(run))
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Tasks are given one by one."""
+        """Do nothing: tasks are submitted one by one."""
         yield
 
     def wait(self, handles: Sequence[Handle]) -> None:
-        """Until one of the tasks has ended, or a moment."""
+        """Wait a tenth of a second, or until one of the tasks has ended."""
         tasks = [one.task for one in handles if isinstance(one, _Task)]
         if tasks:
             self._ray.wait(tasks, timeout=_LOOK)
@@ -81,7 +81,7 @@ class Ray:
             time.sleep(_LOOK)
 
     def close(self) -> None:
-        """Leave the cluster; one that was started here ends."""
+        """Leave the cluster. A cluster that was started here ends."""
         self._ray.shutdown()
 
 
@@ -98,7 +98,7 @@ class _Task(NodeHandle):
     def cancel(self) -> None:
         super().cancel()
         if not self.run.outcome.exists():
-            # It has not begun.
+            # The task has not begun, so it cannot read the file that asks it to end.
             self._ray.cancel(self.task)
 
     def _gone(self) -> bool:
@@ -106,7 +106,7 @@ class _Task(NodeHandle):
         return bool(ended)
 
     def _kill(self) -> None:
-        # The task ends once it has read the word; one that has not begun never does.
+        # A running task ends once it has read the request to end. One that has not begun never reads it.
         ended, _ = self._ray.wait([self.task], timeout=5)
         if not ended:
             self._ray.cancel(self.task, force=True)

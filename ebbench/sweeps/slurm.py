@@ -1,4 +1,4 @@
-"""The runs of a sweep as jobs of Slurm, through submitit."""
+"""Run a sweep as Slurm jobs, through the package submitit."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ebbench.sweeps.node import NodeHandle, NodeRun
 from ebbench.sweeps.outcome import new_submission, outcome_file
 from ebbench.sweeps.profile import Profile, needed
 
-# Seconds between two looks at the outcomes, and between two questions to Slurm.
+# Seconds between two looks at the outcomes, and between two calls of squeue.
 _LOOK, _ASK = 1.0, 15.0
 
 
 class _Checkpointed(NodeRun):
-    """A run that submitit sends back to the queue when its time is nearly over."""
+    """A run that submitit puts back into the queue when its time is nearly over."""
 
     def checkpoint(self) -> Any:
-        """Stop at a checkpoint; what comes back is queued in this one's place."""
+        """Stop the run at a checkpoint. Submitit queues the returned submission instead of this one."""
         from submitit.helpers import DelayedSubmission
 
         self.stop()
@@ -33,10 +33,10 @@ class _Checkpointed(NodeRun):
 
 
 class Slurm:
-    """Submits each run as a job, and runs that begin together as one array.
+    """Submits each run as a job. Runs that are submitted `together` become one job array.
 
-    `cluster` "local" plays Slurm by processes of this machine. `ask` is the number of seconds between two
-    questions to Slurm which jobs it has.
+    With `cluster` "local", submitit simulates Slurm by processes of this machine. `ask` is the number of
+    seconds between two calls of squeue.
     """
 
     preempts = True
@@ -61,7 +61,7 @@ class Slurm:
     def submit(
         self, argv: Sequence[str], environment: Mapping[str, str], resources: Resources, log: Path
     ) -> Handle:
-        """Queue a run. Raises what submitit raises where sbatch refuses it."""
+        """Queue a run. Raises the error of submitit if sbatch refuses it."""
         outcome = outcome_file(log)
         outcome.unlink(missing_ok=True)
         run = _Checkpointed(argv, dict(environment), log, outcome, new_submission())
@@ -74,7 +74,7 @@ class Slurm:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """What is submitted within the block is one array of jobs, where it takes the same resources."""
+        """Runs submitted within this context become one job array for each kind of resources."""
         self._waiting = {}
         try:
             yield
@@ -90,7 +90,7 @@ class Slurm:
             "timeout_min": max(1, int(profile.seconds // 60)),
             "cpus_per_task": resources.cores,
             "slurm_signal_delay_s": profile.notice,
-            # A job whose node is lost goes back to the queue.
+            # Slurm puts a job back into the queue if its node is lost.
             "slurm_additional_parameters": {"requeue": True} | profile.options,
         }
         if profile.partition:
@@ -106,16 +106,16 @@ class Slurm:
             job.job = one
 
     def wait(self, handles: Sequence[Handle]) -> None:
-        """Look at the outcomes once a second."""
+        """Wait a second (a tenth for `cluster` "local"), unless a run has ended."""
         if all(handle.poll() is None for handle in handles):
             time.sleep(_LOOK if self._queue is not None else _LOOK / 10)
 
     def close(self) -> None:
-        """Jobs that are queued stay so; there are none after a sweep."""
+        """Do nothing: jobs that are queued stay queued. None are left after a sweep."""
 
 
 class _Queue:
-    """Which jobs of this user Slurm has."""
+    """The jobs of this user that Slurm has. `number` counts the answers of squeue."""
 
     def __init__(self, ask: float) -> None:
         self._ask, self._asked = ask, -math.inf
@@ -123,7 +123,7 @@ class _Queue:
         self.number = 0
 
     def lacks(self, job: str) -> bool:
-        """Whether Slurm has no such job, as of the last answer."""
+        """Whether Slurm has no such job, by the last answer of squeue. Asks again if that is old."""
         if time.monotonic() - self._asked >= self._ask:
             self._asked = time.monotonic()
             self._jobs = self._answer()
@@ -131,7 +131,7 @@ class _Queue:
         return self._jobs is not None and job not in self._jobs
 
     def _answer(self) -> set[str] | None:
-        """The jobs that wait or run; None where Slurm does not answer just now."""
+        """The jobs that wait or run; None if Slurm does not answer."""
         words = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
@@ -143,7 +143,7 @@ class _Queue:
 class _Job(NodeHandle):
     def __init__(self, run: NodeRun, queue: _Queue | None) -> None:
         super().__init__(run)
-        # Submitit's, once it is queued.
+        # Submitit's job, once the run is queued.
         self.job: Any = None
         self._queue = queue
         self._missed: int | None = None
@@ -151,7 +151,7 @@ class _Job(NodeHandle):
     def cancel(self) -> None:
         super().cancel()
         if self._queue is not None:
-            # A job that has not begun reads no file.
+            # A pending job cannot read the file that asks it to end.
             _scancel(["--state=PENDING", self.job.job_id])
 
     def _gone(self) -> bool:
@@ -160,7 +160,8 @@ class _Job(NodeHandle):
         if not self._queue.lacks(self.job.job_id):
             self._missed = None
             return False
-        # Missed by two answers: the outcome of a job that has just ended has had time to reach this machine.
+        # Wait until two more answers lack the job: the outcome of a job that has just ended needs time to
+        # reach this machine.
         if self._missed is None:
             self._missed = self._queue.number
         return self._queue.number > self._missed + 1

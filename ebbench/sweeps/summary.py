@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 
 from ebbench.running.signals import TIME_IS_UP
 
-# So many runs that failed for one reason are named; of more, the first and the last.
+# If at most this many runs failed for one reason, each is named; otherwise the first and the last.
 MOST_NAMED = 3
 
 
 @dataclass
 class Summary:
-    """How a sweep ended; each list holds the labels of runs, and `failed` the reasons too."""
+    """How a sweep ended. Each list holds labels of runs; `failed` has the reasons too.
+
+    `signal` is the number of the signal that ended the sweep, if one did.
+    """
 
     done: list[str] = field(default_factory=list)
     existed: list[str] = field(default_factory=list)
@@ -22,7 +25,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0; 1 if a run failed; 124 if some are left; 128 + the signal that ended the sweep."""
+        """128 + the signal that ended the sweep; else 1 if a run failed, 124 if runs are left, and 0."""
         if self.signal is not None:
             return 128 + self.signal
         if self.failed:
@@ -30,7 +33,7 @@ class Summary:
         return TIME_IS_UP if self.left else 0
 
     def text(self) -> str:
-        """One line for all kinds, and the failures by name, each with its reason."""
+        """Return a line with the counts, and then the failures with their reasons."""
         lines = [
             f"{len(self.done)} done, {len(self.existed)} done before, {len(self.failed)} failed, "
             f"{len(self.left)} left"
@@ -41,9 +44,9 @@ class Summary:
         return "\n".join(lines)
 
     def failures(self, what: str) -> list[str]:
-        """A line for each reason why runs failed, with the runs; `what` happened to them begins it.
+        """Return one line for each reason why runs failed, with their labels. Each line begins with `what`.
 
-        Data that is not here stops every run of a plan: said once, not once a run.
+        Missing data can stop every run of a plan. The reason is then given once, not for each run.
         """
         by_reason: dict[str, list[str]] = {}
         for label, reason in self.failed:

@@ -1,4 +1,4 @@
-"""How far a plan is, by its results and the run store alone: no process is asked, and nothing is changed."""
+"""Find out how far a plan is. This reads only the results and the run store, and changes nothing."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ _LOG_END = 16_384
 
 @dataclass(frozen=True)
 class RunState:
-    """One run of a plan: what it is, and how it stands.
+    """One run of a plan, and its state.
 
-    A run that is *running* has the process `pid` of `host` (0 and "" where the store does not say). `stage`
-    says what goes on ("training", "sampling"), of which `step` of `steps` are made, with `seconds_left` for
-    this stage. A run that is *waiting* may have been begun: then `stage`, `step` and `steps` say how far it
-    was. `said` is the first line of the error of a run that *failed*, or why another one stopped.
+    A run that is *running* has the process `pid` on `host` (0 and "" if the store does not say). `stage` is
+    its present stage ("training", "sampling"). `step` of `steps` steps of the stage are done, and the stage
+    needs about `seconds_left`. A run that is *waiting* may have begun earlier: then `stage`, `step` and
+    `steps` say how far it got. `said` is the first line of the error of a run that *failed*, or further words
+    about another run, such as why it stopped.
     """
 
     run: str
@@ -55,24 +56,24 @@ def status(
     results: str | os.PathLike[str] = "results",
     data_dir: str | os.PathLike[str] | None = None,
 ) -> list[RunState]:
-    """How each run of a `plan` stands, in the plan's order: done, running, waiting or failed.
+    """Return the state of each run of a `plan`, in the plan's order: done, running, waiting or failed.
 
-    It reads the results in the folder `results` and the run store of this machine, and changes nothing.
-    `data_dir` is where the data sets lie. Raises UsageError or PluginError for a plan that cannot be read,
-    and UsageError where `results` is a file.
+    This reads the results in the folder `results` and the run store of this machine, and changes nothing.
+    `data_dir` is the folder of the data sets. Raises UsageError or PluginError if the plan cannot be read,
+    and UsageError if `results` is a file.
     """
     folder = results_to_read(results)
     return Survey(read_plan(Path(plan)), folder, None if data_dir is None else Path(data_dir)).look()
 
 
 def counts(states: Iterable[RunState]) -> dict[str, int]:
-    """How many runs are in each of the STATES."""
+    """The number of runs in each of the STATES."""
     found = Counter(one.state for one in states)
     return {state: found[state] for state in STATES}
 
 
 def exit_code(states: Iterable[RunState]) -> int:
-    """As of a sweep: 0 where all is done, 1 if a run failed, 124 if some are left."""
+    """The exit code, as of a sweep: 0 if all runs are done, 1 if a run failed, 124 if some are left."""
     found = counts(states)
     if found["failed"]:
         return 1
@@ -81,7 +82,7 @@ def exit_code(states: Iterable[RunState]) -> int:
 
 @dataclass(frozen=True)
 class _Training:
-    """A training that a run needs: its hash, and the model of which it is where that is the run's base."""
+    """A training that a run needs: its hash, and the name of its model if that is a base, else ""."""
 
     hash: str
     base: str = ""
@@ -89,7 +90,10 @@ class _Training:
 
 @dataclass
 class _Run:
-    """A job, where its files are, its trainings once somebody asks, and its state once that is final."""
+    """A job and the paths of its files.
+
+    `trainings` is None until it is first needed. `final` is the state once it cannot change any more.
+    """
 
     job: Job
     final: RunState | None = None
@@ -100,7 +104,7 @@ class _Run:
 
 
 class _Listing:
-    """Which files are there: a folder is read once, however many runs it holds."""
+    """Says which files exist. Each folder is read once, however many runs it holds."""
 
     def __init__(self) -> None:
         self._names: dict[Path, set[str]] = {}
@@ -115,7 +119,7 @@ class _Listing:
 
 
 class Survey:
-    """Looks at the runs of a plan, as often as it is asked to; what is settled is not read again."""
+    """Looks at the runs of a plan repeatedly. A run with a final state is not read again."""
 
     def __init__(self, jobs: Iterable[Job], results: Path, data_dir: Path | None) -> None:
         tasks = Tasks(Store(data_dir))
@@ -134,11 +138,11 @@ class Survey:
         return run.final or self._unfinished(run, listing)
 
     def _judged(self, job: Job, path: Path) -> RunState | None:
-        """The state of a run whose result file is there."""
+        """The state of a run whose result file exists."""
         try:
             identity = identify(job.spec, self._tasks.of(job.spec), job.seed)
             done = Expected.of(path, identity, job.spec)() is not None
-        except Exception as error:  # a result that is none, or a task's own mistake: of this run alone
+        except Exception as error:  # an invalid result or a mistake of the task concerns only this run
             return RunState(job.label(), "failed", said=attempts.first_line(error))
         return RunState(job.label(), "done") if done else None
 
@@ -153,7 +157,7 @@ class Survey:
             return RunState(label, "failed" if said else "waiting", said=said or ", ".join(words))
         begun = RunState(label, "waiting", stage=attempt.stage, step=attempt.done, steps=attempt.total)
         holder = self._watcher.holder(home() / "runs" / attempt.training)
-        # Of a training that several runs share, another one may have the lock.
+        # If several runs share a training, another run may hold the lock.
         theirs = holder is not None and holder.pid in (0, attempt.pid) and not attempt.ended
         if holder is not None and theirs and attempt.state == "running":
             words += [f"part {attempt.part}"] if attempt.part else []
@@ -169,16 +173,17 @@ class Survey:
             )
         if attempt.state == "failed":
             return RunState(label, "failed", said=": ".join([*words, attempt.said]))
-        # What went wrong before the run itself began (a device that is not there) is in the log alone.
+        # An error before the run itself began (such as a missing device) is only in the log.
         if _newer(run.log, run.attempt) and (said := _last_error(run.log)):
             return RunState(label, "failed", said=said)
         cut = f"cut off on {attempt.host}, process {attempt.pid}"
         return dataclasses.replace(begun, said=": ".join([*words, attempt.said or cut]))
 
     def _training(self, run: _Run) -> tuple[attempts.Attempt | None, list[str]]:
-        """The attempt at a training that a run waits for, where that is made by itself, and whose it is.
+        """The attempt at a training that a run waits for, and words about it.
 
-        Without an attempt: which of the run's trainings are in the store.
+        A sweep can make such a training as a separate piece of work. The words name the base whose training
+        it is. If there is no attempt, they say which of the run's trainings are in the store.
         """
         if not attempts.training_file("").parent.is_dir():
             return None, []
@@ -192,7 +197,7 @@ class Survey:
         return None, _stored(run.trainings)
 
     def _trainings(self, job: Job) -> list[_Training]:
-        """The trainings of a run's parts, and those that they are built on."""
+        """The trainings of a run's parts, and the trainings that these build on."""
         task, spec = self._tasks.of(job.spec), job.spec
         with plugin_code(spec.task, None, "parts"):
             parts = list(task.parts(job.seed).values())
@@ -207,7 +212,7 @@ class Survey:
 
 
 def _stored(trainings: Iterable[_Training]) -> list[str]:
-    """Which of a run's trainings are in the store, in words."""
+    """Say in words which of a run's trainings are in the store."""
     whose: dict[str, list[bool]] = {}
     for one in trainings:
         state = home() / "runs" / one.hash / "state.json"
@@ -220,7 +225,7 @@ def _stored(trainings: Iterable[_Training]) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: "40 s", "12:05", "3:10:00"."""
+    """Format seconds for people: "40 s", "12:05", "3:10:00"."""
     minutes, rest = divmod(int(min(seconds, 3_599_999)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -231,7 +236,7 @@ def duration(seconds: float) -> str:
 def _found(job: Job, results: Path, tasks: Tasks) -> _Run:
     try:
         identity = identify(job.spec, tasks.of(job.spec), job.seed)
-    except Exception as error:  # a task's mistake of any kind fails its own runs, as in a sweep
+    except Exception as error:  # as in a sweep, any mistake of a task fails only the task's own runs
         return _Run(job, RunState(job.label(), "failed", said=one_line(error)))
     path = result_path(job, identity, results)
     log = home() / "logs" / path.relative_to(results).with_suffix(".log")
@@ -247,7 +252,7 @@ def _newer(one: Path, other: Path) -> bool:
 
 
 def _last_error(log: Path) -> str:
-    """The first line of the error that a log ends in; "" where it ends otherwise, or is not there."""
+    """The first line of the error that a log ends with; "" if there is no log or it ends without an error."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, log.stat().st_size - _LOG_END))

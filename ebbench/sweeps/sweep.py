@@ -1,4 +1,4 @@
-"""A plan's runs, several at a time, each in a process of its own."""
+"""Make the runs of a plan, several at a time, each in its own process."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ from ebbench.threads import COUNT, usable_cores
 if TYPE_CHECKING:
     from ebbench.sweeps.plan import Job
 
-# How a run ends that was stopped and goes on when it is called again.
+# The exit codes of a run that was stopped. The run continues when its command is given again.
 _STOPPED = {TIME_IS_UP, 128 + signal.SIGINT, TERMINATED}
-# How hard the runs are pressed to stop: not at all, at a checkpoint, at once, killed.
+# The pressure on the runs to stop: at a checkpoint, at once, by being killed. 0 is no pressure.
 _AT_A_CHECKPOINT, _AT_ONCE, _KILL = 1, 2, 3
-# A run that does not stop within so many seconds is pressed harder.
+# If the runs have not stopped after so many seconds, the pressure rises.
 _PATIENCE = {_AT_A_CHECKPOINT: 120.0, _AT_ONCE: 30.0}
-# How often a run is submitted again that was killed, or lost with its node: more often, and it is to blame.
+# How often a run is submitted again after it was killed or lost with its node. After that, the run itself is
+# probably the cause.
 _KILLS = 2
-# How often a run is submitted again that a cluster stopped: each time it has come further.
+# How often a run is submitted again after a cluster stopped it. Such a run makes progress each time.
 _PREEMPTIONS = 1000
-# Seconds before a run is tried again that another process is at, and at most so many in the end.
+# Seconds before a run that another process is making is tried again: at first, and at most.
 _BUSY_AT_FIRST, _BUSY_AT_MOST = 2.0, 120.0
 
 
@@ -55,14 +56,15 @@ def sweep(
     executor: Executor | None = None,
     resources: Resources | None = None,
 ) -> Summary:
-    """Run the jobs, `workers` at a time; the workers share `threads` threads (0: every core).
+    """Run the jobs, `workers` at a time. The workers share `threads` threads (0: every core).
 
-    `jobs` may be the file of a plan: then a job of the executor reads it, where the data sets are.
+    - `jobs` may be the file of a plan. Then a job of the executor reads it, where the data sets are.
+    - After `seconds`, the runs stop at their next checkpoint, and no run begins.
+    - `environment` is that of the runs. The default is the environment of this process.
+    - `executor` starts the runs. The default runs them on this machine.
+    - `resources` is what one run takes, for an executor other than the default.
 
-    After `seconds` the runs stop at their next checkpoint, and none begins. `environment` is that of the
-    runs; it is this process's if not given. `executor` is this machine if not given; `resources` are what a
-    run takes of another's. Raises StorageError if `results` cannot be written, and UsageError for a plan
-    that cannot be read.
+    Raises StorageError if `results` cannot be written, and UsageError for a plan that cannot be read.
     """
     results = absolute(results, "--results")
     check_writable(results)
@@ -79,7 +81,7 @@ def sweep(
     variables |= dict.fromkeys(COUNT, each)
     if shared:
         variables[SHARED_GPU] = "1"
-    # A run that another process is at gives its slot back.
+    # With --no-wait, a run that another process is making ends at once and frees its worker.
     options = ["--threads", each, "--device", device, "--results", str(results), "--no-wait"]
     options += ["--data-dir", str(data_dir)] if data_dir else []
     summary = Summary()
@@ -105,7 +107,10 @@ def sweep(
 
 @dataclass(eq=False)
 class _Item:
-    """A piece of work on its way: when it may begin, and how often it has been submitted for which reason."""
+    """A piece of work that is not over.
+
+    `begins` is the earliest time to start it. The counts say how often it was submitted again, by reason.
+    """
 
     work: Work
     begins: float = 0.0
@@ -116,7 +121,7 @@ class _Item:
 
 @dataclass(frozen=True)
 class _Running:
-    """A piece of work that goes on, and since when."""
+    """A piece of work that is running, and the time when it began."""
 
     item: _Item
     handle: Handle
@@ -124,10 +129,10 @@ class _Running:
 
 
 class Sweep:
-    """Keeps `workers` runs going until none is left, a signal comes or the time is over.
+    """Keeps `workers` runs going until none is left, a signal arrives, or the time is over.
 
-    Work begins once what it needs is over; it holds no worker before. One thread does it all; `clock` gives
-    seconds.
+    A piece of work begins once the work that it needs is over, and takes no worker before. Everything happens
+    in one thread. `clock` gives seconds.
     """
 
     def __init__(
@@ -144,7 +149,7 @@ class Sweep:
     ) -> None:
         self.summary = summary
         self._waiting = [_Item(work) for work in works]
-        # Work that is over: why it failed, or "" where it is done.
+        # The work that is over, with the reason why it failed, or "".
         self._over: dict[Work, str] = {}
         self._running: list[_Running] = []
         self._executor, self._workers, self._environment = executor, workers, environment
@@ -156,7 +161,7 @@ class Sweep:
         self._pressed = 0.0
 
     def run(self) -> Summary:
-        """Run all; gives the summary, whatever the runs do."""
+        """Run all work, and return the summary. A failing run does not stop the others."""
         with self._listening():
             try:
                 self._fill()
@@ -166,7 +171,7 @@ class Sweep:
                     self._collect()
                     self._fill()
             finally:
-                # None but after an error of the sweep itself; their checkpoints are kept.
+                # Runs are left here only after an error of the sweep itself. Their checkpoints are kept.
                 for one in self._running:
                     one.handle.end()
                 self._executor.close()
@@ -174,7 +179,7 @@ class Sweep:
         return self.summary
 
     def _fill(self) -> None:
-        """Begin what may begin, as long as there is a worker for it."""
+        """Begin work that may begin, as long as workers are free."""
         if self._pressure or len(self._running) >= self._workers:
             return
         begun: list[_Running] = []
@@ -186,14 +191,14 @@ class Sweep:
                     if self._may_begin(item):
                         self._waiting.remove(item)
                         begun += self._begin(item)
-        except Exception as error:  # an executor of any kind: what it was given together failed
+        except Exception as error:  # any error of an executor fails all work that was submitted together
             for one in begun:
                 self._failed(one.item.work, f"it cannot be started: {one_line(error)}", 0.0)
             return
         self._running += begun
 
     def _may_begin(self, item: _Item) -> bool:
-        """Whether the time has come; work whose training failed fails with it."""
+        """Whether a piece of work may begin now. If a training that it needs failed, it fails too."""
         needs = item.work.needs
         lacking = [need for need in needs if need.training and self._over.get(need)]
         if lacking:
@@ -203,9 +208,12 @@ class Sweep:
         return item.begins <= self._clock() and all(need in self._over for need in needs)
 
     def _begin(self, item: _Item) -> list[_Running]:
-        """Start a piece of work, unless another process has done it meanwhile or it cannot be started."""
+        """Start a piece of work, and return it.
+
+        Return an empty list if another process has done the work meanwhile, or if it cannot be started.
+        """
         work = item.work
-        with contextlib.suppress(Exception):  # what is wrong with its result is said at its end
+        with contextlib.suppress(Exception):  # an error of its result is reported at its end
             if work.finished() is not None:
                 self._over[work] = ""
                 if not work.training:
@@ -213,13 +221,13 @@ class Sweep:
                 return []
         try:
             handle = self._executor.submit(work.argv, self._environment, self._resources, work.log)
-        except Exception as error:  # an executor of any kind: the run failed, the others go on
+        except Exception as error:  # any error of an executor fails this run only
             self._failed(work, f"it cannot be started: {one_line(error)}", 0.0)
             return []
         return [_Running(item, handle, self._clock())]
 
     def _collect(self) -> None:
-        """Take in what has ended."""
+        """Handle each running piece of work that has ended."""
         for one in self._running[:]:
             code = one.handle.poll()
             if code is None:
@@ -255,12 +263,12 @@ class Sweep:
 
     def _again(self, item: _Item, pause: float = 0.0) -> None:
         item.begins = self._clock() + pause
-        # What goes on comes before what has not begun.
+        # Work that continues comes before work that has not begun.
         self._waiting.insert(0, item)
 
     def _leave(self, work: Work, seconds: float) -> None:
         if work.training:
-            # What needs it is left too.
+            # The work that needs this training is left too.
             left = [item for item in self._waiting if _needs(item.work, work)]
             self._waiting = [item for item in self._waiting if item not in left]
             self.summary.left += [item.work.label for item in left if not item.work.training]
@@ -270,10 +278,10 @@ class Sweep:
         _say("stopped", work, seconds, "")
 
     def _read(self, work: Work, seconds: float) -> None:
-        """A run that says it ended well is done if its result is there, and in no other case."""
+        """Check the result of a run that ended with exit code 0: without a valid result, the run failed."""
         try:
             result = work.finished()
-        except Exception as error:  # whatever is wrong with one result, the other runs go on
+        except Exception as error:  # an invalid result must not stop the other runs
             self._failed(work, f"exit code 0, but {one_line(error)}", seconds)
             return
         if result is None:
@@ -292,7 +300,7 @@ class Sweep:
         _say("FAILED", work, seconds, reason)
 
     def _press(self) -> None:
-        """Ask the runs to stop, harder each time: after a signal, at the time limit, when patience ends."""
+        """Raise the pressure on the runs to stop: after a signal, at the time limit, or after `_PATIENCE`."""
         now, pressure = self._clock(), max(self._pressure, min(self._signals, _KILL))
         if self._end is not None and now >= self._end:
             pressure = max(pressure, _AT_A_CHECKPOINT)
@@ -311,12 +319,12 @@ class Sweep:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """Within the block a signal asks the runs to stop; the main thread alone may handle signals."""
+        """Within this context, a signal asks the runs to stop. Only the main thread may handle signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         numbers = [signal.SIGINT, signal.SIGTERM]
-        # The terminal was closed; under nohup it is ignored, and stays so.
+        # SIGHUP says that the terminal was closed. Under nohup it is ignored, and must stay so.
         if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
             numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, self._signalled) for number in numbers}
@@ -327,7 +335,7 @@ class Sweep:
                 signal.signal(number, handler)
 
     def _signalled(self, number: int, frame: types.FrameType | None) -> None:
-        # The loop does the rest: it looks several times a second.
+        # The loop of `run` acts on this: it looks several times a second.
         self.summary.signal = number
         self._signals += 1
 
@@ -337,5 +345,5 @@ def _say(word: str, work: Work, seconds: float, more: str) -> None:
 
 
 def _needs(work: Work, other: Work) -> bool:
-    """Whether `work` needs `other`, directly or by what it needs."""
+    """Whether `work` needs `other`, directly or through other work."""
     return any(need is other or _needs(need, other) for need in work.needs)

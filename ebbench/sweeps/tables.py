@@ -1,4 +1,4 @@
-"""Tables of a TOML file, read and checked: of plans, profiles and grids."""
+"""Read and check the tables of TOML files: plans, profiles and grids."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Table = TypeVar("Table", bound=BaseModel)
 
 
 def read_toml(path: Path, what: str, *, fix: str) -> dict[str, Any]:
-    """What a TOML file holds; `what` names the file in the message. Raises UsageError."""
+    """Read a TOML file. `what` names the kind of file in an error. Raises UsageError."""
     try:
-        # Some editors begin a file with a byte order mark, which TOML does not know.
+        # Some editors begin a file with a byte order mark, which TOML does not allow.
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    # ValueError: no UTF-8, no TOML, a NUL in the path, or a whole number of thousands of digits.
+    # ValueError: not UTF-8, not TOML, a NUL in the path, or an integer with thousands of digits.
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"the {what} cannot be read: {error}", where=str(path), expected="a TOML file", fix=fix
@@ -26,7 +26,7 @@ def read_toml(path: Path, what: str, *, fix: str) -> dict[str, Any]:
 
 
 def checked(kind: type[Table], table: object, what: str, *, where: str, fix: str) -> Table:
-    """A table as one of a `kind`; `what` names it in the message. Raises UsageError: its first mistake."""
+    """Validate a table as a `kind`. `what` names it in an error. Raises UsageError for the first mistake."""
     try:
         return kind.model_validate(table)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The jobs of a plan -> the work that is left, and which of it has to wait for which."""
+"""Find the work that remains of the jobs of a plan, and define a piece of work and what it waits for."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ from ebbench.sweeps.summary import Summary
 
 
 class Finished(Protocol):
-    """What a piece of work left: a result, say."""
+    """What a finished piece of work leaves, such as a result."""
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """None for a training."""
+        """The metrics by name; empty for a training."""
         ...
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a training leaves: a state in the store, and no metric."""
+    """What a training leaves: a state in the run store, and no metrics."""
 
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class States:
-    """The files of the states that a training leaves; called, whether they are all there."""
+    """The files of the states that a training leaves. A call checks whether all of them exist."""
 
     paths: tuple[Path, ...]
 
     def __call__(self) -> Stored | None:
-        """None where one is not there."""
+        """Return `Stored`, or None if a file is missing."""
         return Stored() if all(path.exists() for path in self.paths) else None
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """One run that is to be made, or a training that runs need: the command, its log, and what it leaves.
+    """A piece of work: a run, or a training that runs need, with its command (`argv`) and its log.
 
-    `finished` gives the result if the file `path` is there, None if not; it raises EbbenchError where the
-    file is no result of this run. The work begins when all that it `needs` is over.
+    `finished` returns the result if the file `path` exists, and None otherwise. It raises EbbenchError if the
+    file is not a result of this run. The work begins when all work that it `needs` is over.
     """
 
     label: str
@@ -67,7 +67,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Run:
-    """A job without a result: its identity, the command that makes it, its log, and what it leaves."""
+    """A job that has no result yet: its identity, its command (`argv`), its log, and the expected result."""
 
     job: Job
     identity: Identity
@@ -76,7 +76,7 @@ class Run:
     expected: Expected
 
     def work(self, needs: Iterable[Work] = ()) -> Work:
-        """The work of this run."""
+        """This run as a piece of work that waits for `needs`."""
         expected = self.expected
         return Work(self.job.label(), self.argv, self.log, expected.path, expected, tuple(needs))
 
@@ -84,10 +84,10 @@ class Run:
 def runs_left(
     jobs: Iterable[Job], results: Path, tasks: Tasks, options: Sequence[str], summary: Summary
 ) -> list[Run]:
-    """The jobs without a result, in order; `options` are words for each command.
+    """Return the jobs that have no result, in order. `options` are arguments for each command.
 
-    A job with a result goes into the summary as done before; one whose task or data cannot be used, or
-    whose result cannot be read, as failed.
+    A job with a result goes into the summary as done before. A job goes in as failed if its task or data
+    cannot be used, or if its result cannot be read.
     """
     left: list[Run] = []
     for job in jobs:
@@ -109,7 +109,7 @@ def runs_left(
 
 
 def result_path(job: Job, identity: Identity, results: Path) -> Path:
-    """Where the result of a job lies among `results`."""
+    """The path of a job's result below `results`."""
     return results / job.spec.task.name / job.spec.model.name / f"{identity.run_id}.json"
 
 
@@ -121,14 +121,14 @@ class Tasks:
         self._made: dict[str, contract.Task | Exception] = {}
 
     def of(self, spec: Spec) -> contract.Task:
-        """The task of a spec. Raises whatever kept it from being built, each time."""
+        """The task of a spec. If it cannot be built, every call raises the same error."""
         key = str((str(spec.task.folder), spec.protocol, dataclasses.astuple(spec.options)))
         if key not in self._made:
             try:
                 with plugin_code(spec.task, None, "__init__"):
                     self._made[key] = spec.task.cls(spec.options, spec.protocol, self._store)
             except Exception as error:
-                # Kept: reading damaged data once more for each seed would find the same.
+                # Keep the error: reading damaged data again for each seed would give the same error.
                 self._made[key] = error
         task = self._made[key]
         if isinstance(task, Exception):
@@ -137,6 +137,6 @@ class Tasks:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, in one line."""
+    """The message of an error in one line."""
     text = str(error) if isinstance(error, EbbenchError) else f"{type(error).__name__}: {error}"
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())

@@ -1,8 +1,8 @@
 """The package below which plug-ins are imported: `ebbench.plugins.loaded.<folder>.model`.
 
-The folder of a plug-in is written in the name of its package, so that every process that has ebbench can
-import it by that name alone. Pickle in a spawned process, a fork server or a worker on another machine
-therefore finds the functions and classes of a plug-in. Two folders are never one package.
+The name of a plug-in's package contains the path of its folder. So every process with ebbench can import it
+by that name alone. Therefore pickle finds the functions and classes of a plug-in in a spawned process, in a
+fork server, or in a worker on another machine. Two folders never have the same package.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from types import CodeType, ModuleType
 
 
 def package_of(folder: Path) -> str:
-    """The name of the package that a plug-in's folder (an absolute path) is."""
+    """The name of the package for a plug-in's folder (an absolute path)."""
     name = "".join(chr(b) if chr(b).isalnum() and b < 128 else f"_{b:02x}" for b in os.fsencode(folder))
     return f"{__name__}.{name}"
 
 
 def folder_of(package: str) -> Path:
-    """The folder that `package_of` made a name of."""
+    """The folder from whose path `package_of` made the name."""
     name = package.removeprefix(f"{__name__}.").encode()
     plain = re.sub(rb"_([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), name)
     return Path(os.fsdecode(plain))
 
 
 class _Fresh(importlib.machinery.SourceFileLoader):
-    """Compiles the source each time: bytecode that lies beside it may be of an edit in the same second."""
+    """Compiles the source each time. Cached bytecode may be outdated after an edit in the same second."""
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
@@ -39,13 +39,13 @@ class _Fresh(importlib.machinery.SourceFileLoader):
 
 
 class Finder:
-    """Python's way from the name of a plug-in's package, and of the modules in it, to its folder."""
+    """Finds the folder of a plug-in's package, and the modules in it, by their names for Python's import."""
 
     @classmethod
     def find_spec(
         cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The package of a plug-in's folder, or a module in it."""
+        """The spec of the package of a plug-in's folder, or of a module in it."""
         if not name.startswith(f"{__name__}."):
             return None
         if name.rpartition(".")[0] == __name__:
@@ -71,6 +71,6 @@ class Finder:
 
 
 if Finder not in sys.meta_path:
-    # First, since Python's own finder would take the modules from their bytecode. It is never made one of:
-    # the protocol asks for no instance.
+    # Put it first, since Python's own finder would load the modules from their bytecode. The class itself is
+    # the finder: the protocol needs no instance.
     sys.meta_path.insert(0, Finder)
