@@ -206,9 +206,10 @@ def rank(rows: Sequence[Mapping[int, float]], better: Better, alpha: float = ALP
     by Holm's method. Two rows tie if the adjusted p is at least `alpha`. A pair without a test, because a row
     has a single value, is not part of the family and ties if the means are equal.
 
-    Rows are processed in the order of their means. A row that ties with the first row of the current group
-    joins it; otherwise it opens a new group, whose rank is its position. (Ties are not transitive: the
-    group's first row decides, so ranks never contradict means.)
+    Rows are processed in the order of their means. A row that ties with every row of the current group joins
+    it. Otherwise it opens a new group, whose rank is its position. So ranks never contradict means, and no
+    test tells rows of one rank apart. (Ties are not transitive: rows of different ranks may tie too. If the
+    group's first row alone decided, one row of few and scattered seeds at the top would tie with all.)
     """
     if any(not row for row in rows):
         raise UsageError("a row without values cannot be ranked", expected="one value per seed")
@@ -218,13 +219,12 @@ def rank(rows: Sequence[Mapping[int, float]], better: Better, alpha: float = ALP
     apart, tested = _told_apart(rows, alpha)
     order = sorted(range(len(rows)), key=lambda i: -means[i] if better == "higher" else means[i])
     ranks = [0] * len(rows)
-    first = -1
+    group: list[int] = []
     for position, i in enumerate(order):
-        if first < 0 or (apart[first, i] if tested[first, i] else means[first] != means[i]):
-            first = i
-            ranks[i] = position + 1
-        else:
-            ranks[i] = ranks[first]
+        if any(apart[j, i] if tested[j, i] else means[j] != means[i] for j in group):
+            group = []
+        group.append(i)
+        ranks[i] = position + 2 - len(group)
     return ranks
 
 

@@ -222,14 +222,23 @@ def test_a_rank_is_the_test_of_every_pair():
     p_values = [scipy.stats.ttest_rel(*(list(rows[i].values()) for i in pair)).pvalue for pair in pairs]
     apart = {pair: p < 0.05 for pair, p in zip(pairs, stats.holm(p_values), strict=True)}
     order = sorted(range(5), key=lambda i: statistics.mean(rows[i].values()))
-    expected, first = {}, None
+    expected, group = {}, []
     for position, i in enumerate(order):
-        if first is None or apart[min(first, i), max(first, i)]:
-            first, expected[i] = i, position + 1
-        else:
-            expected[i] = expected[first]
+        if not group or any(apart[min(other, i), max(other, i)] for other in group):
+            group, place = [], position + 1
+        group.append(i)
+        expected[i] = place
     assert stats.rank(rows, "lower") == [expected[i] for i in range(5)]
     assert len(set(expected.values())) > 1 and len(set(expected.values())) < 5
+
+
+def test_rows_of_one_rank_are_told_apart_by_no_test():
+    # The best mean is of few and scattered seeds, so that no test tells it from any other row.
+    top = {0: 0.96, 1: 0.91}
+    others = [row(*(height + 0.001 * i for i in range(5))) for height in (0.9, 0.6, 0.3)]
+    ranks = stats.rank([top, *others], "higher")
+    assert all(stats.p_value(top, other) > 0.01 for other in others)
+    assert ranks == [1, 1, 3, 4]
 
 
 def test_single_values_rank_by_value_and_tie_when_equal():
