@@ -195,8 +195,6 @@ def select(
 ) -> list[Row]:
     """A task's rows (its plug-in) among results, restricted to a budget and a protocol if given.
 
-    The newest version of the task comes first, and of each version the default protocol.
-
     `names` are the decisions on disputed names that apply to the results.
 
     Raises UsageError for an unknown budget or protocol.
@@ -210,15 +208,14 @@ def select(
         metrics=plugin.cls.metrics,
         published=plugin.cls.published,
         limits=plugin.cls.limits,
+        protocols=list(plugin.cls.protocols),
         names=names,
     )
-    budgets, protocols = {*BUDGETS, *(row.budget for row in rows)}, list(plugin.cls.protocols)
+    budgets, protocols = {*BUDGETS, *(row.budget for row in rows)}, set(plugin.cls.protocols)
     if budget and budget not in budgets:
         raise unknown("budget", budget, budgets, where="--budget")
     if protocol and protocol not in protocols:
         raise unknown("protocol", protocol, protocols, where=f"task '{plugin.name}'")
-    places = {name: place for place, name in enumerate(protocols)}
-    rows.sort(key=lambda row: (-row.task_version, places.get(row.protocol, len(places))))
     return [row for row in rows if budget in ("", row.budget) and protocol in ("", row.protocol)]
 
 

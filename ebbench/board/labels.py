@@ -44,16 +44,12 @@ def groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
         yield ", ".join(part for part in parts if part), group
 
 
-def comparable(rows: Sequence[Row], protocols: Sequence[str]) -> Iterator[tuple[str, list[Row]]]:
-    """As `groups`, but rows of all tiers together: all that may be compared, whoever confirmed it.
-
-    The groups come in the order of the task's `protocols`, the default one first.
-    """
+def comparable(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """As `groups`, but rows of all tiers together: all that may be compared, whoever confirmed it."""
     whole: dict[Any, tuple[str, list[Row]]] = {}
     for title, group in groups(rows):
         whole.setdefault(group[0].group(), (title, []))[1].extend(group)
-    places = {name: place for place, name in enumerate(protocols)}
-    yield from sorted(whole.values(), key=lambda one: places.get(one[1][0].protocol, len(places)))
+    yield from whole.values()
 
 
 def command(result: Result) -> str:

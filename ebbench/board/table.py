@@ -28,6 +28,7 @@ def rows(
     metrics: Sequence[Metric] = (),
     published: Sequence[Published] = (),
     limits: Sequence[Limit] = (),
+    protocols: Sequence[str] = (),
     names: Names | None = None,
     level: float = 0.95,
     today: Today | None = None,
@@ -35,6 +36,7 @@ def rows(
 ) -> list[Row]:
     """The rows of `task`, group by group: models by rank, then controls.
 
+    The newest version of the task comes first, and of each version the groups in the order of `protocols`.
     Rows that were neither made nor reproduced here follow at the end of their group (`Row.block`). `metrics`,
     `published` and `limits` are the task's own; without them rows get no rank and no published number.
     `names` are the decisions on disputed names. Intervals are Student's t over the seeds at `level`. `today`
@@ -59,7 +61,14 @@ def rows(
     groups: dict[Any, list[Row]] = {}
     for row in made:
         groups.setdefault(row.group(), []).append(row)
-    return [row for group in sorted(groups) for row in ranked(groups[group], metrics, limits)]
+    places = {name: place for place, name in enumerate(protocols)}
+
+    def order_of(group: tuple[Any, ...]) -> tuple[Any, ...]:
+        version, _, _, protocol, _ = group
+        return (version, places.get(protocol, len(places)), group)
+
+    ordered = sorted(groups, key=order_of)
+    return [row for group in ordered for row in ranked(groups[group], metrics, limits)]
 
 
 def _row(

@@ -65,7 +65,13 @@ def compare(
         results_to_read(folder)
     loaded = [load_all(folder) for folder in folders]
     found = [result for here, _ in loaded for result in here]
-    rows = tables.rows(found, plugin.name, metrics=plugin.cls.metrics, published=plugin.cls.published)
+    rows = tables.rows(
+        found,
+        plugin.name,
+        metrics=plugin.cls.metrics,
+        published=plugin.cls.published,
+        protocols=list(plugin.cls.protocols),
+    )
     files = {name: made for name in (a, b) if name and (made := _files(name))}
     if len(files) > 1:
         raise UsageError(
@@ -75,7 +81,7 @@ def compare(
         raise UsageError(f"'{a}' is to be compared with itself", expected="two rows", fix="name another")
     outside = _Outside(plugin, files, data_dir)
     pairs, over_sets = [], []
-    for title, group in labels.comparable(rows, list(plugin.cls.protocols)):
+    for title, group in labels.comparable(rows):
         if of_sets and not files:
             chosen = [_chosen(a, group, title), _chosen(b, group, title)] if a else group
             over_sets += across.of_group(title, [r for r in chosen if r], found, plugin.cls.metrics)

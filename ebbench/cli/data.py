@@ -123,9 +123,10 @@ def _show(files: list[FileStatus], as_json: bool, *, whole: bool) -> None:
     if as_json:
         typer.echo(json.dumps([_row(file) for file in files], indent=2))
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Column, Table
+
+    from ebbench.cli.printing import for_tables
 
     table = Table(
         "data set", Column("files", overflow="fold"), "kB", "state", Column("where", overflow="fold")
@@ -141,10 +142,7 @@ def _show(files: list[FileStatus], as_json: bool, *, whole: bool) -> None:
         state = f"[{colours[first.state]}]{first.state}[/]{said}"
         size = sum(file.size for file in together)
         table.add_row(first.dataset, name, f"{size / 1000:,.1f}", state, escape(here))
-    console = Console()
-    if not console.is_terminal:
-        console.width = 200
-    console.print(table)
+    for_tables().print(table)
     if any(file.state == "missing" for file in files):
         typer.echo(
             "missing: `ebbench data fetch NAME` downloads a set, `ebbench data import PATH` takes your copy"

@@ -132,13 +132,12 @@ def _meant_for(card: ModelCard, task: str) -> bool:
 
 
 def _show(title: str, entries: list[dict[str, Any]], columns: list[str]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200
+    from ebbench.cli.printing import for_tables
+
+    console = for_tables()
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -65,15 +65,13 @@ def table(
 
 
 def _rich(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from ebbench.board import labels
+    from ebbench.cli.printing import for_tables
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # a pipe has no width: nothing may be folded or cut
+    console = for_tables()
     for title, group in labels.groups(rows):
         # Text, not str: the "[" of a setting would be read as markup.
         sheet = Table(title=Text(title), title_justify="left", title_style="bold")
