@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
+import posixpath
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -127,7 +128,7 @@ class Place:
             os.close(handle)
 
     def _publish(self, made: Path) -> None:
-        new = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
+        new = sorted(_files_below(made))
         old = self._made_before()
         self._check_ways(new, old)
         self._write_list({*old, *new}, made)
@@ -150,7 +151,7 @@ class Place:
         for parent in _parents({*new, *old}):
             folder = self.folder / parent
             if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-                in_the_way.add(str(parent))
+                in_the_way.add(parent)
         for name in {*new, *old}:
             path = self.folder / name
             if path.is_dir() and not path.is_symlink() or name not in old and os.path.lexists(path):
@@ -185,9 +186,20 @@ class Place:
         )
 
 
-def _parents(names: Iterable[str]) -> list[PurePosixPath]:
+def _files_below(folder: Path) -> Iterator[str]:
+    """The files in `folder` and below it, by their paths from there."""
+    for below, _, files in os.walk(folder):
+        inside = os.path.relpath(below, folder)
+        yield from (name if inside == os.curdir else f"{inside}/{name}" for name in files)
+
+
+def _parents(names: Iterable[str]) -> list[str]:
     """The folders that hold the files of these names, each before those inside it."""
-    return sorted({parent for name in names for parent in list(PurePosixPath(name).parents)[:-1]})
+    found: set[str] = set()
+    for name in names:
+        while (name := posixpath.dirname(name)) and name not in found:
+            found.add(name)
+    return sorted(found)
 
 
 def _inside(name: str) -> bool:

@@ -30,19 +30,20 @@ def _plain(value: Any, where: tuple[Any, ...] = ()) -> Any:
     `config` and `details` come from plug-ins, so this rejects their NaNs and arrays. `where` is the path of
     `value` in pieces; it is joined only for an error, since results are long.
     """
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{_spelled(where) or 'value'} is {value}; numbers must be finite")
-        if abs(value) >= TOO_LARGE:
-            raise ValueError(f"{_spelled(where) or 'value'} is a number of {TOO_LARGE:g} or more")
-        return int(value) if isinstance(value, int) else float(value)
+    # The cheap and frequent tests first: a result has hundreds of values.
     if isinstance(value, str):
         return _text(value, MOST_OF_A_VALUE, where)
-    if isinstance(value, list | tuple):
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{_spelled(where) or 'value'} is {value}; numbers must be finite")
+        return float(_small(value, where))
+    if isinstance(value, int):
+        return int(_small(value, where))
+    if isinstance(value, (list, tuple)):
         return [_plain(item, (where, i)) for i, item in enumerate(value)]
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):
         for key in value:
             if not isinstance(key, str):
                 raise ValueError(f"key {key!r} of {_spelled(where) or 'the object'} is no string")
@@ -50,6 +51,12 @@ def _plain(value: Any, where: tuple[Any, ...] = ()) -> Any:
                 raise ValueError(f"a key of {_spelled(where) or 'the object'} {found}")
         return {key: _plain(item, (where, key)) for key, item in value.items()}
     raise ValueError(f"{_spelled(where) or 'value'} is a {type(value).__name__}, which JSON cannot hold")
+
+
+def _small(number: float, where: tuple[Any, ...]) -> float:
+    if abs(number) >= TOO_LARGE:
+        raise ValueError(f"{_spelled(where) or 'value'} is a number of {TOO_LARGE:g} or more")
+    return number
 
 
 def _text(text: str, most: int, where: tuple[Any, ...] = ()) -> str:
