@@ -332,6 +332,7 @@ class _Site:
             standings=standings,
             leads=[one.task.title for one in standings if one.leads],
             trails=[one.task.title for one in standings if one.trails],
+            unranked=[task.title for task in method_page.unranked(method, standings)],
             hero=next(iter(pictures), None),
             pictures=pictures[1:],
             cited=citing.entries({method.name: method.card}) if method.card else "",

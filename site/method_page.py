@@ -122,6 +122,11 @@ def standings(method: MethodView) -> list[Standing]:
     return made
 
 
+def unranked(method: MethodView, best: Sequence[Standing]) -> list[TaskView]:
+    """The tasks on which the method has rows, but none at the settings of the ranked rows."""
+    return [task for task, _ in method.tasks if not task.own and all(one.task is not task for one in best)]
+
+
 @dataclass(frozen=True)
 class Commands:
     """How a method's rows of one task are made: the row that stands for it, with its command, and the others.

@@ -231,6 +231,20 @@ def test_a_method_s_page_has_a_command_for_each_task_and_folds_the_others(board:
     assert folded.count("ebbench run ") > len(tasks) > shown.count("--sampler mala") > 0
 
 
+def test_a_method_s_page_says_which_of_its_tasks_have_no_standing(board: Path):
+    named = 0
+    for page in sorted((board / "methods").glob("*.html")):
+        results, _, rows = page.read_text(encoding="utf-8").partition("<h3>All rows</h3>")
+        if "The best row of" not in results:
+            continue
+        standing = set(re.findall(r'class="name">.*?<a href="[^"]+">(.*?)</a>', results))
+        folded = set(re.findall(r'<details class="fold"[^>]*><summary>(.*?) \(\d+ rows?\)', rows))
+        (left,) = re.findall(r"Not in this table: (.*?)\. The rows", results) or [""]
+        assert folded - standing == set(filter(None, left.split(", "))), page.name
+        named += bool(left)
+    assert named, "no page has such a task: use results of a test's own"
+
+
 def test_what_was_run_at_other_settings_is_not_called_not_run():
     many = [row(name, 1.0, options={"samples": 50000}) for name in ("a", "b")]
     few = [row(name, 1.0, options={"samples": 5000}) for name in ("a", "c")]
