@@ -1,4 +1,4 @@
-"""What a batch says of transport: training images paired with others, and samples of a finished run.
+"""Measure transport costs on batches: training images against other images, and against a run's samples.
 
     python benchmarks/batch_transport.py RUN [--results results] [--images 2048]
 

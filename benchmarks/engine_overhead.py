@@ -1,9 +1,9 @@
-"""What the engine costs: the same training step in `run.batches` and in a bare loop, and their ratio.
+"""Measure what the engine costs: time the same training step in `run.batches` and in a bare loop.
 
     python benchmarks/engine_overhead.py [--steps 300] [--repeats 7]
 
 The step is WGAN-GP's at the smoke budget's size, on noise. The two loops take turns, so that a change of
-the machine's speed meets both; the ratio is that of their fastest turns. The aim is a ratio under 1.03.
+the machine's speed meets both. The ratio is that of their fastest turns. The aim is a ratio under 1.03.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The most memory that a training needs on images of a size: one step, or a few, of a model as it is.
+"""Measure the peak memory of a training on images of a given size: one step, or a few, of a model as it is.
 
     python benchmarks/memory.py [--model ebgan] [--sizes 64 128 256] [--batch 64] [--set nets=deep ...]
 

@@ -1,4 +1,4 @@
-"""What the trainings of a plan cost: operations and launches, counted, and minutes at rates that are assumed.
+"""Estimate what the trainings of a plan cost: counted operations and launches, and minutes at assumed rates.
 
     python benchmarks/paper_hours.py [--plan PLAN] [--tflops 20] [--call 10] [--graph 4]
 

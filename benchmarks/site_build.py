@@ -1,4 +1,4 @@
-"""How long a build of the site takes with many results.
+"""Measure how long a build of the site takes with many results.
 
     python benchmarks/site_build.py [--results 5000] [--from results]
 

@@ -1,4 +1,4 @@
-"""What a sweep costs over the runs themselves, by executor and number of workers.
+"""Measure what a sweep costs beyond the runs themselves, by executor and number of workers.
 
     python benchmarks/sweep_scaling.py [--jobs 40] [--executors local submitit ray] [--workers 1 2]
 

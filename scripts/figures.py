@@ -1,8 +1,8 @@
-"""Draw those figures of docs/findings/ from the committed results that `scripts/findings` does not draw.
+"""Draw the figures of docs/findings/ that `scripts/findings` does not draw, from the committed results.
 
     python scripts/figures.py [--results results] [--out docs/figures]
 
-Every point is a metric of a result file; nothing is computed here but means.
+Every point is a metric of a result file. The script computes nothing but means.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ebbench.plugins import loader
 from ebbench.record.resultfiles import load_all
 from ebbench.record.schema import Result
 
-# The same bytes for the same results.
+# Fixed, so that the same results give the same bytes.
 plt.rcParams["svg.hashsalt"] = "ebbench"
 plt.rcParams["font.size"] = 9
 

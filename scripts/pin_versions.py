@@ -21,7 +21,7 @@ from ebbench.plugins.canonical import canonical_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "tests" / "golden" / "code-versions.json"
-# What stands between the data and a model, and between a model and its numbers.
+# The code between the data and a model, and between a model and its numbers.
 ENGINE = (
     "data/pool.py",
     "device.py",
@@ -51,7 +51,7 @@ def today() -> dict[str, dict[str, Any]]:
 
 
 def changes(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
-    """By task, and for the engine: what is another now."""
+    """What differs between the two, for each task and for the engine."""
     return {
         name: differing
         for name in sorted(before | after)

@@ -1,4 +1,4 @@
-"""Where a page of the site is: addresses from its root, of names that may be anyone's."""
+"""The addresses of the site's pages, relative to its root. The names in them may come from strangers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 
 from ebbench.record.schema import Result
 
-# Of a name in a file's name; a file system allows 255 bytes, and endings come after it.
+# The most characters that a file's name takes from a name. A file system allows 255 bytes, and the hash and
+# the ending need some of them.
 LONGEST = 100
 
 
@@ -32,7 +33,11 @@ def result_page(result: Result) -> str:
 
 
 def slug(name: str) -> str:
-    """A name as part of a file's name: no separators, no surprises, and no two names alike."""
+    """Return a name as a safe part of a file's name.
+
+    Characters other than ASCII letters, digits, ".", "_" and "-" become "_", and leading dots go. A name that
+    this changes, or that is too long, gets a part of its hash, so that different names stay different.
+    """
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".") or "_"
     if plain == name and len(name) <= LONGEST:
         return name
@@ -40,5 +45,8 @@ def slug(name: str) -> str:
 
 
 def web_address(text: str) -> str:
-    """An address that may be linked: a card may come from a stranger, and "javascript:" is an address too."""
+    """Return the address if it may be linked, else "".
+
+    Only http and https may be: a card may come from a stranger, and "javascript:" is an address too.
+    """
     return text if re.fullmatch(r"https?://\S+", text) else ""

@@ -1,8 +1,8 @@
-"""`results/` and the cards -> a folder of plain files.
+"""The build of the site: it turns `results/` and the cards into a folder of plain files.
 
-No network, no server, no script needed to read it. A build is made aside and published when it is whole. What
-cannot be shown (a file that is no result, a plug-in that does not load, a chart of odd values) is left out,
-named, and reported.
+A reader needs no network, no server and no script. The build works in a hidden folder and publishes its files
+when all are made. It leaves out what it cannot show: a file that is no result, a plug-in that does not load,
+a chart of odd values. The site names each of these, and the build reports it.
 """
 
 from __future__ import annotations
@@ -55,21 +55,21 @@ from ebbench.errors import EbbenchError, UsageError, shown
 from ebbench.record.resultfiles import Problem, result_files
 from ebbench.record.schema import Result
 
-# Results that one process shows at a time; with fewer in all than two such shares a second process would
-# take longer to start than it saves.
+# How many results one process shows at a time. With fewer than two such shares, a second process would take
+# longer to start than it saves.
 SHARE = 250
 MOST_PROCESSES = 8
-# Of a checkout, what no site may be among.
+# The folders of a checkout that a site may not be inside of.
 SOURCES = ("site", "tasks", "baselines", "docs", "tests", "scripts", "benchmarks", ".git")
 
 
 def build(results: Path, out: Path, project: Path = PROJECT, commands: Any = None) -> list[Problem]:
-    """Render the results in the folder `results` into `out`, and say what was left out.
+    """Render the results in the folder `results` into `out`, and return what was left out.
 
-    `commands` is the command line (click), which gets a page; without it there is none.
+    `commands` is the command line (click). It gets a page of its own; without it there is no such page.
 
-    Raises UsageError where there is no folder of results, and where `out` holds something else than an
-    earlier build or lies among results or sources; StorageError where it cannot be written.
+    Raises UsageError where there is no folder of results, where `out` holds something else than an earlier
+    build, and where `out` lies among results or sources. Raises StorageError where `out` cannot be written.
     """
     if not results.is_dir():
         # An empty site would take the place of a full one.
@@ -93,14 +93,14 @@ def build(results: Path, out: Path, project: Path = PROJECT, commands: Any = Non
 def _results(
     folder: Path, out: Path, project: Path, plugins: Plugins, decided: Names
 ) -> tuple[dict[Path, Result], list[Problem]]:
-    """Read the results and write their pages: most of the work on a large board, so processes share it."""
+    """Read the results and write their pages. Processes share this, most of the work on a large board."""
     files = result_files(folder)
     shares = [files[i : i + SHARE] for i in range(0, len(files), SHARE)]
     processes = min(len(shares), os.cpu_count() or 1, MOST_PROCESSES)
     if processes < 2:
         held = show_results(out, project, files, decided)
     else:
-        # Spawned, not forked: this process may hold threads, and locks with them.
+        # Spawn, do not fork: this process may have threads that hold locks.
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
             parts: list[Future[list[Result | Problem]]] = [
                 pool.submit(show_results, out, project, share, decided) for share in shares
@@ -120,9 +120,10 @@ def _with_ids_of_their_own(
     project: Path,
     decided: Names,
 ) -> dict[Path, Result]:
-    """The results less those whose run id another file has: a row finds its results by that.
+    """Return the results without those whose run id another file has. A row finds its results by run id.
 
-    What was confirmed, and lies where a run of that name belongs, drives out what was not and does not.
+    Of several files with one run id, one stays. A result of a ranked tier comes before one of another tier.
+    Then a file at the path that a run of that name has comes before one elsewhere. Then the path decides.
     """
 
     def standing(file: Path) -> tuple[bool, bool, Path]:
@@ -143,20 +144,20 @@ def _with_ids_of_their_own(
         (out / result_address(result)).unlink(missing_ok=True)
         (out / result_address(result)).with_suffix(".json").unlink(missing_ok=True)
         again.append(other)
-    # Its page may have been the one that is gone now.
+    # Two results with one run id may share a page. It was removed with the second: write the first's anew.
     show_results(out, project, again, decided)
     return {file: result for file, result in found.items() if file in kept}
 
 
 def _title_of(task: views.TaskView, shown: judging.Shown) -> str:
-    """What a row behind a verdict is called on the pages."""
+    """The name on the pages of a row behind a verdict."""
     row = next(row for row in task.rows if row.runs == shown.runs)
     called = wording.called(row, [row])
     return f"{called}, {shown.apart}" if shown.apart else called
 
 
 class _Site:
-    """One build: what is shown on every page but the results' own."""
+    """One build: it gathers and writes what every page shows, except the results' own pages."""
 
     def __init__(
         self,
@@ -172,7 +173,7 @@ class _Site:
         self.problems: list[Problem] = []
         self.files = {id(result): path for path, result in files.items()}
         by_task: dict[str, dict[Path, Result]] = defaultdict(dict)
-        # By name and code: the tasks that came with submissions, and are not here.
+        # By name and code: the tasks that came with submissions and are not installed here.
         brought: dict[tuple[str, str], dict[Path, Result]] = defaultdict(dict)
         today = Today(plugins.loaded)
         for path, result in files.items():
@@ -210,7 +211,7 @@ class _Site:
         )
 
     def _submitted(self, results: Path, names: set[str]) -> dict[str, Known]:
-        """What the board keeps of the submitted models among `names`."""
+        """What the board keeps of the submitted models among `names`, by name."""
         found: dict[str, Known] = {}
         for result in self.found:
             details = result.verification.details if result.verification else {}
@@ -220,7 +221,7 @@ class _Site:
         return found
 
     def render(self, problems: Sequence[Problem], commands: Any) -> list[Problem]:
-        """Write the pages. The board's own names `problems` and those that are met here, which come back."""
+        """Write the pages and return the problems met meanwhile. The home page names these and `problems`."""
         shutil.copytree(HERE / "static", self.pages.out / "static")
         for task in self.tasks:
             self._task(task)
@@ -349,7 +350,7 @@ class _Site:
         return self.prose.html(view.known.readme, source=f"{kind}/{view.name}/README.md", page=page)
 
     def _sources(self, view: views.TaskView | views.MethodView, page: str) -> list[tuple[str, str]]:
-        """Copy the code and the card of a plug-in beside its page: the name and the address of each."""
+        """Copy the code and the card of a plug-in beside its page; return each copy's name and address."""
         made = []
         for path in view.known.sources:
             name = f"{page.removesuffix('.html')}-{path.name.removesuffix('.txt')}.txt"
@@ -358,7 +359,10 @@ class _Site:
         return made
 
     def _file_name(self, view: views.TaskView | views.MethodView, path: Path) -> str:
-        """A source as the folder of the model has it; what is kept says where it lay in the bundle."""
+        """The name of a source file in the plug-in's folder.
+
+        The board keeps a submitted file under a name that begins with its place in the bundle ("model-").
+        """
         plain = path.name.removesuffix(".txt")
         return plain.removeprefix("model-") if view.known.submitted else plain
 

@@ -1,4 +1,4 @@
-"""What changed on the board: its rows by the day they were made, and what the changelog says of ranks."""
+"""What changed on the board: the rows by the day they were made, and the changelog's entries about ranks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from ebbench.board import labels
 from ebbench.board.row import Row
 
-# What an entry of the changelog says where it moved something.
+# What an entry of the changelog says where it changes ranks or scores.
 MOVES = re.compile(r"\*(?!Changes no)[^*]*(ranks|[Cc]hanges (the )?scores)")
 # Days that the page and the feed go back.
 MOST_DAYS = 30
@@ -23,7 +23,7 @@ MOST_DAYS = 30
 
 @dataclass(frozen=True)
 class Made:
-    """A row that got results on a day: how many, and the place that it has now."""
+    """A row that got results on a day: how many results, and the rank that it has now."""
 
     task: views.TaskView
     row: Row
@@ -34,21 +34,21 @@ class Made:
 
 @dataclass(frozen=True)
 class Day:
-    """A day's rows."""
+    """The rows that got results on a day."""
 
     date: str
     made: Sequence[Made]
 
     @property
     def title(self) -> str:
-        """What came, in one line."""
+        """How many results came, and on which tasks, in one line."""
         results = sum(one.results for one in self.made)
         tasks = sorted({one.task.title for one in self.made})
         return f"{results} result{'s' if results != 1 else ''} on {', '.join(tasks)}"
 
 
 def days(tasks: Sequence[views.TaskView]) -> list[Day]:
-    """The newest days first. A row is on the day of each of its results."""
+    """The last days with results, the newest first. A row is on each day that one of its results was made."""
     by_day: dict[str, list[Made]] = defaultdict(list)
     for task in tasks:
         for _, group in task.groups:
@@ -79,7 +79,7 @@ def decisions(project: Path) -> list[tuple[str, list[str]]]:
 
 
 def feed(found: Sequence[Day]) -> str:
-    """The days as an Atom feed (RFC 4287), with relative links: nobody knows where a board is served."""
+    """The days as an Atom feed (RFC 4287). Its links are relative: a board may be served anywhere."""
     newest = found[0].date if found else "1970-01-01"
     parts = [
         svg.element("title", "ebbench: what changed"),

@@ -21,31 +21,35 @@ from ebbench.record.schema import Curves, Result
 WIDTH = 520.0
 # The height of a row beside a chart, and of one line of its name.
 ROW, NAME_LINE = 19.0, 11.0
-# Of a line of a name, in characters: more would leave the chart too little.
+# The most characters in a line of a name: more would leave too little width for the chart.
 LONGEST_NAME = 36
-# A character's width: of most letters of most fonts less.
+# The width assumed for a character. Most letters of most fonts are narrower.
 LETTER = 5.4
 # Lines of different colours; site.css has as many.
 COLOURS = 8
-# Beyond this factor between the greatest and the least value a linear axis shows one of them.
+# Beyond this ratio of the greatest to the least value, a linear axis would no longer show the small ones.
 DECADES = 50.0
-# Ticks of an upright axis.
+# The most ticks of a vertical axis.
 HEIGHTS = 5
-# Points of a line; more are closer than a pixel.
+# The most points of a line: more would be closer than a pixel.
 MOST_POINTS = 160
 
-# What a chart shows of an upright axis: nothing, the grid alone, or the numbers too.
+# What a chart shows of its vertical axis: nothing, the grid alone, or the grid and the numbers.
 Shows = Literal["nothing", "grid", "numbers"]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of a page: its title, what its marks mean, and how it is drawn; None where there is nothing."""
+    """A chart of a page: its title, what its marks mean, and the function that draws it.
+
+    `draw` returns None where there is nothing to draw.
+    """
 
     title: str
     said: str
     draw: Callable[[], Markup | None]
-    # What its lines are of, in the order of their colours: the page's legend, and a picker by script.
+    # The names of its lines, in the order of their colours. The page makes a legend of them, and a script
+    # lets the reader pick among them.
     lines: Sequence[str] = ()
 
 
@@ -59,7 +63,7 @@ def drawn(charts: Charts, page: str) -> tuple[list[tuple[Chart, Markup]], list[P
         try:
             if picture := chart.draw():
                 made.append((chart, picture))
-        # What it is drawn from stands in results, and those come from anyone: the page stands without it.
+        # Charts are drawn from results, and results may come from anyone. A bad one must not break its page.
         except Exception as error:
             reason = f"the chart '{chart.title}' cannot be drawn: {type(error).__name__}: {error}"
             problems.append(Problem(Path(page), reason))
@@ -67,7 +71,10 @@ def drawn(charts: Charts, page: str) -> tuple[list[tuple[Chart, Markup]], list[P
 
 
 def intervals(rows: Sequence[Row], metric: Metric, title: str) -> Markup:
-    """A line a row: each seed, the mean and its interval; what was published; controls muted."""
+    """A chart with a line for each row: its seeds, its mean and interval, and the published number.
+
+    Controls are muted.
+    """
     shown = [row for row in rows if metric.name in row.metrics]
     names = [textwrap.wrap(wording.called(row, rows), LONGEST_NAME) or [""] for row in shown]
     heights = [ROW + NAME_LINE * (len(name) - 1) for name in names]
@@ -90,7 +97,7 @@ def intervals(rows: Sequence[Row], metric: Metric, title: str) -> Markup:
 
 
 def seen(rows: Sequence[Row], metric: Metric) -> list[float]:
-    """Every value of a metric that its chart shows."""
+    """Every value of a metric that its chart shows: seeds, means, bounds of intervals, published numbers."""
     values: list[float] = []
     for row in rows:
         cell = row.metrics[metric.name]
@@ -102,13 +109,13 @@ def seen(rows: Sequence[Row], metric: Metric) -> list[float]:
 
 
 def by_logarithm(rows: Sequence[Row], metric: Metric) -> bool:
-    """Whether the values of a metric, all of them above 0, are better shown by their logarithms."""
+    """Whether the values of a metric are all above 0 and better shown on a logarithmic axis."""
     scored = [v for row in rows for v in row.metrics[metric.name].values if v is not None]
     return min(seen(rows, metric)) > 0 and spans_decades(metric, scored)
 
 
 def marks(row: Row, metric: Metric, x: svg.Axis, y: float) -> Markup:
-    """Each seed (a dot), the mean (a bar) and its interval (a line) at the height `y`; what was published."""
+    """The marks of a row at the height `y`: seeds (dots), mean (bar), interval (line), published (cross)."""
     cell = row.metrics[metric.name]
     low, high, mean = cell.interval.low, cell.interval.high, x.at(cell.interval.mean)
     parts = [
@@ -130,9 +137,9 @@ def cross(at: float, y: float) -> Markup:
 
 
 def along(named: Mapping[str, Sequence[Result]], series: str, title: str, y_title: str = "") -> Markup | None:
-    """One series along training, against steps and against seconds: a colour a name, a line a seed.
+    """A series along training, against steps and against seconds; None where no result has the series.
 
-    None where no result has the series.
+    Each name has a colour, and each seed a line.
     """
     found = [
         (colour, name, curves)
@@ -154,7 +161,7 @@ def along(named: Mapping[str, Sequence[Result]], series: str, title: str, y_titl
         if by == "step":
             parts.append(frame(x, y, "steps", y_title or series, most=4))
         else:
-            # The heights are those of its neighbour.
+            # The chart beside it shows the numbers of the shared vertical axis.
             parts.append(frame(x, y, "seconds", most=4, y_shows="grid"))
         parts += [line(colour, places, heights, x, y) for colour, places, heights in drawn]
     described = f"{series} against steps and seconds, a line a seed: {', '.join(named)}"
@@ -170,7 +177,10 @@ def _curves_with(result: Result, series: str) -> Curves | None:
 
 
 def precision_recall(named: Mapping[str, Mapping[str, Any]], title: str) -> Markup:
-    """Precision against recall, a colour a name; each has "recall" and "precision", as the task drew them."""
+    """A chart of precision against recall, a colour for each name.
+
+    Each value of `named` holds "recall" and "precision", as the task wrote them.
+    """
     y = svg.Axis(0, 1.02, 204, 4)
     x = svg.Axis(0, 1, left_of(y), WIDTH - 14)
     parts = [frame(x, y, "recall", "precision")]
@@ -181,13 +191,17 @@ def precision_recall(named: Mapping[str, Mapping[str, Any]], title: str) -> Mark
 
 
 def counts(named: Mapping[str, Sequence[int]], title: str) -> Markup:
-    """How many modes were met how often: entry i is the number of modes met i times, the last all above."""
+    """A chart of how many modes were met how often.
+
+    Entry i of a sequence is the number of modes met i times; the last entry also counts all modes met more
+    often.
+    """
     y = svg.Axis.around([0, *(number for often in named.values() for number in often)], 164, 4)
     x = svg.Axis.around([0, max(len(often) - 1 for often in named.values())], left_of(y), WIDTH - 14)
     parts = [frame(x, y, "samples of a mode", "modes")]
     for colour, often in enumerate(named.values()):
         stairs = [(x.at(i + side), y.at(number)) for i, number in enumerate(often) for side in (-0.5, 0.5)]
-        # The first and the last value are no wider than the chart.
+        # The first and the last step would reach beyond the chart: cut them off at its edges.
         inside = [(min(max(at, x.start), x.end), height) for at, height in stairs]
         parts.append(svg.path(inside, colour_of(colour)))
     described = f"modes by the number of their samples, one line each: {', '.join(named)}"
@@ -195,14 +209,14 @@ def counts(named: Mapping[str, Sequence[int]], title: str) -> Markup:
 
 
 def declared_curve(result: Result) -> Mapping[str, Any] | None:
-    """The precision and recall of the declared score, where the task drew them."""
+    """The precision and recall of the declared score; None where the task did not write them."""
     curves = result.details.get("drawn")
     chosen = curves.get(result.score) if isinstance(curves, dict) else None
     return chosen if isinstance(chosen, dict) and {"recall", "precision"} <= set(chosen) else None
 
 
 def spans_decades(metric: Metric, values: Sequence[float]) -> bool:
-    """Whether values are better shown by their logarithms; a share of the whole never is."""
+    """Whether values are better shown on a logarithmic axis. A share of the whole never is."""
     positive = [value for value in values if value > 0]
     if metric.unit == "share" or not positive or min(values) < 0:
         return False
@@ -212,7 +226,7 @@ def spans_decades(metric: Metric, values: Sequence[float]) -> bool:
 def frame(
     x: svg.Axis, y: svg.Axis, x_title: str, y_title: str = "", *, most: int = 6, y_shows: Shows = "numbers"
 ) -> Markup:
-    """The axes with at most `most` ticks of `x`, and what is shown of the heights."""
+    """The axes, with at most `most` ticks on `x`; `y_shows` says what is shown of `y`."""
     parts = []
     for value, words in with_room(x, most):
         at = x.at(value)
@@ -234,7 +248,7 @@ def frame(
 
 
 def with_room(axis: svg.Axis, most: int) -> list[tuple[float, str]]:
-    """The ticks of a level axis: as many, up to `most`, as have room for their texts."""
+    """The ticks of a horizontal axis: as many as have room for their texts, at most `most`."""
     for fewer in range(most, 1, -1):
         ticks = axis.ticks(fewer)
         if all(
@@ -246,7 +260,7 @@ def with_room(axis: svg.Axis, most: int) -> list[tuple[float, str]]:
 
 
 def _thinned(axis: svg.Axis, ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    """The first tick, and each that has room beside the one before."""
+    """The first tick, and each further one that has room beside the last one kept."""
     kept = list(ticks[:1])
     for value, words in ticks[1:]:
         before, others = kept[-1]
@@ -256,7 +270,7 @@ def _thinned(axis: svg.Axis, ticks: Sequence[tuple[float, str]]) -> list[tuple[f
 
 
 def left_of(y: svg.Axis) -> float:
-    """Where the charts begin: to the left stand the numbers of `y` and its title."""
+    """Where the plot begins: the numbers of `y` and its title stand to the left of it."""
     return 22 + LETTER * max((len(words) for _, words in y.ticks(HEIGHTS)), default=0)
 
 
@@ -268,6 +282,7 @@ def line(
     y: svg.Axis,
     most: int = MOST_POINTS,
 ) -> Markup:
+    """A line through the points (at, heights) in a colour; it shows every k-th point if there are many."""
     every = max(1, -(-len(at) // most))
     points = list(zip(at, heights, strict=True))
     # The last point is where training ended.
@@ -276,5 +291,5 @@ def line(
 
 
 def colour_of(number: int) -> str:
-    """The class of a line."""
+    """The CSS class of a line in the colour of this number."""
     return f"line line-{number % COLOURS}"

@@ -1,4 +1,4 @@
-"""Papers as BibTeX."""
+"""The papers on the cards as BibTeX entries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def bibtex(task: TaskView, all_methods: Sequence[MethodView]) -> str:
 
 
 def entries(cited: Mapping[str, Card]) -> str:
-    """The papers of the cards, by the name of what each is of."""
+    """The BibTeX entries of the cards that name a paper. `cited` has them by the name of the plug-in."""
     made = []
     for name, card in cited.items():
         if not card.paper:

@@ -1,4 +1,4 @@
-"""What was submitted, against every ranked row of its task: one table a row, by the task's first metric."""
+"""Tables that compare a submitted row with every ranked row of its task, by its first primary metric."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from ebbench.board.compare import Compared, compare, side
 from ebbench.board.row import Row
 from ebbench.contract import Metric
 
-# What the two sides are called in a comparison: rows of two budgets may share their label.
+# The names of the two sides of a comparison. Their labels will not do: rows of two budgets may share one.
 OURS, THEIRS = "this one", "the other"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A ranked row, and how the submission compares with it, as text."""
+    """A ranked row and the submission's comparison with it, as text."""
 
     row: Row
     compared: Compared
 
     @property
     def label(self) -> str:
-        """What the row is called."""
+        """The label of the ranked row."""
         return labels.label(self.row)
 
     @property
     def difference(self) -> str:
-        """The submission's mean less the row's, with half the width of its interval."""
+        """The submission's mean minus the row's, with half of its interval."""
         low, high = self.compared.low, self.compared.high
         half = None if low is None or high is None else (high - low) / 2
         return labels.spelled(self.compared.difference, half)
 
     @property
     def test(self) -> str:
-        """Which test it is, and over what."""
+        """The test, and over how many seeds it is paired."""
         n = len(self.compared.seeds)
         if self.compared.p is None:
             return "none, for want of seeds"
@@ -45,20 +45,20 @@ class Line:
 
     @property
     def p(self) -> str:
-        """The p-value, adjusted over the table."""
+        """The p-value, adjusted for all tests of the table; "" where nothing was tested."""
         p = self.compared.adjusted
         return "" if p is None else "< 0.001" if p < 1e-3 else f"{p:.3f}"
 
     @property
     def verdict(self) -> str:
-        """Which of the two is better."""
+        """Which of the two is better, in words."""
         said = {"tie": "a tie", "untested": "not tested", "": "neither direction is better"}
         return said.get(self.compared.verdict, self.compared.verdict)
 
 
 @dataclass(frozen=True)
 class Table:
-    """One row of a submission and its comparisons, in the order of the board."""
+    """A row of a submission and its comparisons, in the order of the board."""
 
     task: TaskView
     row: Row
@@ -67,14 +67,15 @@ class Table:
 
     @property
     def label(self) -> str:
-        """What the row is called."""
+        """The label of the submitted row."""
         return labels.label(self.row)
 
 
 def of(method: MethodView) -> Iterator[Table]:
-    """A table for each row of a method that came with a bundle, where there is a ranked row to compare with.
+    """Yield a table for each submitted row of a method that has a ranked row to compare with.
 
-    The same is: the task, its version, options and data, and the protocol. Budgets may differ, and are shown.
+    Both rows have the same task, task version, options, data and protocol. Their budgets may differ, so the
+    table shows them.
     """
     for task, rows in method.tasks:
         for row in rows:

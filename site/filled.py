@@ -1,6 +1,6 @@
-"""Numbers of the rows in Markdown: what stands between two comments is written by the board's own code.
+"""Fills the numbers of rows into Markdown. The board's code writes what stands between two comments.
 
-Three comments, of words `key=value`:
+There are three comments, each made of words `key=value`:
 
     <!--with task=kdd99 budget=cpu-->                       holds for those that follow and name no task
     <!--value model=meg metric=f1-->0.936 ± 0.012<!--end-->
@@ -8,23 +8,23 @@ Three comments, of words `key=value`:
     | ... |
     <!--end-->
 
-A code host shows the numbers and not the comments. `scripts/findings` writes the numbers anew, a test says
-when they are stale, and the site fills them from the rows that it was built of.
+A code host shows the numbers but not the comments. `scripts/findings` writes the numbers anew. A test fails
+when they are stale. The site fills them from the rows that it was built of.
 
 Keys that choose the row: `task`, `model`, `budget` (cpu), `protocol` (the task's first), `source`, `score`,
-and any option of the task or changed setting by its name. A row must have just the settings that are named.
-A model is "NAME" or "NAME:VARIANT", with "@SAMPLER" and "+SETTING=VALUE" behind it. Then `metric`, and how to
-`show` it:
+and any option of the task or changed setting by its name. A row matches only if it has no other changed
+settings than those named. A model is "NAME" or "NAME:VARIANT", with "@SAMPLER" and "+SETTING=VALUE" behind
+it. `metric` names the metric, and `show` says how to show it:
 
 - interval (the default): mean ± half of the 95 % interval; mean; range; n
 - seeds: the value of each
 - published: the paper's number
-- difference: mean less that of the model `against`, paired over the common seeds
+- difference: mean minus that of the model `against`, paired over the common seeds
 - wins: on how many data sets (parts) the mean is better than that of the model `against`, as "9 of 40"
 
-A table has `models` and `metrics`, separated by commas. "~what_it_is_called" behind a model names its line,
-`heads` the columns (with _ for a space). `published=yes` adds the papers' numbers, `figure=NAME` a chart of
-the first metric, `log=yes` on a logarithmic axis.
+A table has `models` and `metrics`, separated by commas. "~what_it_is_called" behind a model names its line.
+`heads` names the columns. Both write _ for a space. `published=yes` adds the papers' numbers, `figure=NAME`
+a chart of the first metric, and `log=yes` gives this chart a logarithmic axis.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from ebbench.record.schema import Result
 COMMENT = re.compile(
     r"<!--with\b([^>]*)-->|<!--(value|table)\b([^>]*)-->(?:((?:(?!<!--).)*)<!--end-->)?", re.S
 )
-# The words of a comment that choose no setting of the row.
+# The keys of a comment that name no option or setting of a row.
 _KEYS = [
     "task",
     "model",
@@ -80,7 +80,7 @@ class Board:
 
     @classmethod
     def of(cls, tasks: Sequence[TaskView]) -> Board:
-        """The board of a site's tasks; one whose code is not here has nothing to choose a row by."""
+        """The board of a site's tasks. It leaves out tasks whose protocols are not known."""
         known = [task for task in tasks if task.known.protocols]
         return cls(
             {task.name: task.rows for task in known},
@@ -110,9 +110,9 @@ class Filled:
 
 
 def filled(text: str, board: Board, where: str) -> Filled:
-    """`text` with each number as the rows of `board` have it.
+    """Return `text` with each number as the rows of `board` have it.
 
-    Raises UsageError, which names `where`, for a comment that no row or more than one row answers.
+    Raises UsageError, which names `where`, for a comment that no row or more than one row matches.
     """
     made = Filled("")
     given: dict[str, str] = {}
@@ -134,7 +134,7 @@ def filled(text: str, board: Board, where: str) -> Filled:
 
 
 def without_comments(text: str) -> str:
-    """The text as it is read: the comments are gone, with the lines that they have to themselves."""
+    """Return the text without the comments, and without the lines that hold nothing else."""
     comment = r"<!--(?:with|value|table|end|list)\b[^>]*-->"
     return re.sub(comment, "", re.sub(rf"^(?:{comment})+\n", "", text, flags=re.M))
 
@@ -147,7 +147,7 @@ def _words(words: str, where: str) -> dict[str, str]:
 
 
 def _row(asked: Mapping[str, str], model: str, board: Board, where: str) -> Row:
-    """The one row that is asked for; of several task versions that of the newest."""
+    """The one row that is asked for, of the newest task version that has one."""
     task = asked.get("task", "")
     if task not in board.rows:
         raise _wrong(f"there is no row of a task '{task}'", where)
@@ -237,9 +237,9 @@ def _shown(row: Row, name: str, show: str, where: str) -> str:
 
 
 def _number(mean: float, half_width: float | None = None) -> str:
-    """As tables have it, with a comma at thousands.
+    """A number as tables show it, with a comma at thousands.
 
-    What has no interval is given to three digits, of which at most four are decimals.
+    Without an interval it has about three digits, and at most four decimals.
     """
     decimals = min(4, max(0, 2 - math.floor(math.log10(abs(mean))))) if mean != round(mean) else 0
     text = f"{mean:.{decimals}f}" if half_width is None else labels.spelled(mean, half_width)
@@ -256,7 +256,7 @@ def _published(row: Row, name: str, where: str) -> str:
 
 
 def _table(asked: Mapping[str, str], board: Board, where: str, made: Filled) -> str:
-    """A table of methods, the best by the first metric first; the controls among them are marked."""
+    """A Markdown table of methods, sorted by the first metric, the best first. Controls are marked."""
     names = asked.get("metrics", asked.get("metric", "")).split(",")
     lines = [(one, _row(asked, one, board, where)) for one in asked.get("models", "").split(",")]
     rows = [row for _, row in lines]
@@ -294,7 +294,7 @@ def _head(metric: Metric) -> str:
 
 
 def _called(row: Row, asked: str) -> str:
-    """The title of a row with what was asked for beside its name; of a control, that it is one."""
+    """The name of a row's line: its title and the settings asked for beside it. Controls are marked."""
     if "~" in asked:
         return asked.partition("~")[2].replace("_", " ")
     name, *settings = asked.split("+")

@@ -1,4 +1,4 @@
-"""docs/findings/*.md: a file a finding, its numbers filled from the rows, and the list of all of them."""
+"""The findings in docs/findings/*.md, one file each: fills their numbers from the rows and lists them all."""
 
 from __future__ import annotations
 

@@ -91,7 +91,8 @@ def card(task: TaskView, files: Mapping[int, Path], out: Path) -> Card:
     group, metric = task.headline, matrix.metric_of(task)
     best = [row for row in wording.best_of_each(group) if metric.name in row.metrics][:BEST]
     controls = wording.better(metric, [row for row in group if row.kind == "control"])
-    # The best and the worst: what a model may hope for, or has to beat, and what is worth nothing.
+    # The best and the worst control: the first shows what a model has to beat or may hope for, the second
+    # what is worth nothing.
     controls = controls if len(controls) < 2 else [controls[0], controls[-1]]
     published = strips.best_published(task.published, metric, group[0])
     on = strips.scale([*best, *controls], metric, [published[1]] if published else [], width=strips.NARROW)
@@ -99,7 +100,7 @@ def card(task: TaskView, files: Mapping[int, Path], out: Path) -> Card:
     image = _image(task, best, files, out)
     drawing, shows = None, image.alt if image else ""
     if not image:
-        # What results say may be anything: a card stands without its picture.
+        # Results may hold anything: a chart that cannot be drawn must not break the card.
         made, _ = charts.drawn([charts.Chart("", words, draw) for words, draw in _drawings(task, best)], "")
         drawing, shows = next(((picture, chart.said) for chart, picture in made), (None, ""))
     for i, row in enumerate([*best, *controls]):

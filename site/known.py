@@ -1,6 +1,6 @@
 """What is known of a plug-in: its card, its README and what its code declares, as far as each can be read.
 
-A board must stand though the code of one plug-in does not import any more: its page says what it can.
+One plug-in whose code no longer imports must not break the board: its page shows what can be read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ebbench.record.text import visible
 
 @dataclass(frozen=True)
 class Known:
-    """A plug-in as the site shows it. `here` is whether it is here at all; `fault`, why not all is known.
+    """A plug-in as the site shows it. `here` says whether it is installed, `fault` why not all is known.
 
     `metrics`, `published`, `limits`, `protocols` and `version` are a task's; `capabilities`, `samplers` and
     `scores` a model's.
@@ -75,7 +75,7 @@ class Plugins:
         self._known: dict[tuple[loader.Kind, str], Known] = {}
 
     def load(self) -> None:
-        """Look at all of them; with torch that takes seconds, in which others may be at work."""
+        """Load all of them. With torch this takes seconds, in which other processes can work."""
         for kind, names in self.names.items():
             for name in names:
                 self.known(kind, name)
@@ -123,7 +123,7 @@ def _of_folder(plugin: loader.Plugin) -> Known:
 
 
 def _of_code(plugin: loader.Plugin, found: Known) -> Known:
-    """`found` and what the code declares; where that is none of what it must be, the fault says so."""
+    """Return `found` with what the code declares. If a declaration is invalid, `fault` says so."""
     cls = plugin.cls
     try:
         if plugin.kind == "model":
@@ -143,7 +143,7 @@ def _of_code(plugin: loader.Plugin, found: Known) -> Known:
         )
         _check(declared)
         return declared
-    # What a class declares is anyone's, and so is what goes wrong with it.
+    # Anyone may have written the class, so its declarations may fail in any way.
     except Exception as error:
         name = plugin.folder.name
         fault = f"{plugin.kind} '{name}' does not declare what it must: {type(error).__name__}: {error}"

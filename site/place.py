@@ -1,11 +1,14 @@
-"""The folder that a site is published in, which may hold files that no build made.
+"""The folder that a site is published in. It may also hold files that no build made; these stay untouched.
 
-A build is made in a hidden folder inside; its files then take their places one by one, each whole at every
-moment, pages before what links to them; last go those of the earlier build that are not made any more. So a
-reader meets old pages or new ones, never half of one and no dead link; a mixture of both for the fraction of
-a second that the renaming takes. (Two folders cannot change places while the first keeps its `.git`, its
-mount or a server's open handle on it.) The list of all that builds made is written before the first file
-moves, so that the next build clears up after one that was killed. Nothing else is ever touched.
+A build writes its files into a hidden folder inside. Then it moves them to their places one by one. Each move
+replaces a whole file at once, and a page moves before the pages that link to it. At the end the build removes
+the files of the earlier build that it did not make again. So a reader gets an old page or a new one, never
+half of one, and meets no dead link. While the files move, which takes a fraction of a second, old and new
+pages are mixed. (The two folders cannot simply be swapped: the published one would lose its `.git`, its mount
+or a server's open handle on it.)
+
+Before the first file moves, the build writes a list of all files that builds made. So the next build can
+clear up after one that was killed.
 """
 
 from __future__ import annotations
@@ -22,20 +25,21 @@ from pathlib import Path, PurePosixPath
 
 from ebbench.errors import EbbenchError, StorageError, UsageError, shown
 
-# What a build made: its presence says that the folder is a site.
+# The name of the file that lists what builds made. A folder that holds this file is a site.
 LIST = ".ebbench-site"
 FORMAT = 1
-# Files that an error names.
+# The most files that an error names.
 MOST_NAMED = 5
 
 
 class Place:
-    """A folder to publish in, or where one can be made. A link to it stays a link."""
+    """The folder to publish in. It need not exist yet. A link to it stays a link."""
 
     def __init__(self, out: Path, keep: Sequence[Path]) -> None:
-        """Raises UsageError where `out` is no place for a site: see `_check`; nothing is changed.
+        """Check that `out` can hold a site; change nothing.
 
-        `keep` are folders of what is not ours to write in: results, sources.
+        `keep` are the folders that a site may neither lie in nor contain: results, sources. Raises UsageError
+        where `out` is unfit (see `_check`), StorageError where the system does not let it be read.
         """
         self.shown = f"--out {shown(out)}"
         try:
@@ -89,10 +93,10 @@ class Place:
 
     @contextlib.contextmanager
     def building(self) -> Iterator[Path]:
-        """A hidden folder to build in, whose files are published when the block ends without an error.
+        """Give a hidden folder to build in, and publish its files when the block ends without an error.
 
-        Raises UsageError where another build is at work or a file of the user's is in the way, StorageError
-        where the folder cannot be written: what was published before is as it was.
+        Raises UsageError where another build is at work or a file of the user's is in the way. Raises
+        StorageError where the folder cannot be written. What was published before is then as it was.
         """
         is_new = not self.folder.exists()
         try:
@@ -110,13 +114,13 @@ class Place:
             raise self.unwritable(error) from error
         finally:
             if is_new:
-                # Only an empty one goes.
+                # This removes the folder only if it is empty.
                 with contextlib.suppress(OSError):
                     self.folder.rmdir()
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the folder against other builds; the system lets go of it with this process."""
+        """Lock the folder against other builds. The system releases the lock when this process ends."""
         handle = os.open(self.folder, os.O_RDONLY)
         try:
             try:
@@ -187,7 +191,7 @@ class Place:
 
 
 def _files_below(folder: Path) -> Iterator[str]:
-    """The files in `folder` and below it, by their paths from there."""
+    """Yield the files in `folder` and below it, as paths relative to it."""
     for below, _, files in os.walk(folder):
         inside = os.path.relpath(below, folder)
         yield from (name if inside == os.curdir else f"{inside}/{name}" for name in files)
@@ -203,6 +207,6 @@ def _parents(names: Iterable[str]) -> list[str]:
 
 
 def _inside(name: str) -> bool:
-    """Whether a name of the list is of a file inside the folder: the list may have been edited."""
+    """Whether a name of the list is that of a file inside the folder. Somebody may have edited the list."""
     path = PurePosixPath(name)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

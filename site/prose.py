@@ -1,4 +1,4 @@
-"""Markdown as HTML: tags in it are shown, not obeyed, and its links lead to pages of the site or out."""
+"""Turns Markdown into HTML. Tags in it appear as text. Its links lead to pages of the site or outside."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Prose:
         return [(name, token.content, before.tag) for before, token, name in _named(_reader().parse(text))]
 
     def _linked(self, tokens: list[Token], source: str, root: str) -> list[Token]:
-        """The tokens of a line with links of the site; a link that leads nowhere leaves its words."""
+        """The tokens of a line, with links to the site's pages. A dead link leaves its words."""
         kept = []
         ends = []
         for token in tokens:
@@ -82,13 +82,13 @@ class Prose:
         return kept
 
     def _link(self, token: Token, source: str, root: str) -> bool:
-        """Turn a link to where the site has what it means; whether it leads anywhere."""
+        """Point a link to the site's own page of its target. Return whether it leads anywhere."""
         address = str(token.attrs["href"])
         parts = urlsplit(address)
         if address.startswith("#"):
             return True
         if parts.scheme or parts.netloc:
-            # Whose words these are nobody knows: a link vouches for nothing.
+            # A stranger may have written the text: the site does not vouch for its links.
             token.attrs["rel"] = "nofollow noopener"
             return parts.scheme in ("http", "https", "mailto")
         page = self._page(parts.path, source)
@@ -110,7 +110,7 @@ class Prose:
         return "index.html" if str(file) == "README.md" else ""
 
     def _image(self, token: Token, source: str, root: str) -> list[Token]:
-        """A picture of the project's figures; for any other its words: a page loads nothing from outside."""
+        """The image if it is among the project's figures, else its words: pages load nothing from outside."""
         path = normpath(PurePosixPath(source).parent / str(token.attrs["src"]))
         if not path.startswith("docs/figures/"):
             return self._linked(token.children or [], source, root)

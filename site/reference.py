@@ -96,7 +96,7 @@ class _Bare:
 
 def _signature(name: str, thing: Any) -> str:
     keyword = "class " if inspect.isclass(thing) else ""
-    # What the engine makes is nobody's to make, and an error's text is its own.
+    # Users do not construct these classes: the engine makes the records, and errors write their own text.
     made = inspect.isclass(thing) and (issubclass(thing, Exception) or hasattr(thing, "model_fields"))
     if made or getattr(thing, "_is_protocol", False):
         return keyword + name

@@ -1,4 +1,4 @@
-"""A result's own page: what stands in its file, but for the details of parts."""
+"""The page of a result: what its file holds, except the details of its parts."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from markupsafe import Markup, escape
 
 from ebbench.record.schema import Result
 
-# Values of a list that are shown; all of them are in the JSON.
+# The longest list that is shown whole. The JSON has every list whole.
 LONGEST_LIST = 24
 
-# json.dumps with an option makes an encoder at each call.
+# One encoder for all calls: json.dumps with an option would make a new one each time.
 AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def sections(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
-    """What a result holds, section after section: its title, and its facts as names and values.
+    """The content of a result by sections: the title of each, and its facts as names and values.
 
-    Its parts are left out: they have a table, and forty of them have thousands of facts.
+    The parts are left out. They have a table, and forty parts would have thousands of facts.
     """
     whole = result.model_dump(mode="json", exclude={"parts"})
     top = [(key, _text(value)) for key, value in whole.items() if not isinstance(value, dict | list)]
@@ -41,7 +41,7 @@ def metrics_of_parts(result: Result) -> list[str]:
 
 
 def listed(facts: Sequence[tuple[str, str]]) -> Markup:
-    """Facts as the items of a definition list; thousands of them take a template twice as long."""
+    """Return facts as the items of a definition list. A template would take twice as long for thousands."""
     return Markup("".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>\n" for key, value in facts))
 
 
@@ -67,6 +67,9 @@ def _text(value: Any) -> str:
 
 
 def pictures(result: Result, file: Path) -> list[tuple[str, Path]]:
-    """The pictures of the result in `file` that are shown: PNGs beside it, no links (to who knows what)."""
+    """The pictures of the result in `file` that are shown, by name: PNG files beside it.
+
+    Symbolic links are left out: they may lead to any file of the machine.
+    """
     beside = [(name, file.parent / picture) for name, picture in result.pictures.items()]
     return [(n, p) for n, p in beside if p.is_file() and not p.is_symlink() and p.suffix == ".png"]

@@ -1,7 +1,7 @@
-"""Rows as strips of one chart: each seed, the mean and its interval on an axis that all rows share.
+"""Strips: one small chart for each row of a table, with its seeds, mean and interval on a shared axis.
 
-A strip stands in a table's own row, so that the chart is the table and the table the chart's legend. The
-numbers stand beside it; to those who hear a page it is no more than decoration.
+A strip stands in the table's own row, so the table is the chart's legend. The numbers stand beside it, so
+screen readers skip it.
 """
 
 from __future__ import annotations

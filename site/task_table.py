@@ -1,4 +1,4 @@
-"""The table of a task's page, which is its chart too: blocks of rows, each on an axis of its own."""
+"""The table of a task's page. It is also a chart: blocks of rows, each block on an axis of its own."""
 
 from __future__ import annotations
 

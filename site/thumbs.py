@@ -38,7 +38,10 @@ def size_of(source: Path) -> tuple[int, int] | None:
 
 
 def write(source: Path, out: Path, address: str, alt: str, *, whole: bool = False) -> Thumb | None:
-    """Write a copy of `source` as WebP, of a high one the top if not `whole`; None where it is no picture."""
+    """Write a small copy of `source` as WebP; return None where it is no picture or has too many pixels.
+
+    Of a tall picture the copy has the top alone, unless `whole`.
+    """
     try:
         with Image.open(source) as opened:
             if opened.width * opened.height > MOST_PIXELS:
@@ -52,7 +55,7 @@ def write(source: Path, out: Path, address: str, alt: str, *, whole: bool = Fals
             picture = picture.crop((0, 0, picture.width, round(picture.width * 0.4)))
         (out / address).parent.mkdir(parents=True, exist_ok=True)
         picture.save(out / address, "WEBP", quality=QUALITY, method=4)
-    # Whatever a file's bytes do to a decoder.
+    # The bytes of a file may make a decoder fail in any way.
     except Exception:
         return None
     return Thumb(address, picture.width, picture.height, alt, cut)

@@ -67,12 +67,14 @@ class TaskView:
         return sorted(labels.groups(self.rows), key=lambda titled: self._standing(titled[1]))
 
     def _standing(self, group: Sequence[Row]) -> tuple[int, ...]:
-        """What may be ranked, default protocol, the card's budget, the task's first metric, most models.
+        """The sort key of a group: the group that stands for the task has the least.
 
-        A row with settings of its own, such as fewer steps, counts for less than a declared one.
+        The criteria, in order: what may be ranked, the protocol (the default first), the budget (the card's
+        first), the task's first metric, the number of models at declared settings, the number of models, the
+        number of options.
         """
         first = group[0]
-        # What is only claimed stands below, whatever it claims.
+        # Groups of results that are only claimed come last, whatever they claim.
         block = TIERS[::-1].index(first.tier) if first.block else -1
         budgets = [*([self.card.headline] if self.card else []), *BUDGETS]
         names = [metric.name for metric in self.metrics]
@@ -129,7 +131,10 @@ class MethodView:
 def task(
     name: str, files: Mapping[Path, Result], known: Known, today: Today, names: Names, own: str = ""
 ) -> tuple[TaskView, list[Problem]]:
-    """The view of a task, and the results that no table can hold; `own` is the hash of a submitted task."""
+    """The view of a task, and the results that no table can hold.
+
+    `own` is the hash of a task that came with a submission, "" for others.
+    """
     try:
         rows, downloads = _rows(list(files.values()), name, known, today, names, own)
         problems: list[Problem] = []
@@ -166,7 +171,7 @@ def _rows(
 def _sound(
     files: Mapping[Path, Result], name: str, known: Known, today: Today, names: Names, own: str
 ) -> tuple[dict[Path, Result], list[Problem]]:
-    """The results that make a row by themselves; what is wrong with the others, whatever that is."""
+    """The results whose rows can be made, each row tried alone, and what is wrong with the others."""
     rows: dict[str, dict[Path, Result]] = {}
     for path, result in files.items():
         rows.setdefault(result.row_key(), {})[path] = result

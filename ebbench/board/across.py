@@ -262,4 +262,5 @@ def _better(found: Across, pair: Pair) -> str:
 
 
 def spelled_p(p: float) -> str:
+    """A p-value with its relation: "= 0.012", or "< 0.001"."""
     return "< 0.001" if p < 1e-3 else f"= {p:.3f}"

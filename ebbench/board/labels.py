@@ -80,6 +80,7 @@ def scored(group: Sequence[Row], metrics: Sequence[Metric]) -> list[Metric]:
 
 
 def has_published(group: Sequence[Row], metric: Metric) -> bool:
+    """Whether a row of the group has a published number for the metric."""
     return any(metric.name in row.published for row in group)
 
 
@@ -139,6 +140,7 @@ def changed(row: Row) -> tuple[str, str]:
 
 
 def joined(*parts: str) -> str:
+    """The parts that are not empty, joined by spaces."""
     return " ".join(part for part in parts if part)
 
 

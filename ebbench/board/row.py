@@ -122,4 +122,5 @@ class Row:
 
 
 def text_of(value: Any) -> str:
+    """The value as JSON with sorted keys: equal values give equal text."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -107,6 +107,7 @@ def _flocked(lock: Path) -> bool:
 
 
 def forget(place: Path) -> None:
+    """Delete states and checkpoints in `place`, and what lies beside them: scores, samples, evaluations."""
     for path in [*place.glob("state*"), *place.glob("checkpoint*"), *place.glob("apart.json")]:
         path.unlink()
     for folder in ("scores", "samples", "given", "evaluations", "apart"):
@@ -133,6 +134,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def unwritable(what: str, folder: Path, error: OSError) -> StorageError:
+    """Return the error for `what`, which cannot be written to `folder`."""
     return StorageError(
         f"{what} cannot be written: {error.strerror or error}",
         where=str(folder),

@@ -211,6 +211,7 @@ def unpacked(bundle: Bundle, folder: Path) -> Path:
 
 
 def code_of(bundle: Bundle) -> dict[str, bytes]:
+    """Return the files of the bundle's folder "model", by their names inside that folder."""
     return {
         name.removeprefix("model/"): text for name, text in bundle.texts.items() if name.startswith("model/")
     }
