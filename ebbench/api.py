@@ -276,7 +276,7 @@ def trained(
     else:
         if seed is not None or budget or protocol or chosen:
             raise UsageError(
-                "a result says its seed, budget, protocol and settings itself",
+                "trained() takes seed, budget, protocol and settings from the result",
                 where="trained()",
                 expected="trained(result) alone, or trained(task=..., model=..., seed=...)",
             )

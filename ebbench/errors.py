@@ -105,7 +105,9 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "", fix:
     return UsageError(
         f"unknown {kind} '{name}'",
         where=where,
-        expected="one of " + ", ".join(choices[:MOST_NAMED]) + more if choices else "nothing is known here",
+        expected="one of " + ", ".join(choices[:MOST_NAMED]) + more
+        if choices
+        else f"a {kind}; none is known here",
         fix=" ".join(part for part in (hint, fix) if part),
     )
 

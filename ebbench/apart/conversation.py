@@ -125,7 +125,7 @@ class Conversation:
         index, n = message.array("index"), len(self._data)
         size = 4 * math.prod(self._data.spec.shape)
         if index.dtype != np.int64 or index.ndim != 1 or len(index) > max(1, MOST_ROWS // size):
-            raise BadMessage(f"a question for examples by {index.dtype} {index.shape}")
+            raise BadMessage(f"a request for examples with an index of {index.dtype} {index.shape}")
         outside = index[(index < -n) | (index >= n)]
         if len(outside):
             raise ContractError(
@@ -141,7 +141,7 @@ class Conversation:
         what = message.fields.get("what")
         # The model may ask for no other seeds. Those of the task must stay unknown to it.
         if what not in ("batch", "epoch"):
-            raise BadMessage("a question for seeds of no known purpose")
+            raise BadMessage("a request for seeds with an unknown purpose")
         loop, begin = message.count("loop"), message.count("begin")
         numbers = range(begin, begin + SEEDS_AT_ONCE)
         derived = [derive_seed(self._context.seed, what, loop, number) for number in numbers]
@@ -203,14 +203,14 @@ class Stopping:
             self._process.send("stop")
         if time.monotonic() > self._until:
             self._process.end()
-            raise self._stop.stopped("the model's process did not stop by itself and was ended")
+            raise self._stop.stopped("the model's process did not stop by itself, so ebbench ended it")
 
 
 def trained(answer: Message, before: Before, context: Context) -> Trained:
     """Check and return what a process says at the end of a training. Raises BadMessage."""
     stopped_by, tree = answer.fields.get("stopped_by"), answer.fields.get("tree")
     if stopped_by not in ("none", "steps"):
-        raise BadMessage("a training that was stopped by something unknown")
+        raise BadMessage("a training with an unknown reason to stop")
     kept: Mapping[str, Any] = {}
     if context.spec.model.cls.keeps_state:
         if not isinstance(tree, str):

@@ -97,7 +97,7 @@ def _giving(value: Any) -> Callable[[], Any]:
 def _word(name: Any) -> str:
     fits = isinstance(name, str) and name.isidentifier() and len(name) <= _MOST_OF_A_NAME
     if not fits or name.startswith("__"):
-        raise ValueError(f"{str(name)[:40]!r} is no name")
+        raise ValueError(f"{str(name)[:40]!r} is not a name")
     return str(name)
 
 

@@ -34,7 +34,7 @@ CHILD = ("-P", "-m", "ebbench.apart.child")
 MOST_PRINTED, MOST_SAID = 8_000, 600
 # The maximum bytes of a message without a state or samples.
 SMALL = 64 * 2**20
-# Seconds that a process has to end by itself after it has closed its end of the wire.
+# Seconds that a process has to end by itself after it has closed its connection to ebbench.
 _LINGER = 2.0
 # Seconds between two checks of the memory, and between two checks of the files.
 _MEMORY, _FILES = 0.4, 2.0
@@ -161,7 +161,7 @@ class ModelProcess:
                 if message.kind == "error":
                     raise self._reported(message)
                 if message.kind not in known:
-                    raise BadMessage(f"'{shortened(message.kind, 40)}' is no answer to '{kind}'")
+                    raise BadMessage(f"'{shortened(message.kind, 40)}' is not an answer to '{kind}'")
                 known[message.kind](message)
         except Ended as error:
             raise self._gone() from error
@@ -235,7 +235,7 @@ class ModelProcess:
             f"the process of {self._name} {what}, and was ended",
             where=f"{self._where}, asked to {self._asked}",
             expected="a model that keeps to the limits of its process",
-            fix="make it smaller or quicker" + self._said(),
+            fix="make the model smaller or quicker" + self._said(),
         )
 
     def _nonsense(self, error: BadMessage) -> PluginCrash:
@@ -244,7 +244,7 @@ class ModelProcess:
             f"the process of {self._name} does not keep to the protocol: {error}",
             where=f"{self._where}, asked to {self._asked}",
             expected="answers by ebbench's own code in that process",
-            fix="the model's code must leave the open files of its process alone" + self._said(),
+            fix="change the model's code: it must not touch the open files of its process" + self._said(),
         )
 
     def _gone(self) -> PluginCrash:
@@ -252,12 +252,12 @@ class ModelProcess:
             self._process.wait(_LINGER)
         code = self._process.poll()
         self.end()
-        how = "closed its end of the wire" if code is None else f"ended, with exit code {code}"
+        how = "closed its connection to ebbench" if code is None else f"ended, with exit code {code}"
         return PluginCrash(
             f"the process of {self._name} {how}",
             where=f"{self._where}, asked to {self._asked}",
             expected="an answer",
-            fix="take what ends the process out of the model (an exit, a signal, a crash)" + self._said(),
+            fix="remove from the model what ends the process: an exit, a signal or a crash" + self._said(),
         )
 
     def _said(self) -> str:

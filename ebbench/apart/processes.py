@@ -180,7 +180,7 @@ class Processes:
             own, config = layer.context.spec, plain(layer.context.spec.config)
             if layer is not model and layer.saved is None:
                 raise UsageError(
-                    f"{own.model.name} keeps no state: nothing can be built on it in another process",
+                    f"{own.model.name} keeps no state, so a model in its own process cannot build on it",
                     where=own.model.folder.name,
                     fix="run it without --isolated, or choose another base",
                 )
@@ -197,7 +197,7 @@ class Processes:
                 raise ContractError(
                     f"the Config of model '{own.model.name}' changes the values that it is given",
                     where=f"{own.model.folder.name}/model.py",
-                    expected="a Config that holds what is set: its code does not run where runs are named",
+                    expected="a Config that keeps its values: run ids are computed without its code",
                     fix="compute derived values in the model's __init__",
                 )
         model.process = process
@@ -247,14 +247,14 @@ def processes(reporter: Reporter, *, unboxed: bool, seconds: float | None = None
     """
     if not unboxed and (reason := why_not()):
         raise UsageError(
-            f"no box can be had here: {reason}",
+            f"this machine cannot make a sandbox: {reason}",
             where="--isolated",
-            expected="Linux 5.12 or later, and the right to make user namespaces",
-            fix="run it on another machine; or give --unboxed: then the model has a process of its own, "
-            "which may read, write and send whatever you may",
+            expected="Linux 5.12 or later, and permission to make user namespaces",
+            fix="run it on another machine, or give --unboxed: the model then runs in its own process, "
+            "but it can read, write and send whatever you can",
         )
-    kind = "WITHOUT a box: it may do all that you may" if unboxed else "in a box"
-    reporter.note(f"the model runs in a process of its own, {kind}")
+    kind = "WITHOUT a sandbox: it can do all that you can" if unboxed else "in a sandbox"
+    reporter.note(f"the model runs in its own process, {kind}")
     return Processes(boxed=not unboxed, limits=Limits(seconds=seconds))
 
 

@@ -22,7 +22,7 @@ def text(value: Any) -> str:
 def numbers(values: Any) -> dict[str, float]:
     """Return finite numbers by name. Raises BadMessage."""
     if not isinstance(values, dict) or len(values) > MOST_NAMES:
-        raise BadMessage("numbers without names, or too many")
+        raise BadMessage("numbers without names, or too many numbers")
     return {_name(name): _number(value) for name, value in values.items()}
 
 
@@ -52,5 +52,5 @@ def _name(name: str) -> str:
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
-        raise BadMessage("a number that is none")
+        raise BadMessage("a value that is not a finite number")
     return float(value)

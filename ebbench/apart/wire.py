@@ -52,7 +52,7 @@ class Message:
         """The field `name`, a non-negative integer below 2**53. Raises BadMessage."""
         value = self.fields.get(name)
         if type(value) is not int or not 0 <= value < 2**53:
-            raise BadMessage(f"'{name}' of a message '{self.kind}' is no number from 0 on")
+            raise BadMessage(f"'{name}' of a message '{self.kind}' is not a whole number, at least 0")
         return value
 
     def array(self, name: str) -> np.ndarray:

@@ -199,8 +199,8 @@ def judge(task: str, claim: Claim, rows: Iterable[Row], metrics: Sequence[Metric
             shown,
             [words for words in (note, older) if words],
         )
-    said = "one seed alone says nothing of spread" if one_seed else claim.needs and f"it needs {claim.needs}"
-    return Verdict(task, claim, "not run", said or "no row of it")
+    said = "a single seed shows no spread" if one_seed else claim.needs and f"it needs {claim.needs}"
+    return Verdict(task, claim, "not run", said or "no row for it")
 
 
 def _names(claim: Claim) -> list[str]:

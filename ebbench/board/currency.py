@@ -134,5 +134,5 @@ class Today:
             )
         except (EbbenchError, KeyError) as error:
             # A variant, a sampler or a knob that no longer exists.
-            return f"its settings cannot be made today ({str(error).splitlines()[0]})"
+            return f"today's code cannot make its settings ({str(error).splitlines()[0]})"
         return plain(config), {k: plain_value(v) for k, v in values.items()}

@@ -58,7 +58,7 @@ class Names:
             return f"the name is {standing.status}{said}"
         origin = result.verification.details.get("bundle") if result.verification else None
         if standing.bundles and origin is not None and origin not in standing.bundles:
-            return f"the name is another's ({standing.owner or 'its first author'}){said}"
+            return f"the name belongs to another author ({standing.owner or 'its first author'}){said}"
         return ""
 
     def withdrawn(self, name: str) -> bool:
@@ -89,6 +89,7 @@ def _read(path: Path) -> dict[str, Standing]:
         raise UsageError(
             f"the decisions about names cannot be read: {first}",
             where=str(path),
-            expected='a table a name: status = "held", "disputed" or "withdrawn", and owner, bundles, note',
+            expected='one table for each name: status = "held", "disputed" or "withdrawn", '
+            "and owner, bundles, note",
             fix="see docs/trust.md",
         ) from error

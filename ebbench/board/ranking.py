@@ -66,7 +66,7 @@ def _gated(row: Row, metrics: Sequence[Metric], limits: Sequence[Limit]) -> Row:
             seed, said = next(iter(beyond.items()))
             more = f" (and {len(beyond) - 1} more)" if len(beyond) > 1 else ""
             # A control may exceed limits: real data, for example, are copies of training images.
-            what = "not ranked: impossible" if row.kind == "model" else "what no model may have"
+            what = "not ranked: impossible" if row.kind == "model" else "impossible for a model"
             notes.append(f"{what} at seed {seed}{more}: {said}")
     return replace(row, invalid=bool(notes), notes=[*row.notes, *notes])
 

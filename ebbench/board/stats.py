@@ -158,7 +158,7 @@ def share(successes: int, n: int, level: float = 0.95) -> Interval:
     Raises UsageError for no trials, and unless successes are a count from 0 to n.
     """
     if n < 1 or not 0 <= successes <= n:
-        raise UsageError(f"a share of {successes} among {n}", expected="a count of at most n, and n above 0")
+        raise UsageError(f"a share of {successes} among {n} is impossible", expected="0 to n, and n above 0")
     from scipy.stats import binomtest
 
     found = binomtest(successes, n).proportion_ci(level, method="wilson")
@@ -248,9 +248,9 @@ def _mean(values: Sequence[float]) -> float:
 
 def _check(values: Sequence[float], level: float) -> None:
     if not values:
-        raise UsageError("an interval over no values", expected="at least one value")
+        raise UsageError("cannot compute an interval: there are no values", expected="at least one value")
     for value in values:
         if not math.isfinite(value):
-            raise UsageError(f"an interval over the value {value}", expected="finite values")
+            raise UsageError(f"cannot compute an interval over the value {value}", expected="finite values")
     if not 0 < level < 1:
-        raise UsageError(f"a confidence level of {level}", expected="a number between 0 and 1, such as 0.95")
+        raise UsageError(f"the confidence level is {level}", expected="between 0 and 1, such as 0.95")

@@ -130,9 +130,12 @@ def _current(results: list[Result]) -> tuple[list[Result], list[str]]:
         kept.setdefault(result.seed, result)
     notes = []
     if stale := len(results) - len(current):
-        notes.append(f"left out: {stale} of an older version of the model's code or settings")
+        plural = "s" * (stale != 1)
+        notes.append(f"left out: {stale} result{plural} of an older version of the model's code or settings")
     if repeated := len(current) - len(kept):
-        notes.append(f"left out: {repeated} that a newer result of the same seed replaces")
+        notes.append(
+            f"left out: {repeated} result{'s' * (repeated != 1)} replaced by a newer one of the same seed"
+        )
     return [kept[seed] for seed in sorted(kept)], notes
 
 

@@ -56,9 +56,9 @@ def compare(
     of_sets = plugin.card.parts == "data sets"
     if not (a and b) and (a or not of_sets):
         raise UsageError(
-            f"'{a}' is to be compared with nothing" if a else "there is nothing to compare",
+            f"there is only one row to compare: '{a}'" if a else "there is nothing to compare",
             expected=f"two rows: ebbench compare A B --task {task}",
-            fix="`ebbench table` shows which there are",
+            fix="name two rows; `ebbench table` shows those that exist",
         )
     folders = results or [Path("results")]
     for folder in folders:
@@ -75,10 +75,12 @@ def compare(
     files = {name: made for name in (a, b) if name and (made := _files(name))}
     if len(files) > 1:
         raise UsageError(
-            "both are samples", expected="one row", fix="`ebbench score --samples` scores each by itself"
+            "both arguments are samples",
+            expected="samples and one row",
+            fix="`ebbench score --samples` scores each by itself",
         )
     if a and a == b:
-        raise UsageError(f"'{a}' is to be compared with itself", expected="two rows", fix="name another")
+        raise UsageError(f"'{a}' cannot be compared with itself", expected="two rows", fix="name another")
     outside = _Outside(plugin, files, data_dir)
     pairs, over_sets = [], []
     for title, group in labels.comparable(rows):
@@ -98,15 +100,18 @@ def compare(
         missing = [name for name in rivals if not any(_matches(name, row) for row in rows)]
         known = ", ".join(sorted({labels.label(row) for row in rows})) or "there are none"
         raise UsageError(
-            f"no results of {' and of '.join(missing)}" if missing else f"{a} and {b} were never run alike",
+            f"no results of {' and of '.join(missing)}"
+            if missing
+            else f"{a} and {b} have no comparable runs",
             where=f"task '{plugin.name}' in {', '.join(map(_place, folders))}",
-            expected=f"two of the rows that are there: {known}",
+            expected=f"two of these rows: {known}",
             fix="`ebbench table` shows which were run at which budget and protocol",
         )
     compared = compare_sides(pairs, [m for m in plugin.cls.metrics if m.primary or all_metrics])
     if not a and not over_sets:
         raise UsageError(
-            f"no two models of task '{plugin.name}' were run alike on {across.LEAST_SETS} data sets or more",
+            f"no two models of task '{plugin.name}' have comparable runs "
+            f"on {across.LEAST_SETS} data sets or more",
             where=", ".join(map(_place, folders)),
             fix=f"`ebbench run --task {plugin.name} --model MODEL` makes rows",
         )
@@ -173,10 +178,10 @@ class _Outside:
             )
             if asked.source != row.source:
                 raise UsageError(
-                    f"the samples are scored on {asked.source}, the row of {row.model} on {row.source}",
+                    f"the samples are scored on {asked.source}, but the row of {row.model} on {row.source}",
                     where=file.name,
                     expected="the same data",
-                    fix="name the folder of the row's data: --data-dir",
+                    fix="give the folder of the row's data by --data-dir",
                 )
             for name, value in made.score.metrics.items():
                 # No seed of the row's: these trainings are paired with none.
@@ -203,7 +208,7 @@ def _chosen(name: str, group: Sequence[Row], title: str) -> Row | None:
     ]
     if len(able) > 1 and len(exact) != 1:
         raise UsageError(
-            f"'{name}' are {len(able)} rows",
+            f"'{name}' names {len(able)} rows",
             where=title,
             expected="one of " + ", ".join(label(row) for row in able),
         )
@@ -223,7 +228,7 @@ def _print(compared: Sequence[Compared]) -> None:
             title = one.group
             typer.echo(one_line(title))
         half = None if one.low is None or one.high is None else (one.high - one.low) / 2
-        said = {"tie": "a tie", "": "neither is better", "untested": "not tested, for want of seeds"}
+        said = {"tie": "a tie", "": "neither is better", "untested": "not tested: too few seeds"}
         verdict = said.get(one.verdict, f"{one.verdict} is better")
         common = f"{len(one.seeds) or 'no'} common seed{'s' * (len(one.seeds) != 1)}"
         p = "" if one.p is None else f", p {spelled_p(one.p)}"

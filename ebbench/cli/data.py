@@ -62,8 +62,8 @@ def import_(
                 error.what,
                 where=error.where,
                 expected=f"a file of one of the data sets {', '.join(DATASETS)}, packed or unpacked",
-                fix="`ebbench data list NAME --json` gives the size and SHA-256 of each of a set's files; "
-                "fetch again what was cut short or altered",
+                fix="compare its size and SHA-256 with `ebbench data list NAME --json`; "
+                "fetch the file again if it was cut short or altered",
             ) from error
         for one in imported:
             typer.echo(f"{one.dataset}: {one.file} from {one.origin} is now at {one.path}")

@@ -76,7 +76,7 @@ def _packages() -> Iterator[Finding]:
     try:
         needed = importlib.metadata.requires("ebbench") or []
     except importlib.metadata.PackageNotFoundError:
-        text = f"{ebbench.__version__}, not installed: its needs are not known (`make setup`)"
+        text = f"{ebbench.__version__}, not installed, so its requirements are unknown: run `make setup`"
         yield _finding("package", "ebbench", WARN, text)
         return
     yield _finding("package", "ebbench", OK, ebbench.__version__)
@@ -200,9 +200,11 @@ def _results(folder: Path, each: bool) -> Iterator[Finding]:
 
     if not folder.is_dir():
         if folder.exists():
-            yield _finding("results", str(folder), FAIL, "no folder; name another by `--results`")
+            yield _finding("results", str(folder), FAIL, "not a folder; give another by `--results`")
         elif folder != DEFAULT:
-            yield _finding("results", str(folder), WARN, "not there: no result was read; see `--results`")
+            yield _finding(
+                "results", str(folder), WARN, "no such folder, so no result was read; see `--results`"
+            )
         return
     here, problems = resultfiles.load_all(folder)
     for problem in problems:

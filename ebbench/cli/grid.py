@@ -13,8 +13,8 @@ def grid(
     sample: Annotated[
         list[str] | None,
         typer.Option(
-            help="Settings of each method, at random: N, all, or METHOD=N (again for another method). "
-            "The file's own numbers hold where nothing is said."
+            help="How many random settings of each method to run: N, all, or METHOD=N. "
+            "May be given again for another method. Default: the numbers in the file."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The seed that draws the settings.")] = 0,
@@ -31,7 +31,7 @@ def grid(
         str, typer.Option(help="Stop at a checkpoint after this time, such as 9m; the next call resumes.")
     ] = "",
     report: Annotated[
-        Path | None, typer.Option(help="Run nothing; draw the existing rows into this folder.")
+        Path | None, typer.Option(help="Run nothing; draw pictures of the existing rows into this folder.")
     ] = None,
 ) -> None:
     """Run a grid of settings, without those that have a row already, and draw pictures at the end.

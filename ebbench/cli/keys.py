@@ -31,14 +31,14 @@ def new(
 
     if not name.strip() or '"' in name or "\\" in name or fault(name, 100):
         raise UsageError(
-            f"{name!r} can be no maintainer's name",
+            f"{name!r} cannot be a maintainer's name",
             where="NAME",
             expected="one line of at most 100 characters, without quotes",
         )
     private = absolute(out, "--out")
     entry = signing.make(name, private, absolute(add, "--add") if add else None)
     typer.echo(entry, nl=False)
-    where = f"the lines above are in {add}, which {signing.MORE} has to name"
+    where = f"the lines above are in {add}; set {signing.MORE} to that file"
     if add is None:
         where = f"add the lines above to {signing.MAINTAINERS.name}, or to a file that {signing.MORE} names"
     typer.echo(f"the private key is in {out}; {where}", err=True)

@@ -49,23 +49,23 @@ def _write(kind: Kind, name: str, out: Path, files: dict[str, str]) -> Path:
 
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) or len(name) > MOST_NAME:
         raise UsageError(
-            f"'{name[:200]}' is no name for a plug-in",
+            f"'{name[:200]}' is not a valid name for a plug-in",
             where="NAME",
             expected=f"lower-case letters, digits and single hyphens, at most {MOST_NAME}, such as my-{kind}",
         )
     if name in loader.names(kind):
         raise UsageError(
-            f"there is a {kind} '{name}' already",
+            f"a {kind} '{name}' exists already",
             where="NAME",
-            expected="a name of its own: results go by it",
+            expected="a new name: results are stored under it",
             fix="choose another; nothing was changed",
         )
     folder = _folder(out) / name
     if _is_there(folder):
         raise UsageError(
-            f"{folder} is there already",
+            f"{folder} exists already",
             where="--out" if out != Path() else "NAME",
-            expected="a folder that is not there",
+            expected="a folder that does not exist yet",
             fix="choose another name; nothing was changed",
         )
     words = name.split("-")
@@ -96,7 +96,7 @@ def _folder(out: Path) -> Path:
     try:
         return out.expanduser()
     except RuntimeError as error:
-        raise UsageError(f"'{out}' names a home that is not known here", where="--out") from error
+        raise UsageError(f"'{out}' begins with the home of an unknown user", where="--out") from error
 
 
 def _is_there(folder: Path) -> bool:
@@ -107,7 +107,9 @@ def _is_there(folder: Path) -> bool:
         return folder.exists() or folder.is_symlink()
     except (OSError, ValueError) as error:
         raise StorageError(
-            f"the folder cannot be looked at: {error}", where=str(folder)[:300], expected="a folder of yours"
+            f"the folder cannot be read: {error}",
+            where=str(folder)[:300],
+            expected="a folder that you may read",
         ) from error
 
 

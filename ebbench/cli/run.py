@@ -69,7 +69,7 @@ def run(
     ] = False,
     unboxed: Annotated[
         bool,
-        typer.Option("--unboxed", help="--isolated without the sandbox: the code may do all that you may."),
+        typer.Option("--unboxed", help="--isolated without the sandbox: the code can do all that you can."),
     ] = False,
     until: Annotated[
         str,
@@ -98,17 +98,17 @@ def run(
 
     if (part and not until) or (until and (as_json or force)):
         raise UsageError(
-            "--part needs --until" if part and not until else "--until makes no result",
+            "--part needs --until" if part and not until else "--until makes no result to print or repeat",
             where="--part" if part and not until else "--until",
             expected="--until training --part NAME, without --json and --force",
-            fix="leave the others out",
+            fix="add --until, or leave out --part" if part and not until else "leave out --json and --force",
         )
     alone = {"--force": force, "--log": log, "--isolated": isolated, "--until": until, "--no-wait": no_wait}
     if workers > 1 and any(alone.values()):
         raise UsageError(
-            f"{next(option for option, given in alone.items() if given)} is for one run at a time",
+            f"{next(option for option, given in alone.items() if given)} does not work with several workers",
             where="--workers",
-            expected="either of the two",
+            expected="only one of the two options",
             fix="leave out --workers",
         )
     # As it is before any plug-in is loaded: the runs of one must not inherit what another sets.

@@ -144,10 +144,10 @@ def _place_of(made: Result) -> str:
 
     if made.model.name not in loader.names("model"):
         raise UsageError(
-            f"model '{made.model.name}', which made this run, is not among those that are known by name",
+            f"model '{made.model.name}' made this run, but no model of that name is known here",
             where=made.run_id,
             expected="the folder of the model",
-            fix="give it: --model ./FOLDER",
+            fix="give the folder: --model ./FOLDER",
         )
     return made.model.name
 
@@ -158,7 +158,7 @@ def _check_code(made: Result, resolved: Any, run: str) -> None:
 
     if resolved.model.name != made.model.name:
         raise UsageError(
-            f"the folder holds '{resolved.model.name}', and the run is of '{made.model.name}'",
+            f"the folder holds '{resolved.model.name}', but the run is of '{made.model.name}'",
             where="--model",
             expected=f"the folder of '{made.model.name}'",
         )
@@ -169,5 +169,5 @@ def _check_code(made: Result, resolved: Any, run: str) -> None:
             where=run,
             expected=f"code {made.model.code_hash[:10]}; here is {resolved.model.code_hash[:10]}",
             fix=f"score it at {'commit ' + git.commit[:10] if git else 'the commit of that code'}, "
-            f"or train by the code of today: `{resolved.command(made.seed)}`",
+            f"or train again by today's code: `{resolved.command(made.seed)}`",
         )

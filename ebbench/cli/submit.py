@@ -117,8 +117,8 @@ def submit(
         kept = len(made) - len(gathered.again)
         typer.echo(f"{kept} taken as they were scored, {len(gathered.again)} scored again")
     if own is not None:
-        typer.echo(f"The task '{own.name}' goes along; its results have no rank until a board has the task.")
-    typer.echo("Next: add it to a pull request; a maintainer runs `ebbench verify` on it. To begin with:")
+        typer.echo(f"The bundle includes task '{own.name}'; its results have no rank until a board has it.")
+    typer.echo("Next: add it to a pull request; a maintainer runs `ebbench verify` on it. A draft:")
     typer.echo("")
     with _lent(own):
         for line in _pull_request(bundles.read_card(text, "card.toml").title, made.values()):

@@ -70,10 +70,10 @@ def sweep(
     if plan_as_job and (watch or estimate):
         option = "--watch" if watch else "--estimate"
         raise UsageError(
-            f"{option} reads the plan on this machine, and --plan-as-job leaves that to another",
+            f"{option} reads the plan on this machine, but --plan-as-job reads it on another",
             where="ebbench sweep",
             expected="one of the two",
-            fix=f"leave out one; without {option} the sweep says each run that ends",
+            fix=f"leave out one; without {option} the sweep prints a line for each run that ends",
         )
     if plan_as_job:
         jobs: list[Job] | Path = plan
@@ -122,6 +122,6 @@ def _estimated(jobs: list[Job], results: Path, data_dir: Path | None, workers: i
     left = buildable(runs_left(jobs, folder, tasks, [], summary), tasks, summary)
     lines = [f"{len(summary.existed)} done before, {len(summary.failed)} cannot be run, {len(left)} left"]
     if not folder.exists():
-        lines.append(f"there is no folder {results}: the times are those of the models' cards alone")
+        lines.append(f"there is no folder {results}, so all times come from the models' cards")
     lines += summary.failures("cannot be run")
     return "\n".join([*lines, table(estimate(left, folder), workers)])

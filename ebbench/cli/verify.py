@@ -31,7 +31,7 @@ def verify(
         ),
     ] = False,
     unboxed: Annotated[
-        bool, typer.Option("--unboxed", help="--rerun without the sandbox: the code may do all that you may.")
+        bool, typer.Option("--unboxed", help="--rerun without the sandbox: the code can do all that you can.")
     ] = False,
     time_limit: Annotated[
         str, typer.Option(help="Time limit of --rerun in all: 90s, 9m, 1.5h; default: none.")
@@ -77,10 +77,10 @@ def verify(
         raise UsageError("--time-limit needs --rerun", where="--time-limit", fix="give both, or leave it out")
     if rerun and not unboxed and (reason := why_not()):
         raise UsageError(
-            f"the code of a bundle cannot be boxed here: {reason}",
+            f"this machine cannot run a bundle's code in a sandbox: {reason}",
             where="--rerun",
-            expected="Linux 5.12 or later, and the right to make user namespaces",
-            fix="rerun it on another machine; or read all of its code, and give --unboxed",
+            expected="Linux 5.12 or later, and permission to make user namespaces",
+            fix="rerun it on another machine, or read all of its code and then give --unboxed",
         )
     seconds = words.parse_duration(time_limit) if time_limit else None
     signer = signing.load(key)
@@ -94,10 +94,10 @@ def verify(
     with tasks.usable(read, shown, trusted=trust_task) as own:
         if own and rerun:
             raise UsageError(
-                "runs on a task of the bundle's own are not repeated: they have no rank",
+                "--rerun does not repeat runs on the bundle's own task, because they have no rank",
                 where="--rerun",
                 expected="a task that this board has",
-                fix="verify without --rerun; or put the task's folder on EBBENCH_PATH first",
+                fix="verify without --rerun, or first put the task's folder on EBBENCH_PATH",
             )
         checks, made = verification.recompute(
             read, shown, store, reporter, names=names.read(results), same_author=same_author
@@ -132,7 +132,7 @@ def verify(
         resultfiles.write(confirmed.signed(signer) if signer else confirmed, path)
         typer.echo(f"  {path}")
     if signer is None:
-        typer.echo("nothing is signed, so these results count as claimed: --key FILE signs them", err=True)
+        typer.echo("nothing is signed, so these results count as claimed: sign by --key FILE", err=True)
 
 
 def _claimed(
@@ -183,4 +183,4 @@ def _keep(bundle: Bundle, results: Path) -> None:
     from ebbench.submissions.kept import keep
 
     for name in keep(bundle, results):
-        typer.echo(f"  {checking.shown(name)} is not kept: it is no text in UTF-8, or too long")
+        typer.echo(f"  {checking.shown(name)} is not kept: it is not UTF-8 text, or it is too long")

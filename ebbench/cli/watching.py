@@ -104,7 +104,7 @@ def _thread(look: Callable[[], None], stop: threading.Event, seconds: float) -> 
                 # A plan of thousands of runs is looked at less often.
                 stop.wait(max(seconds, 10 * (time.monotonic() - began)))
         except Exception as error:  # the sweep itself goes on
-            print(f"no more of --watch: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            print(f"--watch has stopped: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=go, daemon=True, name="ebbench watch")
     thread.start()

@@ -42,8 +42,8 @@ def check_untouched(folder: Path, before: Listing, wrote_at: str) -> str:
         raise ContractError(
             f"the plug-in writes into its own folder: {_named(touched)}",
             where=wrote_at or folder.name,
-            expected="a folder that a run leaves as it is: it may be read-only, or in use by others",
-            fix="keep what must survive on the model, with a state_dict; write the rest elsewhere",
+            expected="a folder that runs do not change: it may be read-only, or in use by others",
+            fix="store what must survive in the model, in its state_dict; write the rest elsewhere",
         )
     return "nothing was written there"
 
@@ -61,7 +61,7 @@ def uncovered(plugin: loader.Plugin) -> str:
     if not names:
         return ""
     return (
-        f"not part of the code hash: {_named(names)}; what the code reads of them belongs into the card: "
+        f"not part of the code hash: {_named(names)}; if the code reads one of them, add it to the card: "
         'files = ["..."]'
     )
 

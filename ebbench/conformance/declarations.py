@@ -89,7 +89,9 @@ def capabilities(plugin: loader.Plugin) -> str:
         )
     for name in plugin.card.samplers:
         if name not in introspection.samplers(plugin.cls):
-            raise ContractError(f"the card names a sampler '{name}' that is not there", where="card.toml")
+            raise ContractError(
+                f"the card names a sampler '{name}' that the model does not have", where="card.toml"
+            )
     known = introspection.scores(plugin.cls)
     declared = plugin.card.score or "energy"
     # A model with only a bound may be meant for tasks that ask for bounds. It needs no declared score.
@@ -98,7 +100,7 @@ def capabilities(plugin: loader.Plugin) -> str:
             "the card declares no score that the model has",
             where="card.toml",
             expected="one of " + ", ".join(sorted(known)),
-            fix='name it there: score = "..."',
+            fix='declare it in card.toml: score = "..."',
         )
     scores = [score for protocols in plugin.card.scores.values() for score in protocols.values()]
     scores += [variant.score for variant in plugin.card.variants.values()]
@@ -115,9 +117,9 @@ def task(plugin: loader.Plugin) -> str:
     where = f"{plugin.folder.name}/task.py"
     for name in ("version", "protocols", "needs", "metrics"):
         if not hasattr(cls, name):
-            raise ContractError(f"the task does not say its '{name}'", where=where)
+            raise ContractError(f"the task does not define '{name}'", where=where)
     if not any(metric.primary for metric in cls.metrics):
-        raise ContractError("no metric is primary", where=where, expected="one metric to rank by, at least")
+        raise ContractError("no metric is primary", where=where, expected="at least one metric to rank by")
     if cls.needs not in contract.CAPABILITIES:
         raise ContractError(
             f"needs '{cls.needs}'", where=where, expected="one of " + ", ".join(contract.CAPABILITIES)

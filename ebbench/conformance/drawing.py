@@ -74,9 +74,9 @@ def samples(
     first, again, other = drawn
     if (first != again).any():
         raise ContractError(
-            f"sampler '{name}' gives other samples for the same seed",
+            f"sampler '{name}' gives different samples for the same seed",
             where=where,
-            expected="randomness from the global states of torch, NumPy and Python alone",
+            expected="randomness only from the global states of torch, NumPy and Python",
         )
     # A collapsed generator gives the same sample whatever its input. That is not an error.
     if (first == other).all() and (first != first[:1]).any() and plugin.card.kind != "control":
@@ -84,7 +84,7 @@ def samples(
             f"sampler '{name}' gives the same samples for every seed",
             where=where,
             expected="draws from the global random states, which the engine seeds",
-            fix="draw the latents or the noise at each call, without a generator of one seed",
+            fix="draw the latents or the noise at each call, without a generator of a fixed seed",
         )
     return f"{tuple(first.shape)}, in [{first.min():.3g}, {first.max():.3g}], repeatable"
 
@@ -115,18 +115,18 @@ def scores(
             raise ContractError(
                 f"score '{name}' changes the examples that it is given, in place",
                 where=seen.last.get("examples", where),
-                expected="the examples are left as they are: the next score is given the same",
-                fix="write x = x - b, which makes a new tensor, for x -= b; or begin with x = x.clone()",
+                expected="unchanged examples: the next score gets the same examples",
+                fix="replace x -= b by x = x - b, which makes a new tensor; or begin with x = x.clone()",
             )
         found.append(_checked(name, values, where, data.spec.classes))
     randomness.check_left_alone(f"score '{name}'", after, seen.last.get("seed", where))
     values, other = found
     if not torch.allclose(values, other, rtol=RELATIVE, atol=ABSOLUTE):
         raise ContractError(
-            f"score '{name}' of the same examples is another under another seed",
+            f"score '{name}' of the same examples changes with the seed",
             where=where,
-            expected="a number that the example settles; where it takes draws, ebbench.nn.noise.noise_of "
-            "seeds them by the example",
+            expected="a number that depends on the example alone; if it needs random draws, "
+            "ebbench.nn.noise.noise_of seeds them by the example",
         )
     with plugin_code(plugin, None, method.__name__):
         one = method(model, x[:1].clone())
@@ -206,6 +206,6 @@ def _check_tells_apart(
         raise ContractError(
             f"score '{name}' gives the same number for every example: {float(values[0]):g}",
             where=where,
-            expected="numbers that tell examples apart; by ties alone nothing is found",
-            fix='a control that is meant to know nothing says so in its card: kind = "control"',
+            expected="numbers that tell examples apart: equal numbers rank nothing",
+            fix='if the model is a control that must know nothing, write kind = "control" in its card',
         )

@@ -35,9 +35,9 @@ def time_limit(seconds: float) -> Iterator[None]:
         for child in set(multiprocessing.active_children()) - others:
             child.kill()
         raise ContractError(
-            f"it had not ended after {seconds:g} s",
+            f"the check did not end within {seconds:g} s",
             expected="a check of a few steps that ends by itself",
-            fix="look at what it waits for: a pool or a thread that never answers, a lock, a download",
+            fix="find what it waits for: a pool or a thread that never answers, a lock, a download",
         )
 
     began = time.monotonic()

@@ -33,9 +33,9 @@ def check_left_alone(what: str, after: Sequence[States], where: str) -> None:
     same = [name for name, state in one.items() if state == another[name]]
     if same:
         raise ContractError(
-            f"{what} sets the random state of {' and '.join(same)} to one of its own",
+            f"{what} sets the random state of {' and '.join(same)} to a state of its own",
             where=where,
-            expected="draws from the global random states as they are: the engine seeds them",
-            fix="take the call of seed() or manual_seed() out; where the draws must be fixed, give them a "
-            "torch.Generator of their own",
+            expected="unchanged global random states: the engine seeds them",
+            fix="remove the call of seed() or manual_seed(); if the draws must be fixed, use a separate "
+            "torch.Generator for them",
         )

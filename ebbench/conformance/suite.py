@@ -57,7 +57,7 @@ def _tried(plugin: loader.Plugin, shapes: Shapes, limit: float) -> Iterator[Repo
         samples = name in sampled or not sampled
         yield from trials.tried(plugin, name, shapes.specs[name], budget, samples=samples, limit=limit)
     if not tried:
-        text = "on no task: the card has no budget for any that is here and that the model can do"
+        text = "on no task: the card has no budget for a known task that the model can do"
         yield Report("tried", True, text, remark=True)
 
 

@@ -47,7 +47,7 @@ def _protocol(plugin: loader.Plugin, protocol: str, watch: Watch) -> str:
         data_spec = task.spec()
     if not isinstance(data_spec, contract.DataSpec):
         raise ContractError(
-            f"spec() gave a {type(data_spec).__name__}", where=f"{where}, spec()", expected="a DataSpec"
+            f"spec() returned a {type(data_spec).__name__}", where=f"{where}, spec()", expected="a DataSpec"
         )
     keys: list[Any] = []
     for _ in range(2):
@@ -60,12 +60,12 @@ def _protocol(plugin: loader.Plugin, protocol: str, watch: Watch) -> str:
 
 
 def _check_key(keys: list[Any], where: str) -> None:
-    expected = "the same JSON values each time: they are a part of a run's identity"
+    expected = "the same JSON values each time, because they are part of a run's identity"
     try:
         texts = [json.dumps(key, sort_keys=True, allow_nan=False) for key in keys]
     except (TypeError, ValueError) as error:
         raise ContractError(
-            f"data_key() gave what JSON cannot hold: {error}", where=where, expected=expected
+            f"data_key() returned a value that JSON cannot hold: {error}", where=where, expected=expected
         ) from error
     if texts[0] != texts[1]:
-        raise ContractError("data_key() gives another key each time", where=where, expected=expected)
+        raise ContractError("data_key() returns a different key each time", where=where, expected=expected)

@@ -151,14 +151,14 @@ class Trial:
             raise ContractError(
                 "train() changes the training data in place",
                 where=seen.last.get("data", train),
-                expected="the data are left as they are: every seed and every method gets them",
+                expected="unchanged data: every seed and every method uses them",
                 fix="work on a copy: x = data[index].clone()",
             )
         if self._base is not None and not same(of_base, self._base.state_dict()):
             raise ContractError(
                 "train() changes the model that it builds on",
                 where=train,
-                expected="self.base is left as it was trained",
+                expected="an unchanged self.base",
                 fix="train a copy: copy.deepcopy(self.base...)",
             )
         randomness.check_left_alone("train()", after, seen.last.get("seed", train))
@@ -179,14 +179,14 @@ class Trial:
             break
         else:
             raise ContractError(
-                "the training does not go on from its checkpoint", where=self._plugin.folder.name
+                "the training does not resume from its checkpoint", where=self._plugin.folder.name
             )
         if not same(self.trained.state_dict(), again.state_dict()):
             raise ContractError(
-                "a training that was interrupted ends elsewhere than one that was not",
+                "an interrupted training ends with another state than an uninterrupted one",
                 where=f"{self._plugin.folder.name}/model.py, train()",
-                expected="equal states to the bit",
-                fix="put what changes in the loop on self, with a state_dict: optimisers, averages, counters",
+                expected="states that are equal to the bit",
+                fix="keep on self, with a state_dict, what the loop changes: optimisers, averages, counters",
             )
         if not self.trained.keeps_state:
             return "keeps no state: interrupted after every step, it trains to its end"
@@ -206,7 +206,7 @@ class Trial:
             raise ContractError(
                 "a stored state does not load into a fresh model",
                 where=f"{self._plugin.folder.name}/model.py",
-                expected="load_state_dict() restores what state_dict() gave",
+                expected="a load_state_dict() that restores what state_dict() returned",
             )
         return f"{sum(p.stat().st_size for p in self._place.glob('state*')) / 2**20:.1f} MiB"
 

@@ -44,7 +44,7 @@ def _working_directory() -> str:
     try:
         return os.getcwd()
     except FileNotFoundError:
-        return "a folder that is no more"
+        return "a folder that no longer exists"
 
 
 def _cudnn() -> tuple[bool, bool]:
@@ -141,8 +141,8 @@ class Watch:
                 f"{method}() changes {shared.name}, which the whole process shares: "
                 f"{before[shared.name]} before, {after[shared.name]} after{then}",
                 where=seen.last.get(shared.name, f"{self._plugin.folder.name}, {method}()"),
-                expected="what is shared is left as it was",
-                fix="take the line out, or put the old value back before the method ends",
+                expected="shared state that stays unchanged",
+                fix="remove the line, or restore the old value before the method ends",
             ) from crash
         if crash is not None:
             raise crash
@@ -150,8 +150,8 @@ class Watch:
     def said(self) -> str:
         """The remark on what was printed."""
         return (
-            f"{self.printed_at} writes {self.printed.strip()[:60]!r} to standard output, which belongs to "
-            "results: in a run it goes to standard error"
+            f"{self.printed_at} writes {self.printed.strip()[:60]!r} to standard output, which is reserved "
+            "for results; a run sends it to standard error"
         )
 
     def _folder_time(self) -> int:

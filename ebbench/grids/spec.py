@@ -189,7 +189,7 @@ def read_grid(path: Path) -> Grid:
     methods = [_method(one, read.set, where) for one in read.methods]
     names = [method.name for method in methods]
     if len(set(names)) < len(names):
-        raise _wrong("two methods have one name", where, "a name of its own for each of [[methods]]")
+        raise _wrong("two methods have the same name", where, "a different name for each of [[methods]]")
     axes = {axis for method in methods for axis in method.axes}
     for axis in read.labels:
         if axis not in axes:
@@ -273,10 +273,10 @@ def _method(read: _Method, common: Mapping[str, Any], where: str) -> Method:
     method = Method(read.name, read.model, {**common, **read.set}, axes, read.sample)
     for knob in _values(method.at(0)):
         if knob in method.fixed:
-            raise _wrong(f"'{knob}' is an axis of '{read.name}' and set beside it", where, "one of the two")
+            raise _wrong(f"'{knob}' is both an axis and a setting of '{read.name}'", where, "one of the two")
     if method.size > MOST_SETTINGS:
         raise _wrong(
-            f"method '{read.name}' spans {method.size:,} settings", where, f"at most {MOST_SETTINGS:,}"
+            f"method '{read.name}' has {method.size:,} settings", where, f"at most {MOST_SETTINGS:,}"
         )
     return method
 

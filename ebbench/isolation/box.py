@@ -87,7 +87,7 @@ def environment(scratch: Path, more: Mapping[str, str]) -> dict[str, str]:
 def why_not() -> str:
     """Say in words why this machine cannot make a box; "" if it can. This tries to make one."""
     if sys.platform != "linux":
-        return f"a box needs Linux, and this is {sys.platform}"
+        return f"a sandbox needs Linux, but this is {sys.platform}"
     for tool in ("unshare", "setpriv"):
         if shutil.which(tool) is None:
             return f"there is no `{tool}` here (package util-linux)"
@@ -111,4 +111,4 @@ def why_not() -> str:
         if (scratch / "in").exists() and not outside.exists():
             return ""
     said = done.stderr.strip().splitlines()
-    return f"this machine makes no box: {said[-1] if said else 'it does not hold'}"
+    return f"a trial failed: {said[-1] if said else 'code could read or write outside of the sandbox'}"

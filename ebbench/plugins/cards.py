@@ -128,7 +128,7 @@ class ModelCard(Card):
         for name in variants:
             if not re.fullmatch(_VARIANT, name) or len(name) > MOST_NAME:
                 raise ValueError(
-                    f"'{name}' is no name: letters, digits, '.', '_', '+' and '-', at most {MOST_NAME}"
+                    f"'{name}' is not a name: use letters, digits, '.', '_', '+' and '-', at most {MOST_NAME}"
                 )
         return variants
 

@@ -36,14 +36,17 @@ def check_config(cls: Any, where: str) -> None:
     half = parameters is not None and "__dataclass_fields__" not in vars(cls) and inspect.get_annotations(cls)
     if not isinstance(cls, type) or parameters is None or half:
         raise ContractError(
-            "it is no dataclass",
+            "it is not a dataclass",
             where=where,
             expected="a frozen dataclass",
             fix="write @dataclass(frozen=True) above the class",
         )
     if not parameters.frozen:
         raise ContractError(
-            "the dataclass is not frozen", where=where, expected="@dataclass(frozen=True)", fix="write that"
+            "the dataclass is not frozen",
+            where=where,
+            expected="@dataclass(frozen=True)",
+            fix="add frozen=True",
         )
     for field in dataclasses.fields(cls):
         if field.init and {field.default, field.default_factory} == {dataclasses.MISSING}:
@@ -60,9 +63,9 @@ def check_config(cls: Any, where: str) -> None:
         raise
     except (Exception, SystemExit) as error:
         raise ContractError(
-            f"its defaults are refused by the class itself: {type(error).__name__}: {error}",
+            f"the class refuses its own defaults: {type(error).__name__}: {error}",
             where=where,
-            expected="defaults that the class takes",
+            expected="defaults that the class accepts",
         ) from error
     for field in dataclasses.fields(cls):
         of = f"{cls.__name__}.{field.name}"
@@ -164,7 +167,7 @@ def _plain(value: Any, what: str, where: str) -> Any:
         f"{what} is {value!r}, which a result cannot hold",
         where=where,
         expected=_PLAIN,
-        fix="use None for what has no value, and a number or a text for the rest",
+        fix="use None for a missing value, else a number or a text",
     )
 
 

@@ -24,4 +24,4 @@ def said(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {error}"
     except Exception:
-        return f"{type(error).__name__} (whose text cannot be had)"
+        return f"{type(error).__name__} (its text cannot be read)"

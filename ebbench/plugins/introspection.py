@@ -141,7 +141,7 @@ def _annotations(cls: type[Any], where: str) -> dict[str, Any]:
     try:
         return inspect.get_annotations(cls)
     except Exception as error:  # annotations may be evaluated only now
-        raise ContractError(f"an annotation stands for nothing: {error}", where=where) from error
+        raise ContractError(f"an annotation cannot be resolved: {error}", where=where) from error
 
 
 def _resolved(annotation: Any, owner: Any, name: str, where: str) -> Any:
@@ -159,7 +159,7 @@ def _resolved(annotation: Any, owner: Any, name: str, where: str) -> Any:
         return typing.get_type_hints(holder, module, local)[name]
     except Exception as error:
         raise ContractError(
-            f"the type of '{name}', {annotation}, stands for nothing: {error}",
+            f"the type of '{name}', {annotation}, cannot be resolved: {error}",
             where=where,
             expected="a type that is defined in the module or in the class",
             fix="import it, or define it above (not only under TYPE_CHECKING)",

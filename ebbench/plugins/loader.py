@@ -68,7 +68,7 @@ def load(kind: Kind, name_or_path: str) -> Plugin:
     if len(path.parts) > 1 or name_or_path.startswith((".", "~")) or path.is_absolute():
         if not _holds(path, kind):
             raise PluginError(
-                f"'{name_or_path[:200]}' is no {kind} folder",
+                f"'{name_or_path[:200]}' is not a {kind} folder",
                 where=shown(path)[:300],
                 expected=f"a folder that holds {MODULES[kind]} and card.toml",
                 fix=f"name one of the known {kind}s ({', '.join(names(kind))}) or the right folder",
@@ -88,8 +88,8 @@ def load(kind: Kind, name_or_path: str) -> Plugin:
         raise UsageError(
             f"{kind} '{name_or_path}' is in {len(found)} places",
             where=", ".join(sorted(shown(folder) for folder in found)),
-            expected="one place for a name",
-            fix="give the folder's path, choose another name in its card, or take one out of EBBENCH_PATH",
+            expected="one place for each name",
+            fix="give the folder's path, choose another name in its card, or remove one from EBBENCH_PATH",
         )
     return _outside(next(iter(found.values())))
 
@@ -130,9 +130,9 @@ def _outside(plugin: Plugin) -> Plugin:
     own = built_in(plugin.kind).get(plugin.name)
     if own is not None and own != plugin.folder:
         raise PluginError(
-            f"'{plugin.name}' is the name of a {plugin.kind} that ebbench has",
+            f"ebbench already has a {plugin.kind} '{plugin.name}'",
             where=shown(plugin.folder / "card.toml"),
-            expected="a name of its own: results go by it",
+            expected="a new name: results are stored under it",
             fix=f'choose another, such as name = "my-{plugin.name}"',
         )
     return plugin
@@ -149,7 +149,7 @@ def _hint(kind: Kind, name: str, here: list[Plugin]) -> str:
     for plugin in [*here, *_others(kind)]:
         if plugin.folder.name == name:
             return f"the card in {shown(plugin.folder)} says '{plugin.name}': give that, or the folder's path"
-    return f"`ebbench list` shows what there is; a folder of your own is given by its path, such as ./{name}"
+    return f"`ebbench list` shows the known ones; give a folder of your own by its path, such as ./{name}"
 
 
 def _others(kind: Kind) -> Iterator[Plugin]:
@@ -193,7 +193,7 @@ def _folders(place: Path, kind: Kind) -> list[Path]:
         return [module.parent for module in sorted(place.glob(f"*/{MODULES[kind]}"))]
     except OSError as error:
         raise UsageError(
-            f"a folder of plug-ins cannot be looked at: {error.strerror or error}", where=str(place)
+            f"a folder of plug-ins cannot be read: {error.strerror or error}", where=str(place)
         ) from error
 
 
@@ -203,7 +203,7 @@ def _holds(folder: Path, kind: Kind) -> bool:
         return (folder / MODULES[kind]).is_file()
     except PermissionError as error:
         raise PluginError(
-            f"the folder cannot be looked at: {error.strerror or error}",
+            f"the folder cannot be read: {error.strerror or error}",
             where=shown(folder),
             expected="a folder that you may read",
         ) from error
@@ -217,7 +217,7 @@ def _path(text: str, where: str = "") -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise UsageError(
-            f"'{text[:200]}' begins with the home of a user who is not known here",
+            f"'{text[:200]}' begins with the home of an unknown user",
             where=where,
             expected="a folder, or ~/ for your own home",
         ) from error

@@ -72,7 +72,7 @@ class Plugin:
                 f"{MODULES[self.kind]} defines {len(found)} subclasses of ebbench.{base.__name__}",
                 where=where,
                 expected="exactly one",
-                fix="keep one, and move what several share into a plain function or a base of its own file",
+                fix="keep one; move shared code into a plain function, or into a base class in another file",
             )
         (cls,) = found
         settings = "Config" if self.kind == "model" else "Options"

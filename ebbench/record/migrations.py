@@ -47,7 +47,7 @@ def migrate(
         raise ResultError(f"a result with {found}", where=where, expected=expected)
     if version > current:
         raise ResultError(
-            f"a result with schema_version {version}, which this ebbench does not know",
+            f"a result with schema_version {version}, which this version of ebbench does not know",
             where=where,
             expected=expected,
             fix="upgrade ebbench",
@@ -55,7 +55,7 @@ def migrate(
     while version < current:
         if version not in table:
             raise ResultError(
-                f"a result with schema_version {version}, from which no migration leads on",
+                f"a result with schema_version {version}, which ebbench cannot convert",
                 where=where,
                 expected=expected,
             )

@@ -38,7 +38,7 @@ def results_to_read(results: str | os.PathLike[str]) -> Path:
 
 
 def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no JSON number")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> Raw:
@@ -46,7 +46,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> Raw:
     made = dict(pairs)
     if len(made) < len(pairs):
         (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"key '{twice}' stands twice")
+        raise ValueError(f"key '{twice}' appears twice")
     return made
 
 
@@ -76,7 +76,7 @@ def parse(text: bytes, *, where: str) -> Result:
             json.dumps(raw, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ResultError(
-            f"the result is no JSON: {error}", where=where, expected="one JSON object in UTF-8"
+            f"the result is not JSON: {error}", where=where, expected="one JSON object in UTF-8"
         ) from error
     if not isinstance(raw, dict):
         raise ResultError(f"the result is a JSON {type(raw).__name__}", where=where, expected="a JSON object")

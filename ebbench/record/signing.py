@@ -60,9 +60,9 @@ def make(name: str, out: Path, maintainers: Path | None = None) -> str:
                 file.write(entry)
     except FileExistsError as error:
         raise UsageError(
-            f"{out} is there already",
+            f"{out} exists already",
             where="--out",
-            expected="a file that is not there yet",
+            expected="a file that does not exist yet",
             fix="choose another; nothing was written",
         ) from error
     except OSError as error:
@@ -96,7 +96,7 @@ def load(given: Path | None) -> Key | None:
             if public == _public(private):
                 return Key(name, private)
     raise UsageError(
-        "the key is no maintainer's",
+        "the key does not belong to a maintainer",
         where=f"{where} {path.name}",
         expected=f"one of {', '.join(sorted(maintainers())) or 'none, since there are no maintainers yet'}",
         fix=f"add its entry to {MAINTAINERS.name}, or to a file that {MORE} names",

@@ -46,7 +46,7 @@ def _plain(value: Any, where: tuple[Any, ...] = ()) -> Any:
     if isinstance(value, (dict, Mapping)):
         for key in value:
             if not isinstance(key, str):
-                raise ValueError(f"key {key!r} of {_spelled(where) or 'the object'} is no string")
+                raise ValueError(f"key {key!r} of {_spelled(where) or 'the object'} is not a string")
             if found := fault(key, MOST_OF_A_NAME):
                 raise ValueError(f"a key of {_spelled(where) or 'the object'} {found}")
         return {key: _plain(item, (where, key)) for key, item in value.items()}
@@ -90,7 +90,7 @@ def _utc(text: str) -> str:
 def _beside(name: str) -> str:
     # A result may be untrusted, and a page shows the files that it names.
     if name in ("", ".", "..") or any(character in name for character in "/\\:\0"):
-        raise ValueError(f"{name!r} is no plain file name")
+        raise ValueError(f"{name!r} is not a plain file name")
     return _name(name)
 
 

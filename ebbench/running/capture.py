@@ -68,7 +68,7 @@ def graph_for(device: torch.device) -> Graph | None:
         raise UsageError(
             f"{SWITCH} is '{wanted}'",
             where="the environment",
-            expected="1 (a step is captured where the device can) or 0",
+            expected="1 (capture a step if the device can) or 0",
             fix=f"set {SWITCH}=0, or unset it",
         )
     return CudaGraph(device) if device.type == "cuda" and wanted != "0" else None
@@ -188,7 +188,7 @@ class CapturedStep:
 
     def _give_up(self, why: str, given: tuple[Any, ...], named: dict[str, Any]) -> Logged:
         self._graph = self._recorded = None
-        self._note(f"the training step runs as it is and not as a CUDA graph: {why}")
+        self._note(f"the training step runs without a CUDA graph: {why}")
         return self._step(*given, **named)
 
     def _abandon(self, graph: Graph, why: str) -> None:
@@ -198,7 +198,7 @@ class CapturedStep:
             raise UsageError(
                 f"the training step could not be recorded as a CUDA graph, and the device is lost: {why}",
                 where=f"model '{type(self._model).__name__}'",
-                expected="a step that waits for no value of a tensor",
+                expected="a step that does not wait for the value of a tensor",
                 fix=f"set {SWITCH}=0 and give the same command again: it goes on without the graph",
             ) from error
 
@@ -274,12 +274,12 @@ class _Before:
         for owner, before in self._owners:
             for name, value in vars(owner).items():
                 if _plain(value) and (name not in before or not _same(before[name], value)):
-                    return f"it changes '{name}' of {type(owner).__name__}, which is no tensor"
+                    return f"it changes '{name}' of {type(owner).__name__}, which is not a tensor"
         if any(p.requires_grad != flag for p, flag in self._flags):
-            return "it leaves another set of parameters to be trained"
+            return "it changes which parameters are trained"
         now = seeds.capture()
         if not all(_same(now[name], self._random[name]) for name in ("python", "numpy", "torch")):
-            return "it draws random numbers that are not the device's"
+            return "it draws random numbers from a generator that is not the device's"
         return ""
 
     def put_back(self) -> None:

@@ -46,7 +46,7 @@ class Context:
     def busy(self, note: str) -> None:
         """Another process works on this training: show `note` if we may wait, else raise Stopped."""
         if not self.settings.wait:
-            raise Stopped(f"another process is at this very training: {self.place.name[:10]}", BUSY)
+            raise Stopped(f"another process is running this training: {self.place.name[:10]}", BUSY)
         self.reporter.note(note)
 
     @property

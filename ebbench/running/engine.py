@@ -81,7 +81,7 @@ def train(
     """
     if until == BASE and spec.base is None:
         raise UsageError(
-            f"{spec.model.name} builds on no other model",
+            f"{spec.model.name} does not build on another model",
             where="--until base",
             expected="a model with a base",
             fix="--until training",
@@ -243,11 +243,11 @@ def _check_asked_for(context: Context) -> None:
     allowed, spec, seed = context.settings.trainings, context.spec, context.seed
     if allowed is not None and context.identity.training not in allowed:
         raise UsageError(
-            f"today's {spec.model.name}, seed {seed}, is another training than the result's",
+            f"the training of {spec.model.name}, seed {seed}, is no longer the one of the result",
             where=f"training {context.identity.training[:10]}",
             expected=" or ".join(sorted(known[:10] for known in allowed)),
-            fix="a setting of its card, its base, an option or the data is another: score it at the "
-            f"commit that it names, or train anew: `{spec.command(seed)}`",
+            fix="the card's settings, the base, an option or the data have changed: score the result at "
+            f"the commit that it names, or train again: `{spec.command(seed)}`",
         )
 
 

@@ -39,12 +39,12 @@ class Expected:
         """
         if not self.path.exists():
             return None
-        again = "give the command again with --force, which trains and scores anew"
+        again = "give the command again with --force, which trains and scores again"
         try:
             found = resultfiles.read(self.path)
         except ResultError as error:
             raise UsageError(
-                f"the file of this run is no result: {error.what}",
+                f"the file of this run is not a result: {error.what}",
                 where=str(self.path),
                 fix=f"remove it, or {again}",
             ) from error
@@ -58,10 +58,10 @@ class Expected:
             )
         if (found.task.code_hash, found.task.data_code_hash) != (self.code, self.data_code):
             raise UsageError(
-                f"task '{self.task}' has changed since this result was made, and its version has not",
+                f"the code of task '{self.task}' has changed since this result was made, but not its version",
                 where=f"{self.folder}/task.py, version {found.task.version}; the result is {self.path}",
                 expected="a new version for every change that can move a score",
-                fix="raise `version` in task.py, then the same command scores the stored training again; or, "
-                f"where the change cannot move a score, {again}",
+                fix="raise `version` in task.py; the same command then scores the stored training again. "
+                f"If the change cannot move a score, {again}",
             )
         return found

@@ -89,7 +89,7 @@ def evaluate(
             continue
         if len(parts) > 1 and not isinstance(samples, Mapping):
             raise UsageError(
-                "'samples' is one array, and the task has several parts",
+                "'samples' is one array, but the task has several parts",
                 where=f"task '{plugin.name}'",
                 expected=f"a mapping with an array for each: {', '.join(parts)}",
             )
@@ -144,10 +144,10 @@ def declared_among(plugin: loader.Plugin, names: Collection[str], where: str) ->
     if "energy" in names or len(names) == 1:
         return "energy" if "energy" in names else next(iter(names))
     raise UsageError(
-        "it is not clear which score the metrics are to be of",
+        "it is not clear which score the metrics must use",
         where=where,
         expected="a score called 'energy', or a single one",
-        fix=f"there are {', '.join(sorted(names)) or 'none'}",
+        fix=f"name one of them 'energy'; the scores are {', '.join(sorted(names)) or 'none'}",
     )
 
 
@@ -196,7 +196,7 @@ def _check_needed(plugin: loader.Plugin, samples: Any, energy: Any, bound: Any, 
         )
     if needs != "sample" and samples is not None:
         raise UsageError(
-            f"task '{plugin.name}' asks for no samples: they would change nothing",
+            f"task '{plugin.name}' does not use samples, so they would change nothing",
             where="samples",
             expected=f"{argument}=... alone",
             fix="leave it out",
@@ -217,7 +217,7 @@ def _functions(
             raise UsageError(
                 f"'{argument}' is a {type(function).__name__}",
                 where=argument,
-                expected="a function that takes x, a tensor, and gives (n,)",
+                expected="a function that takes a tensor x and returns a tensor (n,)",
             )
     return found
 
@@ -255,7 +255,7 @@ def _array(samples: Any, spec: DataSpec) -> np.ndarray:
         )
     if values.dtype == torch.uint8:
         if not as_bytes(spec):
-            raise ContractError("'samples' is of bytes", where="samples", expected=expected)
+            raise ContractError("'samples' holds bytes", where="samples", expected=expected)
         check_scaled("samples", values.numpy(), spec, "samples")
         return values.numpy()
     return values.float().numpy()

@@ -70,7 +70,7 @@ class Rates:
             now = slot.group["lr"]
             if slot.fixed is None:
                 if now is not slot.rate and not (isinstance(now, float) and now == slot.rate):
-                    return f"the rate of {name} changes, and it cannot read that from a tensor"
+                    return f"the rate of {name} changes, but {name} cannot read it from a tensor"
             elif now is not slot.fixed:
                 slot.fixed.copy_(now) if isinstance(now, Tensor) else slot.fixed.fill_(now)
                 slot.group["lr"] = slot.fixed

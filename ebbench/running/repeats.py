@@ -49,7 +49,7 @@ class Repeats:
             "the sampler seeds itself" + (f" ({', '.join(reset)})" if reset else " or has a fixed noise"),
             where=where,
             expected="other samples at each call, by the random states of torch, NumPy and Python",
-            fix="take manual_seed() and the like out of the sampler: the engine seeds each chunk of a draw",
+            fix="remove manual_seed() and the like from the sampler: the engine seeds each chunk of a draw",
         )
 
 

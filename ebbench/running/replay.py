@@ -227,7 +227,7 @@ class ArraySource:
             f"'{key}' holds {have:,} samples",
             where=self._where,
             expected=f"{wanted:,}",
-            fix="give as many as the task's options ask for, or choose the option for as many as there are",
+            fix="give as many as the task's options ask for, or set the option to the number that you have",
         )
 
     def _key(self, draw: str) -> str:

@@ -128,7 +128,7 @@ def check_declared(task: loader.Plugin) -> None:
     missing = [name for name in ("version", "protocols", "needs", "metrics") if not hasattr(task.cls, name)]
     if missing or not isinstance(task.cls.protocols, Mapping) or not task.cls.protocols:
         raise ContractError(
-            f"task '{task.name}' does not say its {' and its '.join(missing) or 'protocols as a mapping'}",
+            f"task '{task.name}' does not define {' and '.join(missing) or 'protocols as a mapping'}",
             where=f"class {task.cls.__name__} in {task.folder.name}/task.py",
             expected="version, protocols (a name for each, the default first), needs and metrics",
             fix=f"add it to the class; `ebbench test {task.folder.name}` checks the rest",
@@ -149,7 +149,7 @@ def _base(
     missing = [need for need in model.cls.base_needs if not hasattr(base.cls, need)]
     if missing:
         raise UsageError(
-            f"'{name}' cannot be what '{model.name}' builds on: it has no {' and no '.join(missing)}",
+            f"'{model.name}' cannot build on '{name}', which has no {' and no '.join(missing)}",
             where=f"--set {model.cls.builds_on}={name}",
             expected="a model with " + ", ".join(model.cls.base_needs),
             fix="choose another, such as " + str(getattr(model.cls.Config(), model.cls.builds_on)),
@@ -164,7 +164,7 @@ def _choose_sampler(task: loader.Plugin, model: loader.Plugin, asked: str) -> st
     if task.cls.needs != "sample":
         if asked:
             raise UsageError(
-                f"task '{task.name}' asks for no samples, so sampler '{asked}' would change nothing",
+                f"task '{task.name}' does not use samples, so sampler '{asked}' would change nothing",
                 where="--sampler",
                 expected="no sampler",
                 fix=f"leave it out; the task asks for '{task.cls.needs}'",
@@ -186,12 +186,12 @@ def _declared_score(task: loader.Plugin, model: loader.Plugin, variant: str, pro
     chosen = cards.declared_score(card, task.name, protocol, variant)
     if (chosen or "energy") not in known:
         raise ContractError(
-            f"the declared score '{chosen}' is none that the model has"
+            f"the model does not have the declared score '{chosen}'"
             if chosen
             else "the model has no 'energy' and its card declares no other score",
             where=f"card.toml of '{model.name}'",
             expected="one of " + ", ".join(sorted(known)),
-            fix='name it there: score = "..."',
+            fix='declare it in card.toml: score = "..."',
         )
     return chosen or "energy"
 

@@ -52,7 +52,7 @@ def checked_settings(settings: Iterable[tuple[str, Any]], where: str) -> dict[st
         key = ".".join(part.strip() for part in written.split("."))
         if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
             raise UsageError(
-                f"{written!r} is no key",
+                f"{written!r} is not a key",
                 where=where,
                 expected="a name such as steps, or SAMPLER.KNOB",
                 fix="for example: --set stacks=4",
@@ -139,7 +139,7 @@ def parse_duration(text: str, where: str = "--time-limit") -> float:
     seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
     if not 0.0 < seconds <= LONGEST_SECONDS:
         raise UsageError(
-            f"{text!r} is no duration" if seconds <= 0.0 else f"{text!r} is too long",
+            f"{text!r} is not a duration" if seconds <= 0.0 else f"{text!r} is too long",
             where=where,
             expected="such as 90s, 9m, 1.5h or 2d; more than 0 and at most 366 days",
         )

@@ -30,7 +30,7 @@ def keep(path: Path, arrays: Mapping[str, np.ndarray], *, what: str) -> None:
         raise StorageError(
             f"{what} could not be written: {error.strerror or error}",
             where=path.name,
-            expected="room and leave to write in ebbench's home",
+            expected="free space and write permission in ebbench's home",
             fix="free some space (or set EBBENCH_HOME to another disk) and give the same command again",
         ) from error
 
@@ -48,8 +48,8 @@ def kept(path: Path) -> dict[str, np.ndarray] | None:
         raise StorageError(
             f"kept arrays could not be read: {error.strerror or error}",
             where=str(path),
-            expected="leave to read in ebbench's home",
-            fix="change the permissions (or delete it: it is made again) and give the same command again",
+            expected="read permission in ebbench's home",
+            fix="change the permissions, or delete the file, which is then made again; repeat the command",
         ) from error
     try:
         return _unpacked(content)

@@ -69,7 +69,7 @@ def home() -> Path:
             f"EBBENCH_HOME cannot be used: {_reason(error)}",
             where=f"EBBENCH_HOME={chosen}",
             expected="a folder that can be written",
-            fix="set EBBENCH_HOME to one, as a path from the root",
+            fix="set EBBENCH_HOME to an absolute path of such a folder",
         ) from error
 
 
@@ -83,7 +83,7 @@ def absolute(path: Path | str, label: str) -> Path:
         return _possible(Path(path).expanduser().absolute())
     except (RuntimeError, ValueError, OSError) as error:
         raise UsageError(
-            f"{label} names a path that cannot be: {_reason(error)}",
+            f"{label} names an impossible path: {_reason(error)}",
             where=f"{label} {str(path)!r}",
             expected="the path of a file or a folder",
             fix="give another path",
@@ -125,7 +125,7 @@ def _temporary(name: str) -> str:
 def _users_home() -> Path:
     import platformdirs
 
-    problem = "this user has no home directory that is known"
+    problem = "the home directory of this user is unknown"
     try:
         path = platformdirs.user_cache_path("ebbench")
         if path.is_absolute():

@@ -178,10 +178,10 @@ class Lease:
         except OSError as error:
             why = f"its lease cannot be read: {error.strerror or error}"
         raise StorageError(
-            f"this process no longer holds its run, and wrote nothing more of it: {why}",
+            f"this process lost the lock of its run and stopped writing: {why}",
             where=str(self._folder),
-            expected=f"a heartbeat every {self._heartbeat:g} s, as of a process that is not suspended",
-            fix="another process has it or can take it; the same command goes on from what is saved",
+            expected=f"a heartbeat every {self._heartbeat:g} s; a suspended process gives none",
+            fix="another process may have taken it; the same command goes on from what is saved",
         )
 
     def free(self) -> None:
@@ -239,7 +239,7 @@ def held(folder: Path, note: Callable[[str], None], heartbeat: float = HEARTBEAT
             waits = True
             holder = read(folder)
             by = f" ({holder.host}, process {holder.pid})" if holder is not None and holder.host else ""
-            note(f"another process{by} is at this very run: waiting for it to end (Ctrl-C to leave)")
+            note(f"another process{by} is working on this run: waiting for it to end (Ctrl-C to leave)")
         time.sleep(min(LOOK, heartbeat / 2))
     stop = threading.Event()
     thread = threading.Thread(target=lease.beat, args=(stop,), daemon=True, name="ebbench lease")

@@ -57,18 +57,18 @@ def kind(store: Path) -> str:
     chosen = os.environ.get("EBBENCH_LOCKS", "auto")
     if chosen not in ("auto", FLOCK, LEASE):
         raise UsageError(
-            f"there is no kind of lock '{chosen}'",
+            f"unknown kind of lock '{chosen}'",
             where="EBBENCH_LOCKS",
             expected=f"auto, {FLOCK} or {LEASE}",
-            fix="unset it: then the file system decides",
+            fix="unset it; ebbench then chooses by the file system",
         )
     mark = store / _SHARED
     if mark.exists():
         if chosen == FLOCK:
             raise UsageError(
-                "this run store is shared by leases, which flock does not see",
+                "this run store uses leases, which flock does not see",
                 where=f"EBBENCH_LOCKS={FLOCK}; {mark}",
-                expected=f"one kind of lock for all who use the store: {LEASE}",
+                expected=f"the same kind of lock for all processes that use the store: {LEASE}",
                 fix="unset EBBENCH_LOCKS; or, while nobody uses the store, remove that file",
             )
         return LEASE
@@ -92,10 +92,10 @@ def heartbeat() -> float:
         if math.isfinite(seconds := float(said)) and 0.01 <= seconds <= 3600:
             return seconds
     raise UsageError(
-        f"'{said}' is no time between two heartbeats",
+        f"'{said}' is not a time between two heartbeats",
         where="EBBENCH_HEARTBEAT",
         expected="seconds, from 0.01 to 3600",
-        fix=f"unset it: {leases.HEARTBEAT:g} is usual",
+        fix=f"unset it; the default is {leases.HEARTBEAT:g}",
     )
 
 

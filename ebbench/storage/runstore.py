@@ -50,7 +50,7 @@ def _flock(place: Path, note: Callable[[str], None], stack: ExitStack) -> None:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        note("another process is at this very run: waiting for it to end (Ctrl-C to leave)")
+        note("another process is working on this run: waiting for it to end (Ctrl-C to leave)")
         lock.acquire()
     stack.callback(lock.release)
 

@@ -49,7 +49,7 @@ def save(tree: Mapping[str, Any], sidecar: Path) -> None:
         raise StorageError(
             f"the state could not be written: {error.strerror or error}",
             where=sidecar.name,
-            expected=f"room for {len(blob) / 2**20:.1f} MiB in the run store, and leave to write there",
+            expected=f"room for {len(blob) / 2**20:.1f} MiB in the run store, and write permission there",
             fix="free some space (or set EBBENCH_HOME to another disk) and give the same command again; "
             "the state saved before is untouched",
         ) from error
@@ -61,7 +61,7 @@ def pack(tree: Mapping[str, Any]) -> tuple[str, bytes]:
     try:
         return json.dumps(_flatten(tree, tensors, "")), save_tensors(tensors)
     except RecursionError as error:
-        raise _not_storable("", "a tree that is nested too deep, or holds itself,") from error
+        raise _not_storable("", "a tree that is nested too deeply or contains itself,") from error
     except ValueError as error:
         raise _not_storable("", f"a value that JSON cannot hold ({error}),") from error
 
@@ -71,9 +71,9 @@ def unpack(text: str, blob: bytes, device: torch.device | str = "cpu") -> dict[s
     try:
         tree = _restore(json.loads(text), {name: t.to(device) for name, t in load_tensors(blob).items()})
     except (SafetensorError, RuntimeError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"no state: {error}") from error
+        raise ValueError(f"not a state: {error}") from error
     if not isinstance(tree, dict):
-        raise ValueError("no state: it is no dict")
+        raise ValueError("not a state: it is not a dict")
     return tree
 
 
@@ -84,7 +84,7 @@ def load(sidecar: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         name = document["tensors"]
         # A state may come in a pack from another machine. It must not name a file outside its folder.
         if Path(name).name != name:
-            raise ValueError(f"{name} is no file beside it")
+            raise ValueError(f"{name} is not a file beside it")
         blob = (sidecar.parent / name).read_bytes()
         whole = hashlib.sha256(blob).hexdigest() == document["sha256"]
         version, plain = document["format"], document["tree"]
@@ -112,7 +112,7 @@ def _unreadable(sidecar: Path, what: str, expected: str) -> StorageError:
         f"a stored state {what}",
         where=str(sidecar),
         expected=expected,
-        fix="delete the folder that it lies in and give the same command again: it trains anew",
+        fix="delete its folder and give the same command again, which trains again",
     )
 
 

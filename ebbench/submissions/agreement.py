@@ -49,7 +49,7 @@ def confirmed(
     seeds = sorted(claims)
     checks = [unchosen(file, seeds)]
     again = _listed(sorted(reruns))
-    checks.append(Check(file, "seeds, run again", again, _listed(seeds), "run each of them again"))
+    checks.append(Check(file, "seeds, run again", again, _listed(seeds), "rerun every claimed seed"))
     if not all(check.good for check in checks):
         return checks
     for seed, found in sorted(reruns.items()):
@@ -63,7 +63,7 @@ def confirmed(
         lacking = [s for s in seeds if name not in claims[s] or name not in reruns[s]]
         if lacking:
             where = f"{name}, seed {_listed(lacking)}"
-            checks.append(Check(file, where, "not in both", "claimed, and run again"))
+            checks.append(Check(file, where, "not in both", "both in the claim and in the rerun"))
             continue
         checks += _repeated(
             file, name, [claims[s][name] for s in seeds], [reruns[s][name] for s in seeds], exact
@@ -105,7 +105,7 @@ def audited(
         if min(known) == max(known):
             close = AUDIT_CLOSE * max(SMALL, abs(known[0]))
             where = replace(where, low=known[0] - close, high=known[0] + close)
-        cure = "ask its author what its code knows of the seeds 0 to n - 1"
+        cure = "ask the author whether the code depends on the seeds 0 to n - 1"
         checks.append(_inside(file, field, audit[name], where, cure))
     return checks
 
@@ -135,7 +135,7 @@ def unchosen(file: str, seeds: Sequence[int]) -> Check:
         "seeds",
         said,
         said if good else f"0 to n - 1, at least {LEAST_SEEDS} of them",
-        "run them with --seeds 0-4 and submit them all; without --rerun any seeds can be recomputed",
+        "run --seeds 0-4 and submit all of them; other seeds can be recomputed, without --rerun",
     )
 
 
@@ -143,7 +143,7 @@ def _repeated(
     file: str, name: str, claims: Sequence[float], reruns: Sequence[float], exact: bool
 ) -> list[Check]:
     """Check one metric of a row; claims and reruns are in the order of the seeds from 0."""
-    cure = "ask its author for the hardware and versions"
+    cure = "ask the author for the hardware and versions"
     n = len(claims)
     mean = sum(claims) / n
     checks = [_inside(file, f"{name}, mean", mean, stats.prediction(reruns, n), cure)]

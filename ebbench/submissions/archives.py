@@ -157,7 +157,7 @@ def limited(file: Any, name: str, path: Path, kind: Kind) -> bytes:
     most = MOST_MANIFEST if name == MANIFEST else kind.most(name)
     content: bytes = file.read(most + 1)
     if len(content) > most:
-        raise kind.refused(path, f"{name} unpacks to more than it says", f"at most {most:,} bytes")
+        raise kind.refused(path, f"{name} unpacks to more than its stated size", f"at most {most:,} bytes")
     return content
 
 
@@ -179,11 +179,11 @@ def _entries(
     for info in infos:
         if info.filename != MANIFEST and not kind.names.fullmatch(info.filename):
             raise kind.refused(
-                path, f"an entry called {info.filename[:80]!r}", f"the entries of a {kind.what}, no others"
+                path, f"an entry called {info.filename[:80]!r}", f"only the entries of a {kind.what}"
             )
         mode = stat.S_IFMT(info.external_attr >> 16)
         if mode not in (0, stat.S_IFREG):
-            raise kind.refused(path, f"{info.filename} is no plain file", "plain files, no links")
+            raise kind.refused(path, f"{info.filename} is not a plain file", "plain files, no links")
         most = MOST_MANIFEST if info.filename == MANIFEST else kind.most(info.filename)
         if info.file_size > most:
             raise kind.refused(path, f"{info.filename} holds {info.file_size:,} bytes", f"at most {most:,}")
@@ -197,7 +197,7 @@ def _entries(
     # On a case-insensitive file system, these would be one file.
     if len({name.casefold() for name in names}) < len(names):
         (twice, _), *_ = Counter(name.casefold() for name in names).most_common(1)
-        raise kind.refused(path, f"{twice} stands twice", "each entry once")
+        raise kind.refused(path, f"{twice} appears twice", "each entry once")
     if sum(info.file_size for info in infos) > kind.most_all:
         raise kind.refused(path, "it is too large when unpacked", f"at most {kind.most_all:,} bytes")
     if sum(info.file_size for info in infos if keep(info.filename)) > kind.most_kept:
@@ -238,7 +238,7 @@ def _hashed(file: Any, name: str, path: Path, kind: Kind, keep: bool) -> tuple[b
         size += len(piece)
         if size > kind.most(name):
             raise kind.refused(
-                path, f"{name} unpacks to more than it says", f"at most {kind.most(name):,} bytes"
+                path, f"{name} unpacks to more than its stated size", f"at most {kind.most(name):,} bytes"
             )
     return None, digest.hexdigest()
 
@@ -250,10 +250,10 @@ def _manifest(packed: zipfile.ZipFile, path: Path, kind: Kind) -> dict[str, str]
     try:
         raw: Any = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise kind.refused(path, f"manifest.json is no JSON: {error}", expected) from error
+        raise kind.refused(path, f"manifest.json is not JSON: {error}", expected) from error
     files = raw.get("files") if isinstance(raw, dict) else None
     if not isinstance(files, dict) or raw.get("format") != kind.format:
-        raise kind.refused(path, "manifest.json is not understood", expected)
+        raise kind.refused(path, "manifest.json does not have the expected form", expected)
     if not all(isinstance(v, str) and re.fullmatch(r"[0-9a-f]{64}", v) for v in files.values()):
         raise kind.refused(path, "manifest.json has a value that is not a SHA-256", expected)
     return files

@@ -72,7 +72,7 @@ def hashes(claimed: schema.Result, bundle: Bundle, task: contract.Task) -> Itera
     For a run that builds on another model, the hashes cannot be checked: the result does not contain the
     settings of that model. Then the only check is that the source can build on a model.
     """
-    file, again = f"results/{claimed.run_id}.json", "submit the result as `ebbench run` wrote it"
+    file, again = f"results/{claimed.run_id}.json", "submit the unchanged result of `ebbench run`"
     if claimed.training.base is not None:
         builds = any(b"builds_on" in text for text in code_of(bundle).values())
         base = claimed.training.base.name
@@ -84,7 +84,9 @@ def hashes(claimed: schema.Result, bundle: Bundle, task: contract.Task) -> Itera
         if odd:
             yield Check(file, "config", odd[0], "names of fields", again)
         return
-    yield Check(file, "engine", str(claimed.engine), str(contract.ENGINE), "run it with this version")
+    yield Check(
+        file, "engine", str(claimed.engine), str(contract.ENGINE), "run it with this version of ebbench"
+    )
     names = [(name, Any, dataclasses.field(default=None)) for name in claimed.config]
     with tempfile.TemporaryDirectory() as folder:
         spec = Spec(
@@ -146,14 +148,14 @@ def _compared(
         expected |= layer
     names = sorted(claimed) if defaults is None else sorted(defaults)
     said, there = (", ".join(found) or "none" for found in (sorted(claimed), names))
-    yield Check(file, what, said, there, "give the names that the source has")
+    yield Check(file, what, said, there, "use the names in the source")
     for name, value in expected.items():
         if value is _COMPUTED:
             continue
         found = claimed.get(name)
         same = name in claimed and any(_same(found, one) for one in source.meanings(value))
         shown = _text(found) if name in claimed else "missing"
-        cure = "submit the run with its card, and every change under `overrides`"
+        cure = "submit the card of the run, and list every change under `overrides`"
         yield Check(file, f"{what}.{name}", shown, shown if same else _text(value), cure)
 
 

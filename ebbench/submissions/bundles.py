@@ -148,7 +148,7 @@ def write(
                     f"'{file.name}' cannot go into a bundle",
                     where=str(folder),
                     expected="a folder of files, without folders",
-                    fix="move its files up",
+                    fix="move its files into the model's folder",
                 )
         if (folder / "README.md").is_file():
             entries["README.md"] = (folder / "README.md").read_bytes()
@@ -175,10 +175,10 @@ def check_place(path: Path, *, folder: Path | None, results: Path) -> None:
     Raises UsageError if `path` is a folder, a link or another file, or lies in the model's folder or in the
     folder of results.
     """
-    expected = "a file that is not there yet, or an earlier bundle"
+    expected = "a new file, or an earlier bundle"
     fix = "choose another --out; nothing was written"
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        kind = "a link" if path.is_symlink() else "no file"
+        kind = "a link" if path.is_symlink() else "not a file"
         raise UsageError(f"{path} is {kind}", where="--out", expected=expected, fix=fix)
     for inside in (folder, results):
         if inside is not None and path.resolve().is_relative_to(inside.resolve()):
@@ -208,10 +208,10 @@ def read(path: Path) -> Bundle:
         any(name.startswith("task/") for name in texts)
         and not {"task/task.py", "task/card.toml"} <= texts.keys()
     ):
-        raise KIND.refused(path, "its task is not whole", "task/task.py and task/card.toml")
+        raise KIND.refused(path, "its task is incomplete", "task/task.py and task/card.toml")
     for name, text in texts.items():
         if name.startswith("task/") and not is_text(text):
-            raise KIND.refused(path, f"{name} is no text", "a task's folder of text files in UTF-8")
+            raise KIND.refused(path, f"{name} is not text", "a task's folder of text files in UTF-8")
         if name.startswith("results/"):
             made = resultfiles.parse(text, where=f"{path.name}: {name}")
             if name != f"results/{made.run_id}.json":
@@ -249,7 +249,7 @@ class Arrays(Mapping[str, np.ndarray]):
         self._where = where
         self._form = form = NPZ if plain else KIND
         self._fix = (
-            "a file by numpy.savez(path, samples=x)" if plain else "arrays written by `ebbench submit`"
+            "a file of numpy.savez(path, samples=x)" if plain else "arrays written by `ebbench submit`"
         )
         self._read: dict[str, np.ndarray] = {}
         self._infos: dict[str, zipfile.ZipInfo] = {}
@@ -270,7 +270,7 @@ class Arrays(Mapping[str, np.ndarray]):
                 with self._packed.open(info) as entry:
                     self._infos[name], self._headers[name] = info, _header(entry, info, where, form)
         except archives.BROKEN as error:
-            raise form.refused(where, f"it is no good npz file: {error}", self._fix) from error
+            raise form.refused(where, f"it is not a valid npz file: {error}", self._fix) from error
 
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
         """The shape and dtype of an array by its header. No values are unpacked."""
@@ -284,7 +284,7 @@ class Arrays(Mapping[str, np.ndarray]):
                     self._read[name] = _array(entry, info, self._where, self._form)
             except archives.BROKEN as error:
                 raise self._form.refused(
-                    self._where, f"it is no good npz file: {error}", self._fix
+                    self._where, f"it is not a valid npz file: {error}", self._fix
                 ) from error
         return self._read[name]
 
@@ -313,14 +313,16 @@ def _header(
             raise ValueError(f"npy version {version}")
         shape, fortran, kind = reader[version](entry, max_header_size=MOST_HEADER)
     except HEADER_ERRORS as error:
-        raise form.refused(where, f"{info.filename} is no array: {str(error)[:200]}", _EXPECTED) from error
+        raise form.refused(
+            where, f"{info.filename} is not an array: {str(error)[:200]}", _EXPECTED
+        ) from error
     order = " in Fortran order" if fortran else ""
     if kind not in KINDS or fortran or any(type(n) is not int or n < 0 for n in shape):
         raise form.refused(where, f"{info.filename} is {kind} {shape}{order}", _EXPECTED)
     size = _size(shape, kind)
     if size > info.file_size:
         raise form.refused(
-            where, f"{info.filename} says {shape} and holds {info.file_size:,} bytes", f"{size:,} bytes"
+            where, f"{info.filename} has shape {shape}, but {info.file_size:,} bytes", f"{size:,} bytes"
         )
     return shape, kind
 
@@ -345,5 +347,5 @@ def read_card(text: bytes, where: Path | str) -> cards.ModelCard:
         return cards.ModelCard.model_validate(tomllib.loads(text.decode("utf-8")))
     except (ValueError, RecursionError) as error:
         raise KIND.refused(
-            where, f"card.toml is no model's card: {str(error)[:300]}", "name, title, ..."
+            where, f"card.toml is not a model's card: {str(error)[:300]}", "name, title, ..."
         ) from error

@@ -218,7 +218,7 @@ def _check_card(model: ModelCard) -> None:
         raise UsageError(
             f"'{model.name}' is a model of this project",
             where="card.toml: name",
-            expected="a name of its own",
+            expected="a new name",
             fix="choose another",
         )
 
@@ -232,6 +232,6 @@ def _declared(model: ModelCard, plugin: loader.Plugin) -> str:
             "the card declares no score",
             where="card.toml",
             expected='score = "energy", or which of the arrays scores.N.NAME it is',
-            fix="declare it: which score counts is not for the test set to choose",
+            fix="declare the score in the card; the test set must not decide which one counts",
         )
     return model.score

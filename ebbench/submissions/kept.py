@@ -37,10 +37,10 @@ def keep(bundle: Bundle, results: Path) -> list[str]:
     # interrupted earlier call may have left only some of the files, which is fine.
     if any(kept.get(name) != text for name, text in there.items()):
         raise BundleError(
-            "the texts of another bundle lie where its own belong",
+            "this folder already holds the texts of another bundle",
             where=str(folder),
-            expected="no such folder, or texts of this bundle",
-            fix="`verification.details.bundle` of a result names its bundle; remove what belongs to none",
+            expected="no folder of that name, or the texts of this bundle",
+            fix="remove the folder if no result names its bundle in `verification.details.bundle`",
         )
     for name, text in kept.items():
         write(folder / name, text)

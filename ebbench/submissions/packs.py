@@ -56,9 +56,9 @@ def pack(results: Path, out: Path, *, states: bool) -> tuple[int, int, int]:
     files, problems = resultfiles.load_files(results)
     if problems:
         raise UsageError(
-            f"{len(problems)} files are no results: {problems[0].reason}",
+            f"{len(problems)} files are not results: {problems[0].reason}",
             where=str(problems[0].path),
-            expected="results as `ebbench run` wrote them",
+            expected="unchanged results of `ebbench run`",
             fix="mend or remove the file",
         )
     if not files:
@@ -78,7 +78,7 @@ def pack(results: Path, out: Path, *, states: bool) -> tuple[int, int, int]:
             raise BundleError(
                 f"'{name}' cannot go into a pack",
                 where=str(results),
-                expected="names as `ebbench run` gives them",
+                expected="file names that `ebbench run` gives",
             )
     if states:
         for digest in sorted(hashes):
@@ -110,9 +110,7 @@ def unpack(path: Path, results: Path) -> Unpacked:
                 path, f"{name} holds the run '{made.run_id}' of {made.model.name}", "its own name"
             )
         if made.confirmed != "claimed":
-            raise KIND.refused(
-                path, f"{name} says that it is {made.confirmed}", "results that nobody has verified yet"
-            )
+            raise KIND.refused(path, f"{name} has the tier '{made.confirmed}'", "results without a tier")
         pictures |= {f"{Path(name).parent}/{picture}" for picture in made.pictures.values()}
         target = results / Path(name).relative_to("results")
         if not target.exists():
@@ -121,14 +119,16 @@ def unpack(path: Path, results: Path) -> Unpacked:
             known.append(name)
         else:
             raise UsageError(
-                f"{made.run_id} is here already, with other content",
+                f"{made.run_id} exists already, with other content",
                 where=str(target),
-                expected="the same file, or none",
+                expected="the same content, or no such file",
                 fix="move one of them away; nothing was unpacked",
             )
     if strays := sorted(name for name in kept if PICTURE.fullmatch(name) and name not in pictures):
         raise KIND.refused(
-            path, f"{strays[0]} is a picture of no result in it", "the pictures of its results"
+            path,
+            f"{strays[0]} is a picture, but its result is not in the pack",
+            "the pictures of its results",
         )
     states = 0
     for name in digests:

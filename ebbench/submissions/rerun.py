@@ -147,7 +147,7 @@ class _Runs:
         code = _ended(command, self._environment, log, self._end)
         if code is None:
             raise BundleError(
-                "its runs had not ended by the time limit",
+                "the runs of the bundle did not end within the time limit",
                 where=where,
                 expected=f"all runs within {self._seconds:g} s",
                 fix="give a longer --time-limit, or verify without --rerun; nothing was added",
@@ -157,8 +157,8 @@ class _Runs:
             raise BundleError(
                 f"a run ended with exit code {code}: {said}",
                 where=where,
-                expected="a run that ends",
-                fix="ask its author",
+                expected="a run that ends with exit code 0",
+                fix="ask the author of the bundle",
             )
         found, _ = resultfiles.load_files(self._folder / name)
         return {one.run_id: (path, one) for path, one in found.items()}
@@ -202,7 +202,7 @@ def unpacked(bundle: Bundle, folder: Path) -> Path:
             "there is no code in the bundle",
             where=bundle.path.name,
             expected="a model's folder, as `ebbench submit FOLDER` packs it",
-            fix="leave out --rerun: samples that were made elsewhere can be recomputed, not reproduced",
+            fix="leave out --rerun: samples without code can be recomputed, but not reproduced",
         )
     model = folder / bundle.card.name
     for name, text in (code | {"card.toml": bundle.texts["card.toml"]}).items():

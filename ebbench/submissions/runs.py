@@ -96,7 +96,7 @@ def taken(
             # One run can have two results, from the earlier and from the present code. The bundle gets one.
             if engine.run_id(asked, run.seed, settings) in made.results:
                 continue
-            reporter.note(f"{run.run_id}: the run store has not kept what its task was given; scored again")
+            reporter.note(f"{run.run_id}: the run store lacks its scored arrays; scored again")
             for outcome in engine.run(asked, [run.seed], settings):
                 _add(made, outcome.result, record, store, reporter)
                 made.again.append(outcome.result.run_id)
@@ -140,6 +140,6 @@ def _add(
         before = run.metrics.get(name, value)
         if abs(value - before) > TOLERANCE * max(1.0, abs(value), abs(before)):
             reporter.note(
-                f"{run.run_id}: {name} was {before:.6g}; of the arrays as a bundle has them it is {value:.6g}"
+                f"{run.run_id}: {name} was {before:.6g}; from the arrays in the bundle it is {value:.6g}"
             )
     made.results[run.run_id], made.arrays[run.run_id] = packed, arrays

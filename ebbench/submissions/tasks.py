@@ -34,19 +34,19 @@ def to_pack(runs: Sequence[Result], named: str) -> loader.Plugin | None:
             raise UsageError(
                 f"'{plugin.name}' is a task that every board has"
                 if plugin.name in loader.built_in("task")
-                else f"none of the runs is of '{plugin.name}'",
+                else f"none of the runs uses task '{plugin.name}'",
                 where="--task",
-                expected="the folder of a task of your own, which the runs are of",
-                fix="leave it out, or name the right one",
+                expected="the folder of your own task that the runs use",
+                fix="leave out --task, or give the folder of the right task",
             )
         of_runs -= {plugin.name}
     missing = sorted(of_runs - set(loader.names("task")))
     if len(missing) > (0 if named else 1):
         raise UsageError(
-            f"the runs are of {len(missing) + bool(named)} tasks of your own",
+            f"the runs use {len(missing) + bool(named)} tasks of your own",
             where="--task" if named else "the results",
-            expected="one in a bundle",
-            fix="submit the runs of each by itself: --runs names them",
+            expected="one such task in a bundle",
+            fix="submit the runs of each task separately, named by --runs",
         )
     if named:
         return plugin
@@ -64,7 +64,7 @@ def pack(plugin: loader.Plugin) -> dict[str, bytes]:
                 f"'{file.name}' of the task cannot go into a bundle",
                 where=str(plugin.folder),
                 expected="a folder of text files in UTF-8, without folders",
-                fix="move it away; data that a task needs, its code has to make or to find elsewhere",
+                fix="move it away; the task's code must make its data or find them elsewhere",
             )
         entries[FOLDER + file.name] = content
     return entries
@@ -100,11 +100,11 @@ def usable(bundle: Bundle, board: Sequence[Result], *, trusted: bool) -> Iterato
             return
         if not trusted:
             raise UsageError(
-                f"the bundle brings a task of its own, '{plugin.name}': to score it runs its author's code",
+                f"the bundle brings its own task '{plugin.name}': scoring it would run its author's code",
                 where=f"{bundle.path.name}: task/task.py",
-                expected="your word for it",
-                fix="read all of task/, then give --trust-task; or give --claimed, which runs nothing and "
-                "adds the results as claimed",
+                expected="--trust-task, after you have read the code",
+                fix="read all of task/, then give --trust-task. Or give --claimed, which runs "
+                "nothing and adds the results as claimed",
             )
         with loader.lent(plugin):
             yield plugin.code_hash
@@ -129,23 +129,25 @@ def checks(bundle: Bundle, plugin: loader.Plugin, board: Sequence[Result]) -> It
     taken = [text for one, own in built_in.items() for text in (one, own.card.title)]
     for field, said in (("name", name), ("title", plugin.card.title)):
         like = next((text for text in taken if skeleton(text) == skeleton(said)), "")
-        cure = f"it reads like '{like}', a task of this project: choose another"
-        yield Check(card, field, said, "one of its own" if like else said, cure)
+        cure = f"it looks like '{like}', a task of this project: choose another"
+        yield Check(card, field, said, "a different one" if like else said, cure)
     try:
         code = (plugin.code_hash, plugin.data_code_hash)
     except PluginError as error:
         raise BundleError(f"the task is refused: {error.what}", where="task/") from error
     if name not in built_in and name in loader.names("task"):
         here = loader.load("task", name).code_hash
-        yield Check(card, "code", code[0], here, f"a task '{name}' is here with other code: choose a name")
+        yield Check(
+            card, "code", code[0], here, f"a task '{name}' with other code is here: choose another name"
+        )
     other = next(
         (made for made in board if made.task.name == name and own_task(made) not in ("", code[0])), None
     )
     found = f"that of a task of {other.model.name} on the board" if other else name
     yield Check(card, "name", found, name, "choose another: the code is not the same")
     own = [made for made in bundle.results.values() if made.task.name == name]
-    yield Check("task", "results", str(min(len(own), 1)), "1", "leave out a task that no result is of")
-    cure = "submit the task's code as it was run, all that it imports in its folder"
+    yield Check("task", "results", str(min(len(own), 1)), "1", "leave out a task that no result uses")
+    cure = "submit the code that was run, with all that it imports, in the task's folder"
     for made in own:
         file, said_ = f"results/{made.run_id}.json", (made.task.code_hash, made.task.data_code_hash)
         yield Check(file, "task.code_hash", " ".join(said_), " ".join(code), cure)

@@ -132,7 +132,7 @@ def rescored(claimed: schema.Result, replayed: Replay) -> schema.Result:
             f"its parts are {', '.join(names)[:300] or 'none'}",
             where=f"results/{claimed.run_id}.json",
             expected=", ".join(name for name in replayed.parts if name) or "none",
-            fix="submit what `ebbench submit` computes",
+            fix="submit the values that `ebbench submit` computes",
         )
     parts = [
         part.model_copy(
@@ -198,13 +198,13 @@ def _name(bundle: Bundle, others: Sequence[schema.Result], code: str, same_autho
         "name",
         name,
         "one that is free" if taken and not same_author else name,
-        f"'{name}' is here already: choose another, or, where it is the same author's, give --same-author",
+        f"'{name}' is taken: choose another, or give --same-author if it is by the same author",
     )
     own = loader.built_in("model")
     like = next((other for other in _taken_titles() if skeleton(other) == skeleton(bundle.card.title)), "")
     if name not in own and like:
-        cure = f"it reads like '{like}', which this project has: choose another"
-        yield Check("card.toml", "title", bundle.card.title, "one of its own", cure)
+        cure = f"it looks like '{like}', which this project has: choose another"
+        yield Check("card.toml", "title", bundle.card.title, "a different one", cure)
     if known is not None:
         cure = f"'{name}' is a model of this project with other code: choose another name"
         yield Check("model", "code", code or "none", known.code_hash, cure)
@@ -253,7 +253,7 @@ def _claims(
         said = [training.steps, training.seconds, training.parameters, training.curves.step]
         yield check("training", said, [0, 0.0, 0, []])
     yield check("seed", claimed.seed, min(max(claimed.seed, 0), 2**32 - 1), "between 0 and 2^32 - 1")
-    yield check("created", claimed.created, min(claimed.created, schema.now()), "no time that is to come")
+    yield check("created", claimed.created, min(claimed.created, schema.now()), "a time in the past")
     command = claimed.provenance.command
     yield check("provenance.command", command, command if command.startswith("ebbench ") else "ebbench ...")
     for other in others:
@@ -283,7 +283,7 @@ def _metrics(claimed: schema.Result, ours: Mapping[str, float]) -> Iterable[Chec
         )
         shown = "missing" if theirs is None else f"{theirs:.8g}"
         expected = shown if same else "not there" if here is None else f"{here:.8g}, from the artefacts"
-        cure = "submit what `ebbench submit` computes"
+        cure = "submit the values that `ebbench submit` computes"
         yield Check(f"results/{claimed.run_id}.json", f"metrics.{name}", shown, expected, cure)
 
 
@@ -330,7 +330,9 @@ def task_of(claimed: schema.Result, store: Store, checks: list[Check]) -> contra
         if value != field.default and isinstance(value, str) and _free_text(cls.Options, field.name):
             plain = WORD.fullmatch(value) and not Path(value).exists()
             expected = value if plain else "a plain word"
-            checks.append(Check(file, f"task.options.{field.name}", value, expected, "no file of one's own"))
+            checks.append(
+                Check(file, f"task.options.{field.name}", value, expected, "not the path of a file")
+            )
     protocol = claimed.task.protocol
     known_one = protocol if protocol in cls.protocols else " or ".join(cls.protocols)
     checks.append(Check(file, "task.protocol", protocol, known_one, again))
@@ -342,7 +344,7 @@ def task_of(claimed: schema.Result, store: Store, checks: list[Check]) -> contra
     settled, said = (_compact(o) for o in (dataclasses.asdict(task.options), claimed.task.options))
     checks.append(Check(file, "task.version", str(claimed.task.version), str(task.version), again))
     checks.append(Check(file, "task.source", claimed.task.source, task.source, "use the same data"))
-    checks.append(Check(file, "task.options", said, settled, "give every option as the task settles it"))
+    checks.append(Check(file, "task.options", said, settled, "give the value that the task uses"))
     said_hashes, here = claimed.provenance.data_hashes, hashes_by_name(task.data_hashes)
     hashes, data = (_compact(h) for h in (said_hashes, here))
     checks.append(Check(file, "provenance.data_hashes", hashes, data, again))
@@ -388,8 +390,8 @@ def _task_code(file: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise BundleError(
-            f"the task cannot score it: {type(error).__name__}: {str(error)[:300]}",
+            f"the task cannot score the result: {type(error).__name__}: {str(error)[:300]}",
             where=file,
-            expected="arrays and options that the task can take",
-            fix="submit what `ebbench submit` packs",
+            expected="arrays and options that the task accepts",
+            fix="submit an unchanged bundle of `ebbench submit`",
         ) from error

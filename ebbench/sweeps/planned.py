@@ -57,7 +57,7 @@ def find_work_elsewhere(
         raise UsageError(
             f"the job that reads the plan cannot be started: {one_line(error)}",
             where="the executor",
-            fix="mend what it says, or leave out --plan-as-job",
+            fix="correct what the message reports, or leave out --plan-as-job",
         ) from error
     try:
         while (code := handle.poll()) is None:
@@ -68,7 +68,7 @@ def find_work_elsewhere(
         raise UsageError(
             f"the job that reads the plan ended with exit code {code}: {last_words(log)}",
             where=str(log),
-            fix="mend what it says; the job needs the installation, the data sets and the run store",
+            fix="correct what it reports; the job needs the installation, the data sets and the run store",
         )
     return _read(place, summary)
 
@@ -108,9 +108,9 @@ def _read(place: Path, summary: Summary) -> list[Work]:
         document = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StorageError(
-            f"what the job that reads the plan has written cannot be read: {error}",
+            f"the output of the job that reads the plan cannot be read: {error}",
             where=str(place),
-            fix="the run store (EBBENCH_HOME) has to lie in a folder that all machines share",
+            fix="put the run store (EBBENCH_HOME) into a folder that all machines share",
         ) from error
     summary.existed += document["existed"]
     summary.failed += [(label, reason) for label, reason in document["failed"]]

@@ -74,7 +74,7 @@ def read_profile(path: Path, what: str = "profile") -> Profile:
     seconds = parse_duration(table.time, "[executor] time")
     if table.kind == "slurm" and seconds < table.notice + 60:
         raise UsageError(
-            f"a job of {table.time} has no time to work before its notice of {table.notice} s",
+            f"a job of {table.time} is too short for its notice of {table.notice} s",
             where=str(path),
             expected="a time that is at least a minute longer than the notice",
             fix="raise `time` in the [executor] table",

@@ -243,12 +243,12 @@ class Sweep:
         elif code == BUSY:
             pause = min(_BUSY_AT_MOST, _BUSY_AT_FIRST * 2**item.busy)
             if not item.busy:
-                _say("waiting", work, seconds, "another process is at it; tried again until it is free")
+                _say("waiting", work, seconds, "another process is working on it; trying again later")
             item.busy += 1
             self._again(item, pause)
         elif code == KILLED and item.kills < _KILLS and not pressed:
             item.kills += 1
-            _say("again", work, seconds, "it was killed, or lost with its machine")
+            _say("again", work, seconds, "it was killed, or its machine was lost")
             self._again(item)
         elif code in _STOPPED and self._executor.preempts and item.preemptions < _PREEMPTIONS:
             item.preemptions += 1

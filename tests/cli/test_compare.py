@@ -71,9 +71,9 @@ def test_samples_made_elsewhere_stand_beside_a_row(cli, plugins: Path, tmp_path:
     assert found["p"] == pytest.approx(stats.ttest_ind(mine, row, equal_var=False).pvalue, rel=1e-3)
     assert found["seeds"] == [] and found["b"].startswith("blob")
     one = cli("compare", "blob", "mine/0.npz", "--task", "dots")
-    assert one.code == 0 and "mine/0.npz 0.2" in one.out and "not tested, for want of seeds" in one.out
+    assert one.code == 0 and "mine/0.npz 0.2" in one.out and "not tested: too few seeds" in one.out
     for words, told in (
-        (("mine", "mine/0.npz"), "both are samples"),
+        (("mine", "mine/0.npz"), "both arguments are samples"),
         (("blob", "blob"), "compared with itself"),
         (("gone.npz", "blob"), "the samples cannot be read"),
         (("mine", "nobody"), "no results of nobody"),
@@ -126,4 +126,4 @@ def test_a_task_of_data_sets_is_compared_set_by_set(cli, plugins: Path, tmp_path
     both = cli("compare", names[0], names[2], "--task", "sets")
     assert "error: blob@generator" in both.out and "on 7 of 7" in both.out, both.err
     said = cli("compare", "blob", "--task", "sets")
-    assert said.code == 2 and "compared with nothing" in said.err
+    assert said.code == 2 and "only one row to compare" in said.err

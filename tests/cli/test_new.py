@@ -40,23 +40,23 @@ def test_a_folder_that_is_there_is_left_alone(cli, tmp_path: Path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes").write_text("precious")
     said = cli("new", "model", "mine")
-    assert said.code == 2 and "is there already" in said.err
+    assert said.code == 2 and "exists already" in said.err
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes"]
 
 
 @pytest.mark.parametrize(("kind", "name"), [("model", "gan"), ("task", "gaussian"), ("model", "blob")])
 def test_a_name_that_is_taken_is_refused(cli, plugins: Path, tmp_path: Path, kind: str, name: str):
     said = cli("new", kind, name)
-    assert said.code == 2 and f"there is a {kind} '{name}' already" in said.err
+    assert said.code == 2 and f"a {kind} '{name}' exists already" in said.err
     assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["model", "a" * 300], "no name for a plug-in"),
+        (["model", "a" * 300], "not a valid name for a plug-in"),
         (["model", "mine", "--out", "~nobody-here/x"], "home"),
-        (["model", "mine", "--out", "a" * 300], "cannot be looked at"),
+        (["model", "mine", "--out", "a" * 300], "the folder cannot be read"),
         (["task", "mine", "--out", "a-file"], "cannot be"),
     ],
 )
@@ -70,5 +70,5 @@ def test_a_place_that_cannot_be_is_refused(cli, tmp_path: Path, words: list[str]
 def test_a_link_that_leads_nowhere_is_left_alone(cli, tmp_path: Path):
     (tmp_path / "mine").symlink_to(tmp_path / "gone")
     said = cli("new", "model", "mine")
-    assert said.code == 2 and "is there already" in said.err
+    assert said.code == 2 and "exists already" in said.err
     assert (tmp_path / "mine").is_symlink() and not (tmp_path / "gone").exists()

@@ -174,9 +174,9 @@ def test_parts_trained_apart_are_the_same_run(cli, folder: Path, tmp_path: Path)
     [
         (("--part", "64 points"), "--part needs --until"),
         (("--until", "training", "--part", "65 points"), "did you mean '64 points'?"),
-        (("--until", "base"), "blob builds on no other model"),
+        (("--until", "base"), "blob does not build on another model"),
         (("--until", "tomorrow"), "one of base, training"),
-        (("--until", "training", "--force"), "--until makes no result"),
+        (("--until", "training", "--force"), "--until makes no result to print or repeat"),
     ],
 )
 def test_an_end_that_cannot_be(cli, folder: Path, words: tuple[str, ...], said: str):

@@ -173,7 +173,9 @@ def test_without_a_box_a_rerun_has_to_be_told(
 ):
     monkeypatch.setattr("ebbench.isolation.box.why_not", lambda: "there is no `unshare` here")
     said = cli("verify", bundle, "--results", "board", "--rerun")
-    assert said.code == 2 and "cannot be boxed" in said.err and "--unboxed" in said.err
+    assert (
+        said.code == 2 and "cannot run a bundle's code in a sandbox" in said.err and "--unboxed" in said.err
+    )
     assert not (tmp_path / "board").exists()
 
 

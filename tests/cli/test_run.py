@@ -255,7 +255,7 @@ def test_a_result_is_scored_by_its_own_training_alone(cli, plugins: Path, tmp_pa
     card.write_text(text.replace("steps = 60", "steps = 50"))
     assert cli("run", "--task", "dots", "--model", "blob", "--budget", "smoke").code == 0
     said = cli("score", path.stem, "--sampler", "shifted")
-    assert said.code == 2 and "is another training than the result's" in said.err
+    assert said.code == 2 and "is no longer the one of the result" in said.err
     assert len(list((tmp_path / "results").rglob("*.json"))) == 2
     card.write_text(text)
     assert cli("score", path.stem, "--sampler", "shifted").code == 0
@@ -309,7 +309,7 @@ def test_a_time_limit_leaves_the_run_undone(cli, plugins: Path, tmp_path: Path):
     assert not written(tmp_path / "results")
     assert cli(*words).code == 0
     refused = cli(*words, "--time-limit", "soon")
-    assert refused.code == 2 and "'soon' is no duration" in refused.err
+    assert refused.code == 2 and "'soon' is not a duration" in refused.err
 
 
 def test_json_stands_alone_whatever_a_plug_in_and_its_children_write(command, plugins: Path, tmp_path: Path):

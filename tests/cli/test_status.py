@@ -396,4 +396,4 @@ def test_watching_that_fails_ends_no_sweep(capsys, monkeypatch):
     looking = Counting(fails=True)
     with watching.watched(looking):
         time.sleep(0.1)
-    assert "no more of --watch: OSError: no store" in capsys.readouterr().err
+    assert "--watch has stopped: OSError: no store" in capsys.readouterr().err

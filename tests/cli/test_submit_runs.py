@@ -156,7 +156,7 @@ def test_a_submission_takes_the_arrays_of_the_run(cli, counted: Path, tmp_path: 
     said = cli("submit", "./mine", "--results", "made")
     assert said.code == 0, said.err
     assert "0 taken as they were scored, 1 scored again" in said.out
-    assert "has not kept what its task was given" in said.err
+    assert "the run store lacks its scored arrays" in said.err
     assert len((tmp_path / "calls").read_text()) > len(calls)
     again, drawn = packed(tmp_path / "mine.zip")
     assert again["metrics"] == result["metrics"] and drawn.keys() == arrays.keys()
@@ -186,7 +186,7 @@ def test_the_runs_of_other_code_are_not_submitted_as_this(cli, counted: Path, tm
     module = tmp_path / "mine" / "model.py"
     module.write_text(module.read_text() + "\n\nMORE = 1\n")
     said = cli("submit", "./mine", "--results", "made", "--quiet")
-    assert said.code == 2 and "another training" in said.err
+    assert said.code == 2 and "no longer the one of the result" in said.err
 
 
 def test_what_an_interrupted_scoring_was_given_is_kept_whole(cli, counted: Path, tmp_path: Path):

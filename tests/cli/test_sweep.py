@@ -385,7 +385,7 @@ def test_run_makes_seeds_side_by_side(cli, here: Here, plugins: Path, tmp_path: 
     again = cli(*words, "--workers", "2", "--quiet")
     assert again.code == 0 and again.out.count("done before") == 2 and not again.err
     refused = cli(*words, "--workers", "2", "--force")
-    assert refused.code == 2 and "--force is for one run at a time" in refused.err
+    assert refused.code == 2 and "--force does not work with several workers" in refused.err
 
 
 def test_run_with_workers_says_which_seed_failed(cli, here: Here, plugins: Path):

@@ -197,7 +197,7 @@ def test_what_was_left_out_is_said(cli, task, keep):
     keep(error=0.1, created="2026-01-01T00:00:00Z", run_id="old")
     keep(error=0.2)
     out = cli("table", "--task", "dots").out
-    assert "blob, smoke, clean: left out: 1 that a newer result of the same seed replaces." in out
+    assert "blob, smoke, clean: left out: 1 result replaced by a newer one of the same seed." in out
 
 
 def test_a_broken_file_is_named_and_the_rest_is_printed(cli, task, keep, tmp_path):

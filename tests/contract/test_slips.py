@@ -135,7 +135,7 @@ SEEDING = [
 def test_code_that_seeds_itself_is_found(tmp_path: Path, method: str, line: str):
     folder = slip(tmp_path, method, line)
     found = [report for report in reports(folder) if not report.passed and report.name == METHODS[method]][0]
-    assert "to one of its own" in found.text and line_of(folder, line) in found.text
+    assert "to a state of its own" in found.text and line_of(folder, line) in found.text
 
 
 def test_a_score_that_seeds_itself_is_found(tmp_path: Path):
@@ -291,7 +291,7 @@ def test_a_limit_leaves_another_s_alarm_alone(tmp_path: Path):
         ("return x", "gave the shape (8, 2)"),
         ("return x.sum(1).long()", "gave a torch.int64 tensor"),
         ("return x.sum(1).tolist()", "gave a list"),
-        ("return x.sum(1) + torch.rand(len(x))", "is another under another seed"),
+        ("return x.sum(1) + torch.rand(len(x))", "changes with the seed"),
     ],
 )
 def test_scores_that_say_nothing_are_found(tmp_path: Path, body: str, said: str):
@@ -339,7 +339,7 @@ def test_a_model_that_is_tried_on_no_task_is_told_so(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (('return {"points"', 'import time; return {"at": time.perf_counter(), "points"'), "another key"),
+        (('return {"points"', 'import time; return {"at": time.perf_counter(), "points"'), "a different key"),
         (('return {"points"', 'return {"set": {1}, "points"'), "JSON cannot hold"),
         (('self.source = "dots"', "pass"), "does not set 'source'"),
         (('self.source = "dots"', "import sys; sys.exit(0)"), "SystemExit"),

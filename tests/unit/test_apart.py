@@ -78,7 +78,7 @@ def test_a_process_that_ends_is_missed_at_once(start: Start, boxed: bool, code: 
         ("send('done', [['x', 'float32', [-1]]], bytes(64)); time.sleep(60)", "describes no arrays"),
         ("send('done', [['x', 'object', [1]]], bytes(64)); time.sleep(60)", "describes no arrays"),
         ("send('done', [['x', 'float32', [0, 2**52, 2**52]]]); time.sleep(60)", "impossible shape"),
-        ("send('labels'); time.sleep(60)", "'labels' is no answer to 'draw'"),
+        ("send('labels'); time.sleep(60)", "'labels' is not an answer to 'draw'"),
         ("send('a' * 10**5); time.sleep(60)", "is no answer to 'draw'"),
     ],
 )
@@ -90,7 +90,7 @@ def test_what_is_no_answer_ends_the_process(start: Start, code: str, said: str):
 
 def test_who_closes_the_wire_is_missed(start: Start):
     # In a box its first process holds the wire too: there it is as if it gave no answer.
-    with pytest.raises(PluginCrash, match="closed its end of the wire"):
+    with pytest.raises(PluginCrash, match="closed its connection to ebbench"):
         start("end.close(); time.sleep(60)", boxed=False).ask("draw")
 
 

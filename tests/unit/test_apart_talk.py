@@ -139,10 +139,10 @@ def test_a_training_is_told_examples_and_seeds_of_batches_alone(tmp_path: Path, 
         with pytest.raises(ContractError, match="asks for example"):
             ask["rows"](Message("rows", arrays={"index": index}))
     for index in (np.zeros(2**25, np.int64), np.zeros((1, 1), np.int64), np.zeros(1, np.float32)):
-        with pytest.raises(BadMessage, match="examples by"):
+        with pytest.raises(BadMessage, match="examples with an index of"):
             ask["rows"](Message("rows", arrays={"index": index}))
     for what in ("score", "sample", "gaussian", "", None, ["batch"]):
-        with pytest.raises(BadMessage, match="no known purpose"):
+        with pytest.raises(BadMessage, match="unknown purpose"):
             ask["seeds"](Message("seeds", {"what": what, "loop": 0, "begin": 0}))
     for begin in (-1, 2**60, True, "0", None):
         with pytest.raises(BadMessage, match="no number"):

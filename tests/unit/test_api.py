@@ -55,8 +55,8 @@ def test_seeds_come_in_every_form(seeds):
         ({"settings": {"step": 3}}, "unknown key 'step'"),
         ({"settings": {"steps": "three"}}, "steps"),
         ({"settings": {"lr": float("nan")}}, "lr"),
-        ({"time_limit": 0}, "no duration"),
-        ({"time_limit": "soon"}, "no duration"),
+        ({"time_limit": 0}, "not a duration"),
+        ({"time_limit": "soon"}, "not a duration"),
         ({"threads": -1}, "-1 threads"),
         ({"device": "cuda:77"}, "cannot be used"),
         ({"data_dir": "nowhere"}, "nowhere"),
@@ -204,14 +204,14 @@ def test_a_result_of_other_code_has_no_trained_model(plugins: Path):
     (result,) = ebbench.run(**RUN)
     model = plugins / "blob" / "model.py"
     model.write_text(model.read_text().replace("0.1 * torch.rand(())", "0.2 * torch.rand(())"))
-    with pytest.raises(ebbench.UsageError, match="another training than the result's"):
+    with pytest.raises(ebbench.UsageError, match="no longer the one of the result"):
         ebbench.trained(result)
 
 
 @pytest.mark.parametrize("more", [{"seed": 0}, {"budget": "smoke"}, {"settings": {"steps": 3}}])
 def test_a_result_says_the_rest_itself(more):
     (result,) = ebbench.run(**RUN)
-    with pytest.raises(ebbench.UsageError, match="a result says its seed"):
+    with pytest.raises(ebbench.UsageError, match="takes seed, budget, protocol and settings from the result"):
         ebbench.trained(result, **more)
 
 

@@ -188,7 +188,7 @@ def test_a_wrong_field_is_named_when_the_class_is_loaded(tmp_path: Path, field: 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("@dataclass(frozen=True)", "", "no dataclass"),
+        ("@dataclass(frozen=True)", "", "not a dataclass"),
         ("@dataclass(frozen=True)", "@dataclass", "not frozen"),
         ("by: float = 0.0", "by: float", "'by'"),
         ("n, *, by: float = 0.0", "n, by", "'by'"),
@@ -220,5 +220,5 @@ def test_a_base_s_fields_count_and_a_bare_heir_is_no_dataclass(tmp_path: Path):
     folder = toys.write_model(tmp_path, body.format("'''Nothing of its own.'''"), name="odd")
     assert introspection.field_types(loader.load("model", str(folder)).cls.Config, "") == {"size": int}
     (folder / "model.py").write_text(body.format("depth: int = 2"))
-    with pytest.raises(ContractError, match="no dataclass"):
+    with pytest.raises(ContractError, match="not a dataclass"):
         _ = loader.load("model", str(folder)).cls

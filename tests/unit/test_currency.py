@@ -45,7 +45,7 @@ def test_what_was_just_made_is_current(made):
         ({"task__data_code_hash": "0"}, "the code that reads the data has changed"),
         ({"model__code_hash": "0"}, "the model's code has changed"),
         ({"config__lr": 9.0}, "the card gives other settings"),
-        ({"model__variant": "gone"}, "cannot be made today"),
+        ({"model__variant": "gone"}, "cannot make its settings"),
     ],
 )
 def test_what_has_changed_is_named(made, fields, reason):

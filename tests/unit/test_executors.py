@@ -300,8 +300,8 @@ def test_each_run_of_this_machine_has_a_card_of_its_own(tmp_path: Path):
         ("[executor", "cannot be read"),
         ('[executor]\nkind = "pbs"\n', "wrong at 'kind'"),
         ("[executor]\nworker = 2\n", "wrong at 'worker'"),
-        ('[executor]\ntime = "soon"\n', "no duration"),
-        ('[executor]\nkind = "slurm"\ntime = "2m"\n', "no time to work"),
+        ('[executor]\ntime = "soon"\n', "not a duration"),
+        ('[executor]\nkind = "slurm"\ntime = "2m"\n', "is too short for its notice"),
     ],
 )
 def test_a_profile_that_is_wrong(tmp_path: Path, text: str, said: str):

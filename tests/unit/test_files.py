@@ -27,7 +27,7 @@ def test_a_users_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_path_that_cannot_be_is_a_users_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(UsageError, match="^--results names a path that cannot be: ") as error:
+    with pytest.raises(UsageError, match="^--results names an impossible path: ") as error:
         files.absolute(path, "--results")
     assert repr(path) in error.value.where and error.value.fix
 

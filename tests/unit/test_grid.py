@@ -112,12 +112,12 @@ def test_a_setting_is_what_it_says(published: Grid):
         (("steps = [1, 2, 3]", "steps = { depth = [1], wide = [2] }"), "the keys depth and width"),
         (("steps = [1, 2, 3]", "steps = { depth = [0], width = [2] }"), "whole numbers above 0"),
         (("sample = 2", "sample = 0"), "methods.1.sample"),
-        (('name = "Still"', 'name = "Blob"'), "two methods have one name"),
+        (('name = "Still"', 'name = "Blob"'), "two methods have the same name"),
         (("threshold = 0.1", "treshold = 0.1"), "treshold"),
         (("threshold = 0.1", 'metric = "eror"'), "did you mean 'error'?"),
         (("threshold = 0.1", 'heat = ["lr", "depth"]'), "unknown axis 'depth'"),
         (("threshold = 0.1", 'labels = { rate = "lr" }'), "unknown axis 'rate'"),
-        (("threshold = 0.1", "set = { lr = 0.1 }"), "is an axis of 'Blob' and set beside it"),
+        (("threshold = 0.1", "set = { lr = 0.1 }"), "is both an axis and a setting of 'Blob'"),
         (("threshold = 0.1", "threshold ="), "the grid cannot be read"),
         ((DOTS, '[[runs]]\ntasks = ["dots"]\n'), "`ebbench sweep dots.toml` runs it"),
     ],
@@ -137,7 +137,7 @@ def test_a_wrong_file_is_said_to_be_wrong(cli, plugins: Path, tmp_path: Path, ch
         (["--sample", "few"], "a number above 0, or all, or METHOD=NUMBER"),
         (["--sample", "0"], "a number above 0"),
         (["--sample", "Blop=3"], "did you mean 'Blob'?"),
-        (["--time-limit", "soon"], "'soon' is no duration"),
+        (["--time-limit", "soon"], "'soon' is not a duration"),
     ],
 )
 def test_a_wrong_word_is_said_to_be_wrong(cli, plugins: Path, tmp_path: Path, words: list[str], said: str):

@@ -134,7 +134,7 @@ def test_who_was_suspended_and_lost_its_lease_writes_no_more(tmp_path: Path, clo
     waiting = Lease(tmp_path, clock=clock)
     assert waits(waiting, clock, MISSES * BEAT + 1)
     files.write_atomically(file, b"the new holder's")
-    with files.guarded(sleeper.check), pytest.raises(StorageError, match="no longer holds its run"):
+    with files.guarded(sleeper.check), pytest.raises(StorageError, match="lost the lock of its run"):
         files.write_atomically(file, b"the sleeper's again")
     assert file.read_bytes() == b"the new holder's" and not list(tmp_path.glob(".*"))
     # Not even if its old file should come back, as a folder that is cached may show it.
@@ -266,7 +266,7 @@ with runstore.locked(place, print):
             runstore.write(place / "state", b"new")
             os.kill(process.pid, signal.SIGCONT)
             out, _ = process.communicate("\n", timeout=20)
-            assert "no longer holds its run" in out and (place / "state").read_bytes() == b"new"
+            assert "lost the lock of its run" in out and (place / "state").read_bytes() == b"new"
     finally:
         process.kill()
         process.communicate()

@@ -69,10 +69,10 @@ def test_nothing_outside_may_have_the_name_of_a_built_in(tmp_path: Path, monkeyp
     task = toys.write_task(tmp_path, name="gaussian")
     monkeypatch.chdir(tmp_path)
     for path in ("./meg", str(folder), "./other"):
-        with pytest.raises(PluginError, match="'meg' is the name of a model") as caught:
+        with pytest.raises(PluginError, match="already has a model 'meg'") as caught:
             loader.load("model", path)
         assert "card.toml" in str(caught.value) and "my-meg" in str(caught.value)
-    with pytest.raises(PluginError, match="'gaussian' is the name of a task"):
+    with pytest.raises(PluginError, match="already has a task 'gaussian'"):
         loader.load("task", str(task))
     with pytest.raises(UsageError, match="in 2 places"):
         loader.load("model", "meg")
@@ -115,7 +115,7 @@ def test_a_name_that_cannot_be_is_unknown(name: str):
 
 def test_a_wrong_home_in_the_path_variable_is_named(monkeypatch):
     monkeypatch.setenv("EBBENCH_PATH", "~nobody-here/plugins")
-    with pytest.raises(UsageError, match="home of a user") as caught:
+    with pytest.raises(UsageError, match="home of an unknown user") as caught:
         loader.names("model")
     assert "EBBENCH_PATH" in str(caught.value)
 

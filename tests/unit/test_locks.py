@@ -132,7 +132,7 @@ def test_the_kind_of_lock_is_the_file_systems_or_as_it_was_said(tmp_path: Path, 
     monkeypatch.setattr(locks, "file_system", lambda folder: "ext4")
     assert locks.kind(tmp_path / "shared") == locks.LEASE == locks.peek(tmp_path / "shared")
     monkeypatch.setenv("EBBENCH_LOCKS", "flock")
-    with pytest.raises(UsageError, match="shared by leases"):
+    with pytest.raises(UsageError, match="uses leases"):
         locks.kind(tmp_path / "shared")
     monkeypatch.setenv("EBBENCH_LOCKS", "lease")
     assert locks.kind(tmp_path / "chosen") == locks.LEASE

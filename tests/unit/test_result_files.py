@@ -13,11 +13,11 @@ from ebbench.record import resultfiles
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no JSON"),
-        (b'{"schema_version": 1', "no JSON"),
-        (b'{"a": NaN}', "NaN is no JSON number"),
-        (b"\xff\xfe", "no JSON"),
-        (b"[" * 200_000, "no JSON"),
+        (b"", "not JSON"),
+        (b'{"schema_version": 1', "not JSON"),
+        (b'{"a": NaN}', "NaN is not a JSON number"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 200_000, "not JSON"),
         (b"[1]", "JSON list"),
         (b"{}", "no schema_version"),
         (b'{"schema_version": 3}', "Field required"),
@@ -87,7 +87,7 @@ def test_load_all_names_what_is_broken_and_goes_on(tmp_path, whole):
     results, problems = resultfiles.load_all(tmp_path)
     assert results == [whole]
     assert [p.path for p in problems] == [tmp_path / "t" / "m" / "b.json"]
-    assert "no JSON" in problems[0].reason
+    assert "not JSON" in problems[0].reason
 
 
 def test_load_all_of_no_folder_is_empty(tmp_path):

@@ -226,7 +226,7 @@ def test_the_newer_of_two_results_of_a_seed_counts():
         make(kl=0.3, created="2026-02-01T00:00:00Z"),
     )
     assert row.metrics["kl"].values == [0.2]
-    assert row.notes == ["left out: 2 that a newer result of the same seed replaces"]
+    assert row.notes == ["left out: 2 results replaced by a newer one of the same seed"]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_seeds_of_an_older_version_of_the_model_are_left_out(field, value):
     (row,) = rows(*old, new)
     assert row.seeds == [0]
     assert row.metrics["kl"].values == [0.01]
-    assert row.notes == ["left out: 3 of an older version of the model's code or settings"]
+    assert row.notes == ["left out: 3 results of an older version of the model's code or settings"]
 
 
 def paper(value, model="meg", sampler="", protocol="", **options):

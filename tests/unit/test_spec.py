@@ -154,7 +154,7 @@ def test_a_sampler_is_refused_where_nothing_is_drawn(plugins):
     model = plugins / "blob" / "model.py"
     model.write_text(model.read_text() + "\n    def energy(self, x):\n        return x.sum(1)\n")
     assert not resolve().sampler
-    with pytest.raises(UsageError, match="asks for no samples"):
+    with pytest.raises(UsageError, match="does not use samples"):
         resolve(sampler="shifted")
     with pytest.raises(UsageError, match="unknown key 'shifted.by'"):
         resolve(set={"shifted.by": 0.5})

@@ -213,7 +213,7 @@ def test_what_cannot_be_stored_is_named(tmp_path: Path, value, said):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(holds_itself(), "holds itself"), (10**5000, "JSON")], ids=["circle", "number"]
+    ("value", "said"), [(holds_itself(), "contains itself"), (10**5000, "JSON")], ids=["circle", "number"]
 )
 def test_a_tree_that_json_cannot_hold_is_refused(tmp_path: Path, value, said):
     with pytest.raises(StorageError, match=said):
@@ -253,7 +253,7 @@ def test_a_sidecar_that_is_none_is_said(tmp_path: Path, document):
     (tmp_path / "run" / "s.json").write_text(document)
     with pytest.raises(StorageError, match="a stored state cannot be read") as caught:
         state.load(tmp_path / "run" / "s.json")
-    assert "trains anew" in caught.value.fix
+    assert "trains again" in caught.value.fix
 
 
 @pytest.mark.parametrize(

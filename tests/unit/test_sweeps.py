@@ -169,7 +169,7 @@ def test_a_run_that_another_process_is_at_gives_its_worker_back(stage: Stage, ca
     summary = stage.sweep("a", "b", "c")
     # Tried again after a pause, in which the others go on.
     assert stage.log == ["0 a", "0.5 b", "1.5 c", "2.5 a"] and summary.done == ["b", "c", "a"]
-    assert capsys.readouterr().out.count("waiting: a in 0 s  another process is at it") == 1
+    assert capsys.readouterr().out.count("waiting: a in 0 s  another process is working on it") == 1
     # The other process may have finished it.
     stage.acts["d"] = (0.5, 75, 0.0)
     stage.at[stage.now + 1] = lambda: stage.results.add("d")

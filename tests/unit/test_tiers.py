@@ -87,7 +87,7 @@ def test_a_maintainer_who_is_no_longer_one_has_signed_nothing(
     assert resultfiles.parse(schema.canonical(signed.model_dump(mode="json")).encode(), where="x") == signed
     monkeypatch.delenv("EBBENCH_MAINTAINERS")
     assert tier_of(signed, NOBODY)[0] == "claimed"
-    with pytest.raises(UsageError, match="the key is no maintainer's"):
+    with pytest.raises(UsageError, match="the key does not belong to a maintainer"):
         signing.load(tmp_path / "ada.pem")
 
 
@@ -96,7 +96,7 @@ def test_a_key_is_written_once_for_its_owner_alone(tmp_path: Path):
     signing.make("ada", out)
     before = out.read_bytes()
     assert out.stat().st_mode & 0o077 == 0
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         signing.make("ada", out)
     assert out.read_bytes() == before
     (tmp_path / "no.pem").write_text("no key")
@@ -166,7 +166,7 @@ def test_what_lies_beyond_a_limit_has_no_rank_and_says_why():
     control = schema.build(raw | {"model": raw["model"] | {"kind": "control"}})
     *_, last = rows(good, control, limits=(limit,))
     assert last.kind == "control" and last.notes[-1].startswith(
-        "what no model may have at seed 0: kl is 0.001"
+        "impossible for a model at seed 0: kl is 0.001"
     )
 
 
@@ -208,7 +208,7 @@ def test_a_name_that_is_held_is_its_owner_s_alone(key: signing.Key):
     good = verified(result(), "reproduced", key, bundle=mine)
     thief = verified(result(seed=1, kl=0.0), "reproduced", key, bundle=thine)
     assert tier_of(good, decided)[0] == "reproduced"
-    assert tier_of(thief, decided) == ("claimed", "the name is another's (Ada)")
+    assert tier_of(thief, decided) == ("claimed", "the name belongs to another author (Ada)")
 
 
 def test_two_files_of_one_run_are_told_and_its_own_place_counts(tmp_path: Path):
