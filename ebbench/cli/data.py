@@ -46,26 +46,11 @@ def import_(
     paths: Annotated[list[Path], typer.Argument(help="Data files, packed or unpacked, or folders of them.")],
 ) -> None:
     """Copy your data files into the cache; their content identifies them."""
-    from ebbench.data.registry import DATASETS
     from ebbench.data.store import Store
-    from ebbench.errors import DataError
 
     store = Store()
     for path in paths:
-        try:
-            imported = store.import_path(path)
-        except DataError as error:
-            if not error.what.startswith("nothing in "):
-                raise
-            # It names every file that is known: there are dozens.
-            raise DataError(
-                error.what,
-                where=error.where,
-                expected=f"a file of one of the data sets {', '.join(DATASETS)}, packed or unpacked",
-                fix="compare its size and SHA-256 with `ebbench data list NAME --json`; "
-                "fetch the file again if it was cut short or altered",
-            ) from error
-        for one in imported:
+        for one in store.import_path(path):
             typer.echo(f"{one.dataset}: {one.file} from {one.origin} is now at {one.path}")
 
 

@@ -17,7 +17,7 @@ from ebbench.data import registry
 from ebbench.data.cache import arriving, opened, place, write
 from ebbench.data.checking import BLOCK, check, kind, measure
 from ebbench.data.registry import Content, DataFile, Dataset
-from ebbench.errors import MOST_NAMED, DataError
+from ebbench.errors import DataError
 from ebbench.storage.files import absolute, cannot_read, look
 
 # Exceptions that reading a truncated or altered gzip file raises.
@@ -66,9 +66,9 @@ def import_path(path: Path, cache: Path) -> list[Imported]:
         raise DataError(
             f"nothing in {path} is a known data file: {said}",
             where=str(path),
-            expected=f"the content of one of {_names()}, packed or unpacked",
-            fix="compare with `ebbench data list --json`, which gives sizes and SHA-256; "
-            "a file that was cut short or altered must be fetched again",
+            expected=f"a file of one of the data sets {', '.join(registry.DATASETS)}, packed or unpacked",
+            fix="compare its size and SHA-256 with `ebbench data list NAME --json`; "
+            "fetch the file again if it was cut short or altered",
         )
     return imported
 
@@ -187,9 +187,3 @@ def _described(path: Path) -> str:
     if found is not None and found.st_size == size:
         return f"{size:,} bytes, SHA-256 {sha256}"
     return "it is larger than any of them"
-
-
-def _names() -> str:
-    names = [f"{file.name} ({entry.name})" for entry in registry.DATASETS.values() for file in entry.files]
-    more = f" and {len(names) - MOST_NAMED:,} others" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
