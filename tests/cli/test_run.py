@@ -114,7 +114,7 @@ def test_a_variant_and_a_change_of_code_are_other_trainings(cli, plugins: Path, 
         (["--task", "dots", "--model", "blob", "--set", "lr=1", "--set", "lr=2"], "set twice"),
         (["--task", "dots", "--model", "blob", "--seeds", "4-1"], "cannot read the seeds"),
         (["--task", "dots", "--model", "blob", "--device", "cuda:77"], "cannot be used"),
-        (["--task", "dots", "--model", "./nowhere"], "is no model folder"),
+        (["--task", "dots", "--model", "./nowhere"], "is not a model folder"),
     ],
 )
 def test_a_wrong_word_is_named_with_a_cure(cli, plugins: Path, tmp_path: Path, words, said):
