@@ -307,7 +307,7 @@ def test_a_damaged_result_and_a_task_that_raises_have_failed(
     )
     planned.write_text(PLAN.replace('["dots"]', '["dots", "broken"]').replace("0-1", "0"))
     found = states(cli)
-    assert "is no result" in str(found["dots blob smoke seed 0"]["said"])
+    assert "is not a result" in str(found["dots blob smoke seed 0"]["said"])
     assert "no task today" in str(found["broken blob smoke seed 0"]["said"])
     assert {run["state"] for run in found.values()} == {"failed", "waiting"}
 

@@ -84,7 +84,7 @@ def test_a_user_without_a_home_is_told_to_choose_one(monkeypatch: pytest.MonkeyP
     assert "set EBBENCH_HOME" in error.value.fix
     # Older versions leave the "~" as it is.
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: Path("~/.cache") / name)
-    with pytest.raises(StorageError, match="no home directory"):
+    with pytest.raises(StorageError, match="home directory of this user is unknown"):
         files.home()
 
 
