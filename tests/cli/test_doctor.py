@@ -51,7 +51,7 @@ def test_rows_that_the_checkout_would_not_make_again_are_named(cli, plugins, tmp
 def test_a_folder_of_results_that_is_not_there_is_said(cli, plugins, tmp_path):
     said = cli("doctor", "--json", "--results", "nowhere")
     found = findings(said)["results", "nowhere"]
-    assert said.code == 0 and found["state"] == "warn" and "not there" in found["text"]
+    assert said.code == 0 and found["state"] == "warn" and "no such folder" in found["text"]
     (tmp_path / "results").write_text("a file")
     said = cli("doctor", "--json")
     assert said.code == 1 and findings(said)["results", "results"]["state"] == "fail"

@@ -51,7 +51,9 @@ def test_the_data_are_needed_by_the_jobs_alone(cli, plugins: Path, tmp_path: Pat
     assert len(results_of(tmp_path / "results")) == 8
     next((tmp_path / "results").rglob("*.json")).write_text("{")
     ran = cli(*words, "--plan-as-job")
-    assert ran.code == 1 and "0 done, 7 done before, 1 failed" in ran.out and "is not a result" in ran.out, ran
+    assert ran.code == 1 and "0 done, 7 done before, 1 failed" in ran.out and "is not a result" in ran.out, (
+        ran
+    )
 
 
 def test_what_comes_back_is_the_work_that_was_found(tmp_path: Path):

@@ -272,7 +272,7 @@ def test_files_beside_the_code_that_nothing_covers_are_a_remark(tmp_path: Path):
 def test_a_check_that_does_not_end_fails(tmp_path: Path):
     folder = slip(tmp_path, "train", "import threading; threading.Event().wait()")
     found = failure(folder, limit=0.5)
-    assert found.name == "trains on dots" and "had not ended after 0.5 s" in found.text
+    assert found.name == "trains on dots" and "did not end within 0.5 s" in found.text
     assert line_of(folder, "Event().wait()") in found.text
 
 

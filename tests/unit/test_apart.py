@@ -79,7 +79,7 @@ def test_a_process_that_ends_is_missed_at_once(start: Start, boxed: bool, code: 
         ("send('done', [['x', 'object', [1]]], bytes(64)); time.sleep(60)", "describes no arrays"),
         ("send('done', [['x', 'float32', [0, 2**52, 2**52]]]); time.sleep(60)", "impossible shape"),
         ("send('labels'); time.sleep(60)", "'labels' is not an answer to 'draw'"),
-        ("send('a' * 10**5); time.sleep(60)", "is no answer to 'draw'"),
+        ("send('a' * 10**5); time.sleep(60)", "is not an answer to 'draw'"),
     ],
 )
 def test_what_is_no_answer_ends_the_process(start: Start, code: str, said: str):

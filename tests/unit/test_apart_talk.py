@@ -145,7 +145,7 @@ def test_a_training_is_told_examples_and_seeds_of_batches_alone(tmp_path: Path, 
         with pytest.raises(BadMessage, match="unknown purpose"):
             ask["seeds"](Message("seeds", {"what": what, "loop": 0, "begin": 0}))
     for begin in (-1, 2**60, True, "0", None):
-        with pytest.raises(BadMessage, match="no number"):
+        with pytest.raises(BadMessage, match="not a whole number"):
             ask["seeds"](Message("seeds", {"what": "batch", "loop": 0, "begin": begin}))
     assert len(process.heard) == 1
 

@@ -61,7 +61,7 @@ def test_seeds_come_in_every_form(seeds):
         ({"device": "cuda:77"}, "cannot be used"),
         ({"data_dir": "nowhere"}, "nowhere"),
         ({"model": "blop"}, "did you mean|unknown model"),
-        ({"results": "~nobody-here/results"}, "cannot be"),
+        ({"results": "~nobody-here/results"}, "impossible path"),
     ],
 )
 def test_a_mistake_is_said_at_once(wrong, said: str):

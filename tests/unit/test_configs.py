@@ -155,7 +155,7 @@ def test_knobs_are_checked_by_their_annotation(kinds):
         ("clip: object = object()", "Config.clip is <object"),
         ("clip: dict = field(default_factory=lambda: {1: 2})", "Config.clip is {1: 2}"),
         ("clip: float", "Config.clip has no default"),
-        ("clip: Missing = 1", "'clip', Missing, stands for nothing"),
+        ("clip: Missing = 1", "'clip', Missing, cannot be resolved"),
         ("clip: torch.device = None", "device of Config.clip cannot be given"),
         ("clip: int = 1\n        def __post_init__(self): raise KeyError('clip')", "KeyError: 'clip'"),
         ("clip: int = 1\n        def __post_init__(self): raise SystemExit('clip')", "SystemExit: clip"),

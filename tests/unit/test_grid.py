@@ -159,7 +159,7 @@ def test_a_product_without_end_is_refused(cli, plugins: Path, tmp_path: Path):
         )
     )
     end = cli("grid", "dots.toml")
-    assert end.code == 2 and "spans 159,201 settings" in end.err
+    assert end.code == 2 and "has 159,201 settings" in end.err
 
 
 # --- rows

@@ -52,7 +52,7 @@ def train(folder: Path, line: str, place: Path | None = None) -> None:
         ("raise StopIteration", "StopIteration"),
         ("raise asyncio.CancelledError", "CancelledError"),
         ("raise BaseException('x')", "BaseException: x"),
-        ("raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})", "E .whose text"),
+        ("raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})", "E .its text"),
         ("raise Exception('\\udc80')", "Exception"),
     ],
 )

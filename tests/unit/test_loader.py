@@ -127,7 +127,7 @@ def test_a_folder_that_nobody_may_look_into_is_said(tmp_path: Path, monkeypatch)
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "is_file", refuse)
-    with pytest.raises(PluginError, match="cannot be looked at: Permission denied"):
+    with pytest.raises(PluginError, match="cannot be read: Permission denied"):
         loader.load("model", str(folder))
 
 

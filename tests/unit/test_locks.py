@@ -137,7 +137,7 @@ def test_the_kind_of_lock_is_the_file_systems_or_as_it_was_said(tmp_path: Path, 
     monkeypatch.setenv("EBBENCH_LOCKS", "lease")
     assert locks.kind(tmp_path / "chosen") == locks.LEASE
     monkeypatch.setenv("EBBENCH_LOCKS", "nfs")
-    with pytest.raises(UsageError, match="no kind of lock 'nfs'"):
+    with pytest.raises(UsageError, match="unknown kind of lock 'nfs'"):
         locks.kind(tmp_path / "chosen")
 
 

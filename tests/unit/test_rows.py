@@ -107,7 +107,7 @@ def test_a_base_of_another_version_is_another_version():
     for change in ({"code_hash": "2" * 64}, {"config": {"steps": 6}}):
         new = make(seed=1, created="2026-01-02T00:00:00Z", training__base=base | cost | change)
         (row,) = rows(old, new)
-        assert row.seeds == [1] and "left out: 1 of an older version" in row.notes[0]
+        assert row.seeds == [1] and "left out: 1 result of an older version" in row.notes[0]
     # What it had cost is no part of the version.
     new = make(seed=1, training__base=base | {"steps": 5, "seconds": 9.0})
     assert rows(old, new)[0].seeds == [0, 1]

@@ -163,7 +163,7 @@ def test_a_sampler_is_refused_where_nothing_is_drawn(plugins):
 def test_a_task_that_does_not_say_its_protocols_is_named(plugins):
     task = plugins / "dots" / "task.py"
     task.write_text(task.read_text().replace("    protocols =", "    others ="))
-    with pytest.raises(ContractError, match="does not say its protocols"):
+    with pytest.raises(ContractError, match="does not define protocols"):
         resolve()
 
 
