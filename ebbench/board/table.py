@@ -130,13 +130,16 @@ def _current(results: list[Result]) -> tuple[list[Result], list[str]]:
         kept.setdefault(result.seed, result)
     notes = []
     if stale := len(results) - len(current):
-        plural = "s" * (stale != 1)
-        notes.append(f"left out: {stale} result{plural} of an older version of the model's code or settings")
-    if repeated := len(current) - len(kept):
         notes.append(
-            f"left out: {repeated} result{'s' * (repeated != 1)} replaced by a newer one of the same seed"
+            f"left out: {_count(stale, 'result')} of an older version of the model's code or settings"
         )
+    if repeated := len(current) - len(kept):
+        notes.append(f"left out: {_count(repeated, 'result')} replaced by a newer one of the same seed")
     return [kept[seed] for seed in sorted(kept)], notes
+
+
+def _count(n: int, thing: str) -> str:
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
 def _commit(result: Result) -> str:
