@@ -70,8 +70,8 @@ class TaskView:
         """The sort key of a group: the group that stands for the task has the least.
 
         The criteria, in order: what may be ranked, the protocol (the default first), the budget (the card's
-        first), the task's first metric, the number of models at declared settings, the number of models, the
-        number of options.
+        first), the task's first metric, the task's version (the newest that compares two models), the number
+        of rows at declared settings, the number of rows, the number of options.
         """
         first = group[0]
         # Groups of results that are only claimed come last, whatever they claim.
@@ -83,8 +83,12 @@ class TaskView:
         budget = budgets.index(first.budget) if first.budget in budgets else len(budgets)
         metric = min((names.index(name) for name in first.metrics if name in names), default=len(names))
         models = [row for row in group if row.kind == "model"]
-        declared = sum(not row.overrides for row in models)
-        return (block, protocol, budget, metric, -declared, -len(models), len(first.options))
+        declared = [row.model for row in models if not row.overrides]
+        alone = len(set(declared)) < 2
+        return (
+            *(block, protocol, budget, metric, alone, -first.task_version),
+            *(-len(declared), -len(models), len(first.options)),
+        )
 
     @cached_property
     def shown(self) -> list[Metric]:

@@ -130,7 +130,7 @@ def test_rows_of_older_code_are_marked_and_others_are_not(
         text = (tmp_path / "site" / page).read_text()
         assert (">older code</span>" in text) is marked, page
         assert page.startswith("methods") or ("the model&#39;s code has changed" in text) is marked
-    assert (tmp_path / "site" / "index.html").read_text().count("†</span>") == 1
+    assert (tmp_path / "site" / "index.html").read_text().count("†</b>") == 1
 
 
 def test_rows_that_their_scores_alone_part_are_told_apart(some: Path, tmp_path: Path):

@@ -254,6 +254,21 @@ def test_what_was_run_at_other_settings_is_not_called_not_run():
     assert matrix.elsewhere(task, "d") == ""
 
 
+def test_the_newest_version_that_compares_two_models_stands_for_its_task():
+    old = [row(name, 1.0, task_version=1) for name in ("a", "b", "c")]
+    new = [row(name, 1.0, task_version=2) for name in ("a", "b")]
+
+    def standing(*rows: Row) -> set[int]:
+        known = Known(metrics=[FID], protocols={"clean": ""})
+        return {one.task_version for one in TaskView("t", known, list(rows), {}).headline}
+
+    assert standing(*old, *new) == {2}
+    # A model's variant, or its control, is no second model.
+    alone = [new[0], row("a", 1.0, task_version=2, variant="pt"), row("d", 1.0, task_version=2, kind="control")]
+    assert standing(*old, *alone) == {1}
+    assert standing(old[0], new[0]) == {2}
+
+
 def test_a_page_of_words_is_marked_in_the_list_beside_it(board: Path):
     for page, kind in (("docs/tutorial.html", "Docs"), ("findings/kdd99.html", "Findings")):
         text = (board / page).read_text(encoding="utf-8")
