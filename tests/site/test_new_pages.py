@@ -264,8 +264,8 @@ def test_the_newest_version_that_compares_two_models_stands_for_its_task():
 
     assert standing(*old, *new) == {2}
     # A model's variant, or its control, is no second model.
-    alone = [new[0], row("a", 1.0, task_version=2, variant="pt"), row("d", 1.0, task_version=2, kind="control")]
-    assert standing(*old, *alone) == {1}
+    variant = row("a", 1.0, task_version=2, variant="pt")
+    assert standing(*old, new[0], variant, row("d", 1.0, task_version=2, kind="control")) == {1}
     assert standing(old[0], new[0]) == {2}
 
 
