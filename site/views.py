@@ -86,8 +86,15 @@ class TaskView:
         declared = [row.model for row in models if not row.overrides]
         alone = len(set(declared)) < 2
         return (
-            *(block, protocol, budget, metric, alone, -first.task_version),
-            *(-len(declared), -len(models), len(first.options)),
+            block,
+            protocol,
+            budget,
+            metric,
+            alone,
+            -first.task_version,
+            -len(declared),
+            -len(models),
+            len(first.options),
         )
 
     @cached_property

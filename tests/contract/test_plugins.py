@@ -100,8 +100,12 @@ def test_what_breaks_the_contract_is_found(tmp_path: Path, change, said):
     assert (said in found) if said else not found, found
 
 
-def test_a_score_that_looks_at_the_batch_is_found(tmp_path: Path):
-    body = "def energy(self, x): return x.sum(1) - x.sum(1).mean()"
+@pytest.mark.parametrize(
+    "energy",
+    ["x.sum(1) - x.sum(1).mean()", "x.sum(1) / (len(x) > 1)", "x.sum(1) * (1 if len(x) > 1 else torch.nan)"],
+)
+def test_a_score_that_looks_at_the_batch_is_found(tmp_path: Path, energy: str):
+    body = f"def energy(self, x): return {energy}"
     assert "depends on the others" in failures(toys.write_one_method(tmp_path, body))
 
 

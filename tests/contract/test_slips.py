@@ -286,9 +286,9 @@ def test_a_limit_leaves_another_s_alarm_alone(tmp_path: Path):
     ("body", "said"),
     [
         ("return torch.zeros(len(x))", "the same number for every example: 0"),
-        ("return torch.full((len(x),), -torch.inf)", "4 of 4 values that are -inf"),
+        ("return torch.full((len(x),), -torch.inf)", "8 of 8 values that are -inf"),
         ("return torch.where(x[:, 0] > x[:, 0].mean(), torch.nan, torch.inf)", "values that are inf or nan"),
-        ("return x", "gave the shape (4, 2)"),
+        ("return x", "gave the shape (8, 2)"),
         ("return x.sum(1).long()", "gave a torch.int64 tensor"),
         ("return x.sum(1).tolist()", "gave a list"),
         ("return x.sum(1) + torch.rand(len(x))", "changes with the seed"),
