@@ -164,7 +164,7 @@ def along(named: Mapping[str, Sequence[Result]], series: str, title: str, y_titl
             # The chart beside it shows the numbers of the shared vertical axis.
             parts.append(frame(x, y, "seconds", most=4, y_shows="grid"))
         parts += [line(colour, places, heights, x, y) for colour, places, heights in drawn]
-    described = f"{series} against steps and seconds, a line a seed: {', '.join(named)}"
+    described = f"{series} against steps and seconds, one line per seed: {', '.join(named)}"
     return svg.drawing(WIDTH, 178, title, described, *parts)
 
 

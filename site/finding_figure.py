@@ -1,6 +1,6 @@
-"""The figure of a finding: a line a method, a dot a seed, a bar for the 95 % interval.
+"""The figure of a finding: one line per method, one dot per seed, and a bar for the 95 % interval.
 
-It is a file that a code host shows too, so it brings its colours and its light ground with it.
+A code host shows this file too. So the file holds its own colours and its own light background.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def drawn(figure: Figure) -> str:
     values = [v for _, _, cell in cells for v in cell.values if v is not None and (v > 0 or not log)]
     # A letter of this size is about 7 wide.
     left = 24 + 7 * max(len(label.replace(" (control)", "")) for label, _, _ in cells)
-    # The interval of two seeds may be many times as wide as all that is shown: it is cut off at the margins.
+    # The interval of two seeds can be far wider than the dots, so the margins cut it off.
     axis = svg.Axis.around(values, left + 8, _WIDTH - 20, log=log)
     height = _TOP + _LINE * len(cells) + 10
     parts = [svg.element("style", Markup(_STYLE))]

@@ -1,4 +1,4 @@
-"""The grids of a task: a histogram of each, from the rows that `ebbench grid` left (docs/grid.md)."""
+"""The grids of a task, each as a histogram of the rows that `ebbench grid` wrote (docs/grid.md)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BINS = 24
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid with rows: the values of its metric by method, and how many trainings diverged."""
+    """A grid with rows: the values of its metric by method, and the number of trainings that diverged."""
 
     name: str
     task: str
@@ -32,7 +32,7 @@ class Grid:
 
 
 def read(results: Path) -> list[Grid]:
-    """The grids that have a file in `plans/grids` and rows in `grids`; what cannot be read is left out."""
+    """The grids with a file in `plans/grids` and rows in `grids`. A grid that cannot be read is left out."""
     found = []
     for plan in sorted((results / "plans" / "grids").glob("*.toml")):
         try:
@@ -41,7 +41,7 @@ def read(results: Path) -> list[Grid]:
             text = (results / "grids" / name / "runs.jsonl").read_text(encoding="utf-8")
             rows = [json.loads(line) for line in text.splitlines() if line.strip()]
             found.append(_grid(name, spec, rows))
-        # Without rows a grid has nothing to show; its report says what is wrong with a broken one.
+        # A grid without rows has nothing to show. `ebbench grid` reports what is wrong with a broken one.
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return found
@@ -77,7 +77,7 @@ def drawings(task: TaskView, grids: Sequence[Grid]) -> Iterator[charts.Chart]:
         at = "" if grid.threshold is None else f"; dashed: the threshold {grid.threshold:g}"
         yield charts.Chart(
             f"Grid {grid.name}: {words} of {runs} settings",
-            f"share of each method's runs, a colour a method{at}; {grid.diverged} trainings diverged",
+            f"share of each method's runs, one colour per method{at}; {grid.diverged} trainings diverged",
             partial(histogram, grid, words),
             _named(grid),
         )
@@ -88,7 +88,7 @@ def _named(grid: Grid) -> list[str]:
 
 
 def histogram(grid: Grid, words: str) -> Markup:
-    """The share of each method's runs by the value of the metric, as stairs."""
+    """A step histogram: the share of each method's runs in each bin of the metric."""
     flat = [value for values in grid.values.values() for value in values]
     low, high = min(flat), max(flat)
     width = (high - low) / BINS or 1.0

@@ -16,10 +16,10 @@ from ebbench.contract import Metric
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """A row on a task: the primary metric, the rank, and 0 (trivial) to 1 (the best there is).
+    """A row on one task: its primary metric, its rank, and its `heat` from 0 (worst control) to 1 (best row).
 
-    `by` is the row's configuration where it is not the plain one. `code` says what its code is, where a run
-    of today would not be by it.
+    `by` is the row's configuration, or "" for the plain one. `code` says which code made the row, or is "" if
+    this checkout would make the same row.
     """
 
     mean: str
@@ -32,7 +32,7 @@ class MatrixCell:
 
 @dataclass(frozen=True)
 class MatrixLine:
-    """A configuration on every task; None where it was not run."""
+    """One configuration on every task. A cell is None where the configuration was not run."""
 
     label: str
     control: bool
@@ -42,9 +42,10 @@ class MatrixLine:
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """A method at its best configuration on each task, and all of its configurations; `tier` is the least.
+    """One method: its best configuration on each task (`cells`) and all of its configurations (`variants`).
 
-    `elsewhere` says of each task without a cell which settings the method was run at instead; "" for none.
+    `tier` is the lowest tier of the cells. For each task without a cell, `elsewhere` names the settings at
+    which the method was run instead, or is "".
     """
 
     method: str
@@ -57,7 +58,7 @@ class MatrixRow:
 
 
 def rows(tasks: Sequence[views.TaskView], all_methods: Sequence[views.MethodView]) -> list[MatrixRow]:
-    """Methods against tasks, by each task's headline group: those with most tasks first, controls last."""
+    """One row per method, from each task's headline group: methods on most tasks first, controls last."""
     made = []
     for method in all_methods:
         found = [[row for row in task.headline if row.model == method.name] for task in tasks]
@@ -102,7 +103,7 @@ def _row(
 
 
 def elsewhere(task: views.TaskView, model: str) -> str:
-    """What sets a method's first row on a task apart from those that stand for the task; "" without a row."""
+    """How the settings of a method's first row differ from the headline group's; "" without a row."""
     row = next((row for _, group in task.groups for row in group if row.model == model), None)
     if row is None:
         return ""
@@ -118,7 +119,7 @@ def elsewhere(task: views.TaskView, model: str) -> str:
         (f"version {row.task_version}", row.task_version != first.task_version),
         (row.block, bool(row.block)),
     ]
-    # In the same block, it was not measured by what decides there.
+    # The row is in the same block, but lacks the metric that decides there.
     return ", ".join(words for words, differs in facts if words and differs) or "not by this metric"
 
 
@@ -159,19 +160,19 @@ def _cell(task: views.TaskView, row: Row, named: bool) -> MatrixCell:
 
 
 def metric_of(task: views.TaskView) -> Metric:
-    """The metric that stands for a task with rows."""
+    """The metric that stands for a task. The task must have rows."""
     return deciding(task.headline, task.primary)
 
 
 def deciding(group: Sequence[Row], metrics: Sequence[Metric]) -> Metric:
-    """Of the metrics that a group has, the first that tells its best models apart."""
+    """The first metric of a group that tells its best models apart; the last one if the first does not."""
     shown = labels.scored(group, metrics)
     primary = [metric for metric in shown if metric.better != "neither"] or shown
     return primary[-1] if _flat(group, primary[0]) else primary[0]
 
 
 def _flat(group: Sequence[Row], metric: Metric) -> bool:
-    """Whether several methods reach the best of a metric: it decides nothing between them then."""
+    """Whether several methods share the best value of a metric. The metric cannot decide between them."""
     firsts = wording.better(metric, wording.best_of_each(group))
     means = [row.metrics[metric.name].interval.mean for row in firsts]
     return len(means) > 1 and means[0] == means[1]
@@ -186,7 +187,7 @@ def _heat(group: Sequence[Row], metric: Metric) -> Callable[[float], float]:
         if row.kind == "control" and metric.name in row.metrics
     ] or means
     sign = -1 if metric.better == "lower" else 1
-    # As in the charts: what spans decades is coloured by its logarithm.
+    # A metric that spans decades is coloured by its logarithm, as in the charts.
     floor = min((v for v in means if v > 0), default=0.0)
     decades = charts.spans_decades(metric, means)
 

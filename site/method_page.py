@@ -1,4 +1,4 @@
-"""What a method's page says beside its tables: curves, pictures, commands."""
+"""What a method's page has beside its tables: curves, pictures, and commands."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ebbench.board.row import Row
 from ebbench.contract import Metric
 from ebbench.record.schema import Result
 
-# Series of one task's training; more are read by nobody.
+# The number of training series that one task shows. Nobody reads more charts than this.
 MOST_SERIES = 8
 
 
 def drawings(method: MethodView) -> Iterator[charts.Chart]:
-    """The training curves of a method on each task: one chart a series."""
+    """The training curves of a method on each task, one chart per series."""
     for task, rows in method.tasks:
         headline = [row for row in rows if row in task.headline and not row.variant] or rows
         results = [r for r in task.results_of(headline[0]) if len(r.training.curves.step) > 1]
@@ -34,14 +34,14 @@ def drawings(method: MethodView) -> Iterator[charts.Chart]:
             title = f"{series} of {method.title} on {task.title}"
             yield charts.Chart(
                 f"{task.title}: {series}",
-                f"{headline[0].budget} budget, a line a seed",
+                f"{headline[0].budget} budget, one line per seed",
                 partial(charts.along, {method.title: results}, series, title),
             )
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a method: of which task, which kind, its file on the site, the result that it is of."""
+    """A picture of a method: its task, its kind, its file on the site, and the result that it shows."""
 
     task: str
     kind: str
@@ -80,7 +80,7 @@ class Standing:
 
     @property
     def trails(self) -> bool:
-        """Whether it is the last that has a rank, or a net that learned nothing does as well."""
+        """Whether the row has the last rank, or the method's own untrained net does at least as well."""
         ranks = [row.rank for row in self.task.headline if row.rank is not None]
         last = self.row.rank is not None and self.row.rank == max(ranks) and self.row.rank > 1
         return last or self._behind_untrained()
@@ -92,7 +92,7 @@ class Standing:
 
 
 def standings(method: MethodView) -> list[Standing]:
-    """Where a method stands on each task that ranks something, by its best row."""
+    """The best row of a method on each task that ranks its rows."""
     made = []
     for task, _ in method.tasks:
         if not task.headline or task.own:
@@ -123,15 +123,16 @@ def standings(method: MethodView) -> list[Standing]:
 
 
 def unranked(method: MethodView, best: Sequence[Standing]) -> list[TaskView]:
-    """The tasks on which the method has rows, but none at the settings of the ranked rows."""
+    """The tasks on which the method has rows, but no row at the settings of the ranked rows."""
     return [task for task, _ in method.tasks if not task.own and all(one.task is not task for one in best)]
 
 
 @dataclass(frozen=True)
 class Commands:
-    """How a method's rows of one task are made: the row that stands for it, with its command, and the others.
+    """The commands that make a method's rows on one task.
 
-    `said` gives that row's rank.
+    `first` makes the row that stands for the method, and `said` gives the rank of that row. `others` make the
+    other rows.
     """
 
     task: str
@@ -141,7 +142,7 @@ class Commands:
 
 
 def commands(method: MethodView, best: Sequence[Standing]) -> list[Commands]:
-    """The commands of each task: first that of the row in `best`, else of the first that is declared."""
+    """The commands of each task. The first one makes the row in `best`, else the first declared row."""
     chosen = {one.task.name: one for one in best}
     made = []
     for task, rows in method.tasks:

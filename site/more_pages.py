@@ -1,4 +1,4 @@
-"""The pages beside the board's own: words, findings, the docs with their search, comparisons, changes."""
+"""The pages that are not results: documents, findings, the search, comparisons, and changes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from markupsafe import Markup
 
 from ebbench.contract import Metric
 
-# What a metric means, and where the code has it: what, the line in words, its address.
+# A metric, and its places in the code: what stands there, the file and line in words, the address.
 Meaning = tuple[Metric, list[tuple[str, str, str]]]
 
 
 def prose(pages: Pages, prose: Prose, documents: Sequence[words.Document], commands: Any) -> None:
-    """The pages of words, one a file."""
+    """Write one page per Markdown file."""
     found = words.findings(documents)
     of_findings, of_docs = side.of_findings(found), side.of_docs(documents, commands is not None)
     for one in documents:
@@ -50,7 +50,7 @@ def prose(pages: Pages, prose: Prose, documents: Sequence[words.Document], comma
 
 
 def _tall(figure: Path) -> bool:
-    """Whether a figure is so high for its width that a card shows its top alone."""
+    """Whether a figure is so tall that a card shows only its top."""
     size = thumbs.size_of(figure)
     if size is None and figure.is_file():
         found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', figure.read_text(encoding="utf-8")[:2000])
@@ -66,7 +66,7 @@ def docs(
     methods: Sequence[MethodView],
     commands: Any,
 ) -> None:
-    """The page that leads to all words, the references made of the code, and what the search reads."""
+    """Write the overview of the docs, the references that the code generates, and the search index."""
     searched = [one for one in documents if one.source not in (words.FINDINGS, words.DOCS)]
     of_docs = side.of_docs(documents, commands is not None)
     made = _references(pages, prose, commands, of_docs)
@@ -81,7 +81,7 @@ def docs(
         beside=side.beside("docs/metrics.html", of_docs, names),
     )
     guide = next((one for one in documents if one.source == words.DOCS), None)
-    # The page has the title itself.
+    # The template writes the title.
     text = guide.text.partition("\n")[2] if guide else ""
     pages.page(
         "docs.html",
@@ -97,7 +97,7 @@ def docs(
 def _references(
     pages: Pages, prose: Prose, commands: Any, of_docs: Sequence[tuple[str, str]]
 ) -> list[tuple[str, str, str, str]]:
-    """Write the pages of the Python API and of the commands; their sections for the search."""
+    """Write the references of the Python API and of the commands. Return their sections for the search."""
     searched = []
     for page, title, found in (
         ("docs/api.html", "Python API", reference.api()),
@@ -130,7 +130,7 @@ def _references(
 def compare(
     pages: Pages, tasks: Sequence[TaskView], rows: Sequence[matrix.MatrixRow], methods: Sequence[MethodView]
 ) -> None:
-    """The page that compares methods."""
+    """Write the page that compares methods."""
     columns = side_by_side.columns(rows, methods)
     lines = side_by_side.lines(tasks, columns)
     pages.page(
@@ -144,7 +144,7 @@ def compare(
 
 
 def changed(pages: Pages, prose: Prose, tasks: Sequence[TaskView]) -> None:
-    """What changed on the board, as a page and as a feed."""
+    """Write what changed on the board, as a page and as a feed."""
     days = changes.days(tasks)
     decisions = [
         (release, [prose.html(one, source="CHANGELOG.md", page="changes.html") for one in entries])
@@ -162,7 +162,7 @@ def changed(pages: Pages, prose: Prose, tasks: Sequence[TaskView]) -> None:
 
 
 def meanings(pages: Pages, task: TaskView) -> list[Meaning]:
-    """The metrics of a task with their places in its code, which is written as pages beside the task's."""
+    """Write the code of a task as pages. Return the task's metrics with their places in this code."""
     folder: Path | None = task.known.folder
     files = sources.python_files(folder) if folder else []
     start = task_page(task.name).removesuffix(".html")

@@ -1,4 +1,4 @@
-"""How pages are written. A result's page needs its file alone, so that processes can share them out."""
+"""How pages are written. The page of a result needs only its file, so processes can share the work."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KIND_OF = {
 HERE = Path(__file__).parent
 # Where the project's Markdown lies in a checkout; an installed wheel has none of it.
 PROJECT = HERE.parent
-# Of a run id, in characters: a file system allows 255 bytes with the ending.
+# Characters of a run id. A file system allows 255 bytes for a name with its ending.
 LONGEST_RUN_ID = 200
 
 
@@ -56,7 +56,7 @@ class Pages:
         }
         self.jinja.globals |= {
             "nav": _nav(project),
-            # Pages of words that there are: of an installed package there is none.
+            # The documents that exist. An installed package has none.
             "worded": {words.NAMED[path][0] for path in words.FIRST if (project / path).exists()},
             "wide": False,
             "kind_of": KIND_OF,
@@ -93,14 +93,14 @@ class Pages:
 
 
 def _nav(project: Path) -> list[tuple[str, str]]:
-    """The pages that every page leads to."""
+    """The pages in the navigation bar of every page."""
     first = [("index.html", "Board"), ("compare.html", "Compare"), ("claims.html", "Claims")]
     named = [words.NAMED[path] for path in words.FIRST if (project / path).exists()]
     return [*first, *named, ("docs.html", "Docs")]
 
 
 def show_results(out: Path, project: Path, files: Sequence[Path], names: Names) -> list[Result | Problem]:
-    """Write the pages of the results in `files`, with JSON and pictures; return what each file holds."""
+    """Write the pages, JSON and pictures of the results in `files`. Return what each file holds."""
     pages = Pages(out, project)
     with collector_at_rest():
         return [_show(pages, file, names) for file in files]
@@ -108,10 +108,7 @@ def show_results(out: Path, project: Path, files: Sequence[Path], names: Names) 
 
 @contextlib.contextmanager
 def collector_at_rest() -> Iterator[None]:
-    """Within, no search for dead cycles of objects: results make very many objects and hardly a cycle.
-
-    It took a third of a build's time.
-    """
+    """Switch off the cyclic garbage collector. It took a third of a build's time and found hardly a cycle."""
     was_on = gc.isenabled()
     gc.disable()
     try:

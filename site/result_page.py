@@ -1,4 +1,4 @@
-"""The page of a result: what its file holds, except the details of its parts."""
+"""The page of a result: all that its file holds, except the details of its parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ebbench.record.schema import Result
 # The longest list that is shown whole. The JSON has every list whole.
 LONGEST_LIST = 24
 
-# One encoder for all calls: json.dumps with an option would make a new one each time.
+# One encoder for all calls, because json.dumps with an option makes a new one each time.
 AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
 
 

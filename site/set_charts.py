@@ -1,4 +1,4 @@
-"""The charts of methods over data sets: critical differences, a heat map, the best against the others."""
+"""Charts of methods over data sets: critical differences, a heat map, the best against the others."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from markupsafe import Markup
 from ebbench.board.across import Across
 from ebbench.record.schema import Result
 
-# Shades of the heat map; site.css has as many.
+# Shades of the heat map. site.css has a class for each.
 SHADES = 8
 CELL, NAME = 30.0, 12.0
-# Panels side by side, and their size.
+# The number of panels side by side, and the size of one.
 ABREAST, PANEL = 4, 108.0
-# Above the first panel, and from a panel to the one below it; the letters of a panel's title.
+# Space above the first panel, space between rows of panels, and the most letters of a panel's title.
 TITLES, BETWEEN, LONGEST = 28.0, 44.0, 25
 
 
-# Places along a training, from its start (0) to its end (1), that a curve is drawn at.
+# Where a curve is drawn, from the start of a training (0) to its end (1).
 SHARES = np.linspace(0, 1, 41)
 
 
 def named(found: Across, metric: str, titles: Mapping[str, str]) -> Across:
-    """The comparison in the words of a reader: the metric's name, and a title for each label of a method."""
+    """The comparison with the metric's name in words, and a title in place of each method's label."""
     pairs = [replace(pair, a=titles[pair.a], b=titles[pair.b]) for pair in found.pairs]
     return replace(found, metric=metric, methods=[titles[one] for one in found.methods], pairs=pairs)
 
 
 def learned(result: Result, series: str) -> list[float] | None:
-    """The mean of a series over the parts of a result at each of `SHARES`; None where a part lacks it.
+    """The mean of a series over the parts of a result at each of `SHARES`; None if a part lacks the series.
 
-    Trainings of parts differ in length, so each goes from 0 to 1; between two evaluations it is taken to be a
-    straight line.
+    The trainings of the parts differ in length, so each is scaled to 0 to 1. The curve is a straight line
+    between two evaluations.
     """
     curves = []
     for part in result.parts:
@@ -51,7 +51,7 @@ def learned(result: Result, series: str) -> list[float] | None:
 
 
 def along(curves: Mapping[str, Sequence[Sequence[float]]], title: str, y_title: str) -> Markup:
-    """Curves over `SHARES`: a colour a name, a line a seed."""
+    """Curves over `SHARES`, one colour per name, one line per seed."""
     y = svg.Axis.around([value for lines in curves.values() for line in lines for value in line], 204, 4)
     x = svg.Axis(0, 1, charts.left_of(y), charts.WIDTH - 14)
     parts = [charts.frame(x, y, "share of the training", y_title)]
@@ -76,13 +76,13 @@ def drawings(found: Across) -> Iterator[charts.Chart]:
     )
     yield charts.Chart(
         f"{found.metric}: {found.methods[0]} against each other method",
-        f"a dot a data set; below the diagonal {found.methods[0]} has the greater value",
+        f"one dot per data set; below the diagonal {found.methods[0]} has the greater value",
         lambda: against(found),
     )
 
 
 def critical_difference(found: Across) -> Markup:
-    """Average ranks on an axis with the methods' names, and bars over those that are alike (Demsar, 2006)."""
+    """Average ranks on an axis. Bars join methods that do not differ significantly (Demsar, 2006)."""
     k = len(found.methods)
     top = 34 + 6.0 * len(found.alike)
     half = (k + 1) // 2
@@ -113,7 +113,7 @@ def critical_difference(found: Across) -> Markup:
 
 
 def heat_map(found: Across) -> Markup:
-    """A line a data set, a column a method, the value in each cell; the shades span all values."""
+    """One line per data set, one column per method, one value per cell. The shades span all values."""
     left = 10 + charts.LETTER * max(map(len, found.sets))
     top = 8 + charts.LETTER * max(map(len, found.methods))
     flat = [value for values in found.values for value in values]
@@ -147,7 +147,7 @@ def heat_map(found: Across) -> Markup:
 
 
 def against(found: Across) -> Markup:
-    """The best method's value over each other's, a panel a method, a dot a data set, with the diagonal."""
+    """One panel for each other method: its values against those of the best, one dot per data set."""
     best, *others = range(len(found.methods))
     flat = [value for values in found.values for value in values]
     parts = []

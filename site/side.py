@@ -1,4 +1,4 @@
-"""The list beside a page of words: the pages of its kind, and the sections of the page itself."""
+"""The list beside a document: the other documents of its kind, and the sections of the document."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from ebbench.site import words
 from ebbench.site.prose import Prose
 
-# Fewer sections than this need no list.
+# A document with fewer sections has no list of them.
 LEAST_SECTIONS = 2
-# Pages of the docs that are made of the code: address and title.
+# Pages of the docs that the code generates: address and title.
 METRICS, API, COMMANDS = (
     ("docs/metrics.html", "Metrics"),
     ("docs/api.html", "Python API"),
@@ -20,7 +20,7 @@ METRICS, API, COMMANDS = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A page of the list; `sections` are the address and words of each, where it is the page itself."""
+    """One page of the list. `sections` (address, words) is empty unless this is the page itself."""
 
     page: str
     title: str
@@ -35,7 +35,7 @@ def beside(page: str, listed: Sequence[tuple[str, str]], sections: Sequence[tupl
 
 
 def of_docs(documents: Sequence[words.Document], commands: bool) -> list[tuple[str, str]]:
-    """The pages of the docs, in the order of the overview's links; those made of the code last."""
+    """The pages of the docs in the order of the overview's links. Generated pages come last."""
     pages = {
         one.page: short(one.title)
         for one in documents
@@ -54,7 +54,7 @@ def of_findings(found: Sequence[words.Document]) -> list[tuple[str, str]]:
 
 
 def short(title: str) -> str:
-    """What stands before a title's colon."""
+    """The part of a title before its colon."""
     return title.partition(":")[0]
 
 

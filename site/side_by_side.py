@@ -1,4 +1,4 @@
-"""The page that compares methods over all tasks: a column a method, which a script shows two or three of."""
+"""The page that compares methods over all tasks: one column per method. A script shows two or three."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Cell:
     place: str
     configuration: str
     strip: Markup
-    # For the script, which says who is ahead: less is better for one that is to be low.
+    # The script needs these to say who is ahead.
     mean: float
     seeds: int
     rank: int | None
@@ -31,24 +31,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A task: the axis that its strips share, and a cell a method."""
+    """One task: the axis that its strips share, and one cell per method."""
 
     task: TaskView
     metric: Metric
     ruler: Markup
     cells: Sequence[Cell | None]
-    # Where a method has no cell: the settings that it was run at instead.
+    # For a method without a cell: the settings at which it was run instead.
     elsewhere: Sequence[str]
 
 
 def columns(rows: Sequence[matrix.MatrixRow], all_methods: Sequence[MethodView]) -> list[MethodView]:
-    """The methods of the matrix in its order, without the controls."""
+    """The methods of the matrix, in its order, without the controls."""
     by_name = {method.name: method for method in all_methods}
     return [by_name[row.method] for row in rows if not row.control]
 
 
 def lines(tasks: Sequence[TaskView], methods: Sequence[MethodView]) -> list[Line]:
-    """A line for each task that ranks something."""
+    """One line for each task that ranks its rows."""
     made = []
     for task in tasks:
         metric = matrix.metric_of(task)
@@ -62,7 +62,7 @@ def lines(tasks: Sequence[TaskView], methods: Sequence[MethodView]) -> list[Line
 
 
 def tests(found: Sequence[Line], methods: Sequence[MethodView]) -> list[dict[str, Any]]:
-    """The tests between the methods on each task, for the script that puts them into words."""
+    """The tests between the methods on each task. The script of the page puts them into words."""
     return [
         verdicts.of_task(
             line.task.title, line.metric, [_best(line.task, line.metric, one) for one in methods]

@@ -1,4 +1,4 @@
-"""Source code as pages, with a place for each line, and where in it a metric is declared and computed."""
+"""Source code as pages: an anchor for each line, and the lines that declare and compute a metric."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer, TextLexer, TOMLLexer
 
 _LEXERS = {".py": PythonLexer, ".toml": TOMLLexer}
-# Bytes of a file that is coloured: a longer one is shown plain.
+# A file with more bytes is shown without colours.
 MOST_BYTES = 400_000
 
 
 @dataclass(frozen=True)
 class Place:
-    """A line of a file; `what` is what stands there."""
+    """A line of a file. `what` is "declared" or "computed"."""
 
     what: str
     file: str
@@ -39,14 +39,14 @@ def coloured(text: str, name: str, ids: str = "L") -> Markup:
 
 
 def python_files(folder: Path) -> list[Path]:
-    """The modules that lie in a plug-in's folder, its own first."""
+    """The modules in a plug-in's folder; task.py and model.py come first."""
     found = [path for path in folder.glob("*.py") if path.is_file() and not path.is_symlink()]
     return sorted(found, key=lambda path: (path.name not in ("task.py", "model.py"), path.name))
 
 
 @dataclass(frozen=True)
 class Mention:
-    """Where code names a metric: by its whole name, or (f"fid{suffix}") by how it begins."""
+    """A line that names a metric: by its whole name, or by its beginning, as in f"fid{suffix}"."""
 
     what: str
     text: str
@@ -54,16 +54,16 @@ class Mention:
     line: int
 
     def is_of(self, metric: str) -> bool:
-        """Whether it is that metric's."""
+        """Whether this line names `metric`."""
         return metric.startswith(self.text) if self.begins else metric == self.text
 
 
-# The mentions in each file, by its name, and the line where it lists its metrics (0: nowhere).
+# For each file: its name, its mentions, and the line that lists its metrics (0 for none).
 Read = Sequence[tuple[str, list[Mention], int]]
 
 
 def read(files: Sequence[Path]) -> Read:
-    """The mentions of metrics in the files that can be parsed."""
+    """The mentions of metrics in each file that Python can parse."""
     made = []
     for path in files:
         try:
@@ -77,7 +77,7 @@ def read(files: Sequence[Path]) -> Read:
 
 
 def places(metric: str, files: Read) -> list[Place]:
-    """Where a metric is declared and where its value is put, the first of each; else where all are listed."""
+    """The first line that declares a metric and the first that computes it; else the line that lists all."""
     found: dict[str, Place] = {}
     for name, mentions, _ in files:
         for one in mentions:

@@ -1,8 +1,8 @@
-"""A small writer of SVG: elements whose text is escaped, and axes that turn values into places.
+"""A small writer of SVG: elements with escaped text, and axes that turn values into positions.
 
-A drawing has no ids, no style of its own and no clock: its colours are classes of the page's style sheet, so
-that dark mode and print need no second drawing, and the same values give the same bytes. Lengths are in units
-of the drawing; a page stretches it to the width of its text.
+The colours of a drawing are classes of the page's style sheet, so dark mode and print need no second drawing.
+A drawing has no ids and no date, so the same values give the same bytes. Lengths are in units of the drawing;
+a page stretches the drawing to the width of its text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def element(tag: str, *content: str | Markup, **attributes: str | float) -> Mark
         f' {name.removesuffix("_").replace("_", "-")}="{_value(value)}"' for name, value in attributes.items()
     )
     if not content:
-        # A page has thousands of lines and dots.
+        # The short form: a page has thousands of lines and dots.
         return Markup(f"<{tag}{pairs}/>")
     return Markup(f"<{tag}{pairs}>{Markup().join(content)}</{tag}>")
 
@@ -35,7 +35,7 @@ def _value(value: str | float) -> str:
 
 
 def place(value: float) -> str:
-    """A length in the drawing, to a hundredth. Raises ValueError for what lies nowhere."""
+    """A length in the drawing, rounded to 0.01. Raises ValueError if it is not finite."""
     if not math.isfinite(value):
         raise ValueError(f"a place of {value} is in no drawing")
     return f"{value:.2f}".rstrip("0").rstrip(".")
@@ -44,9 +44,9 @@ def place(value: float) -> str:
 def drawing(
     width: float, height: float, title: str, description: str, *content: Markup, widest: float = 0.0
 ) -> Markup:
-    """A whole drawing, with the words that stand for it where it is not seen.
+    """A whole drawing. A screen reader reads the title and the description.
 
-    `widest` is how many pixels a page may stretch it to, where that is not the width of its text.
+    `widest` limits the width in pixels; 0 lets the drawing be as wide as the page's text.
     """
     return element(
         "svg",
@@ -66,13 +66,13 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
 
 
 def text(x: float, y: float, words: str, kind: str = "") -> Markup:
-    """One line of text with its middle at the height `y`; the class says which end stands at `x`."""
-    # A third of the letters' height: "dominant-baseline" is not the same in every browser.
+    """One line of text, vertically centred at `y`. The class says which end is at `x`."""
+    # 3.2 is a third of the letters' height. Browsers do not agree on "dominant-baseline".
     return element("text", words, x=x, y=y + 3.2, class_=kind)
 
 
 def path(points: Iterable[tuple[float, float | None]], kind: str) -> Markup:
-    """A line through the points; where a height is None it breaks off and begins anew."""
+    """A line through the points. It has a gap where a height is None."""
     steps: list[str] = []
     pen_down = False
     for x, y in points:
@@ -80,7 +80,7 @@ def path(points: Iterable[tuple[float, float | None]], kind: str) -> Markup:
             pen_down = False
             continue
         steps.append(f"{'L' if pen_down else 'M'}{place(x)} {place(y)}")
-        # A point between two gaps is a line of no length, which a round end makes a dot.
+        # A point between two gaps is a line of length 0. Its round end makes it a dot.
         steps += [] if pen_down else ["h0"]
         pen_down = True
     return element("path", d="".join(steps), class_=kind)
@@ -88,7 +88,7 @@ def path(points: Iterable[tuple[float, float | None]], kind: str) -> Markup:
 
 @dataclass(frozen=True)
 class Axis:
-    """Values from `low` to `high` laid out from `start` to `end` of the drawing, by logarithm or not."""
+    """Map values from `low` to `high` to positions from `start` to `end`, linearly or by logarithm."""
 
     low: float
     high: float
@@ -98,7 +98,7 @@ class Axis:
 
     @classmethod
     def around(cls, values: Sequence[float], start: float, end: float, *, log: bool = False) -> Axis:
-        """The axis that holds `values`, at least one, with a margin. By logarithm all must be above 0."""
+        """An axis that holds `values` (at least one) with a margin. With `log`, all must be above 0."""
         low, high = (math.log10(v) if log else v for v in (min(values), max(values)))
         # One value has no width of its own.
         margin = 0.04 * (high - low) or 0.04 * abs(high) or 1.0
@@ -106,7 +106,7 @@ class Axis:
         return cls(10**low, 10**high, start, end, log=True) if log else cls(low, high, start, end)
 
     def at(self, value: float) -> float:
-        """Where `value` lies; by logarithm, what is below the axis lies at its start."""
+        """The position of `value`. On a logarithmic axis, a value below `low` lies at the start."""
         low, high = self.low, self.high
         if self.log:
             value = max(value, low)
@@ -121,11 +121,11 @@ class Axis:
 def _ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     least = (high - low) / most
     power = math.floor(math.log10(least))
-    # As a fraction of whole numbers, so that 3 steps of 0.1 are 0.3 and no 0.30000000000000004.
+    # A fraction of whole numbers: so 3 steps of 0.1 are 0.3 and not 0.30000000000000004.
     tens, over = 10 ** max(power, 0), 10 ** max(-power, 0)
     factor = next((f for f in (1, 2, 2.5, 5) if f * tens / over >= least), 10)
     step = factor * tens / over
-    # 2.4 is 48 steps of 0.05, and less by a rounding.
+    # 2.4 is 48 steps of 0.05, but rounding makes it a little less.
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     values = [i * factor * tens / over for i in range(first, last + 1)]
     decimals = max(0, -power + (factor == 2.5) - (factor == 10))
@@ -134,7 +134,7 @@ def _ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    """Powers of ten; with few of those in the range their doubles and fives too, else none at all."""
+    """Powers of ten, and 2 and 5 times each if few powers fit. No tick at all if only one would fit."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     every = max(1, math.ceil((last - first) / most))
     factors = (1,) if last - first > 3 else (1, 2, 5)

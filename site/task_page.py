@@ -1,4 +1,4 @@
-"""What a task's page says beside its table: charts, pictures, notes, references."""
+"""What a task's page has beside its table: charts, pictures, and notes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ebbench.board.row import Row
 from ebbench.contract import Metric
 from ebbench.record.schema import Result
 
-# Methods in one chart; more are read by nobody.
+# Methods in one chart. More lines cannot be read.
 MOST_LINES = 8
-# Rows that a note names.
+# A note names at most this many rows.
 MOST_NAMED = 10
 
 
 def drawings(task: TaskView) -> Iterator[charts.Chart]:
-    """The charts of a task's page beside its table, which is one too."""
+    """The charts of a task's page, apart from the large chart that is also the legend of the table."""
     for group in [task.headline] if task.headline else []:
         for metric in labels.scored(group, task.primary):
             able = [row for row in group if metric.name in row.metrics]
@@ -79,14 +79,14 @@ def _along_training(task: TaskView, named: Mapping[str, Sequence[Result]]) -> It
             title = f"{words} along training"
             yield charts.Chart(
                 title + (f", by the score {score}" if score else ""),
-                "a line a seed, a colour a method",
+                "one line per seed, one colour per method",
                 partial(charts.along, followed, series, title, words),
                 list(followed),
             )
 
 
 def _along_parts(task: TaskView) -> Iterator[charts.Chart]:
-    """The primary metrics along training where a result has many trainings: their mean, a line a seed."""
+    """The primary metrics along training, averaged over the parts of a result, one line per seed."""
     for metric in task.primary:
         curves: dict[str, list[list[float]]] = {}
         for row in task.headline:
@@ -100,8 +100,8 @@ def _along_parts(task: TaskView) -> Iterator[charts.Chart]:
             parts = task.card.parts if task.card and task.card.parts else "parts"
             yield charts.Chart(
                 f"{words} along training",
-                f"by the declared score, the mean over the {parts}, of which each trains from 0 to 1; "
-                "a colour a method, a line a seed; methods that take no steps have no line",
+                f"by the declared score; the mean over the {parts}, each training scaled to 0 to 1; "
+                "one colour per method, one line per seed; methods that take no steps have no line",
                 partial(set_charts.along, curves, f"{words} along training", words),
                 list(curves),
             )
@@ -113,7 +113,7 @@ def _all_equal(rows: Sequence[Row], metric: Metric) -> bool:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a row: what it is called, its file on the site and size, the result that it is of."""
+    """A picture of a row: the row's name, the kind of picture, its file and size, and its result."""
 
     called: str
     kind: str
@@ -123,7 +123,7 @@ class Picture:
 
 
 def gallery(task: TaskView, files: Mapping[int, Path]) -> dict[str, list[Picture]]:
-    """The pictures of each kind side by side: the best control first, models, other controls; first seeds."""
+    """The pictures of each kind: the best control, the models, the other controls; the first seed of each."""
     models = [row for row in task.headline if row.kind == "model"]
     controls = [row for row in task.headline if row.kind == "control"]
     if task.headline and matrix.metric_of(task).better != "neither":
@@ -140,13 +140,13 @@ def gallery(task: TaskView, files: Mapping[int, Path]) -> dict[str, list[Picture
 
 
 def notes(task: TaskView) -> list[str]:
-    """What was left out, what is not ranked and what is of older code: each note once, with its rows."""
+    """Each note once, with its rows: what was left out, what has no rank, what older code made."""
     rows: dict[str, list[str]] = defaultdict(list)
     for _, group in task.groups:
         for row in group:
             for note in row.notes:
                 rows[note].append(f"{wording.called(row, group)}, {row.budget}, {row.protocol}")
-    # A note of very many rows says less by all of their names; each row has its mark.
+    # Many names would hide the note itself, and each row has its own mark anyway.
     return [
         f"{'; '.join(names)}: {note}" if len(names) <= MOST_NAMED else f"{len(names)} rows: {note}"
         for note, names in rows.items()

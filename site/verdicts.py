@@ -1,6 +1,6 @@
 """The tests between methods that the page of comparisons puts into words.
 
-Holm's correction is over the tests that a reader sees at once, so the script makes it; all else is here.
+Holm's correction depends on which tests a reader sees at once, so the script applies it. All else is here.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ from ebbench.contract import Metric
 
 
 def of_task(title: str, metric: Metric, rows: Sequence[Row | None]) -> dict[str, Any]:
-    """One task for the script: `rows` are the best of each method, in the order of the page's columns.
+    """The tests of one task. `rows` has the best row of each method, in the order of the page's columns.
 
-    `pairs` has an entry for each pair of methods that both have a row, by the places of the two: the gap of
-    the means as text, with half of its 95 % interval; the p-value before any correction, None where a method
-    has a single seed; the test in words; which of the two has the better mean, 0 or 1, None where neither
-    does; which has the higher one; and the seeds of each.
+    `pairs` has one entry for each two methods with a row; its key is their columns, as in "0,2":
+
+    - `gap`: the difference of the means as text, with half of its 95 % interval;
+    - `p`: the p-value before any correction, or None if a method has a single seed;
+    - `test`: the test in words;
+    - `better`: which of the two has the better mean, 0 or 1, or None if neither has;
+    - `higher`: which of the two has the higher mean;
+    - `seeds`: the number of seeds of each.
     """
     found = {place: by_seed(row, metric.name) for place, row in enumerate(rows) if row is not None}
     p = pairwise.p_values(list(found.values()))

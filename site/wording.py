@@ -30,7 +30,7 @@ _WORDS = {
     "wasserstein": "Wasserstein",
 }
 _UNITS = {"share": "share, 0 to 1", "%": "per cent"}
-# The sampler that a reader takes for granted.
+# The sampler that needs no mention.
 PLAIN = "generator"
 
 
@@ -46,7 +46,7 @@ def words(name: str) -> str:
 
 
 def breakable(title: str) -> Markup:
-    """A title that may be broken within a compound, as "StackedMNIST", where a column is too narrow."""
+    """A title that may break inside a compound such as "StackedMNIST" if its column is narrow."""
     return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z]{2})", title))
 
 
@@ -58,7 +58,7 @@ def unit(one: Metric) -> str:
 
 
 def title(row: Row) -> str:
-    """What the method of a row is called: its title, or its id where that reads like a built-in's."""
+    """The title of a row's method, or its id if the title looks like that of a built-in method."""
     own = _built_in_titles()
     if row.model in own:
         return own[row.model]
@@ -73,7 +73,7 @@ def _built_in_titles() -> dict[str, str]:
 
 
 def configuration(row: Row, among: Sequence[Row]) -> str:
-    """What a row has of its own beside its method's title: variant, sampler, changed settings, score."""
+    """What a row adds to its method's title: variant, sampler, changed settings, and score."""
     config, knobs = labels.changed(row)
     sampler = row.sampler if row.sampler and row.sampler != PLAIN else ""
     twins = {other.score for other in among if labels.label(other) == labels.label(row)}
@@ -103,7 +103,7 @@ def group(rows: Sequence[Row]) -> str:
 
 
 def best_of_each(rows: Sequence[Row], kind: str = "model") -> list[Row]:
-    """The first row of each method: in a ranked group, its best."""
+    """The first row of each method. In a ranked group this is its best row."""
     first: dict[str, Row] = {}
     for row in rows:
         if row.kind == kind:
@@ -112,7 +112,7 @@ def best_of_each(rows: Sequence[Row], kind: str = "model") -> list[Row]:
 
 
 def better(one: Metric, rows: Sequence[Row]) -> list[Row]:
-    """The rows that have a metric, the best first; in their own order where neither direction is better."""
+    """The rows that have a metric, best first; in their own order if neither direction is better."""
     able = [row for row in rows if one.name in row.metrics]
     if one.better == "neither":
         return able

@@ -1,4 +1,4 @@
-"""The project's Markdown as pages: which file is which page, and an index to search."""
+"""The project's Markdown as pages: which file becomes which page, and the index of the search."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ebbench.site.views import MethodView, TaskView
 
 from ebbench.errors import UsageError
 
-# The pages that have a name of their own: file, page, title.
+# Files whose page has another name or title: file, page, title.
 NAMED = {
     "docs/findings.md": ("findings.html", "Findings"),
     "docs/protocols.md": ("protocols.html", "Protocols"),
@@ -30,21 +30,21 @@ NAMED = {
 }
 FINDINGS = "docs/findings.md"
 DOCS = "docs/README.md"
-# Those that stand in the navigation of every page, in its order.
+# The files in the navigation bar, in its order.
 FIRST = ("docs/findings.md", "docs/protocols.md", "docs/submitting.md", "docs/trust.md")
-# Characters of a section that are searched.
+# The search reads this many characters of a section.
 MOST_SEARCHED = 6000
 
 
 @dataclass(frozen=True)
 class Document:
-    """A page of words: its file in the project, its address, its title, its Markdown, its first sentence."""
+    """A document: its file in the project, the address of its page, its title, and its Markdown."""
 
     source: str
     page: str
     title: str
     text: str
-    # Of a finding: how many rows its numbers come from, and how many of these are of older code.
+    # For a finding: how many rows its numbers come from, and how many of these older code made.
     rows: int = 0
     older: int = 0
 
@@ -58,10 +58,10 @@ class Document:
 
 
 def documents(project: Path, board: Board | None = None) -> list[Document]:
-    """The files of a checkout that are pages; none of an installed package.
+    """The documents of a checkout; an installed package has none.
 
-    The numbers of findings are filled from the rows of `board`. Where these do not answer for all of a file,
-    it keeps the numbers that it has.
+    The rows of `board` fill the numbers of the findings. If the board lacks a row that a file needs,
+    this file keeps its old numbers.
     """
     files = [path for path in sorted((project / "docs").rglob("*.md")) if path.is_file()]
     if (project / "CHANGELOG.md").is_file() and files:
@@ -78,7 +78,7 @@ def documents(project: Path, board: Board | None = None) -> list[Document]:
                 behind = {id(row): row for row in found.rows}.values()
                 rows, older = len(behind), sum(row.code == "older code" for row in behind)
         if source.startswith("docs/findings"):
-            # A line ends in no number.
+            # The spaces around ± must not break a line.
             text = without_comments(text).replace(" ± ", "\u00a0±\u00a0")
         heading = re.match(r"\s*#\s+(.+)", text)
         title = heading[1].strip() if heading else path.stem.replace("-", " ").capitalize()
@@ -90,12 +90,12 @@ def documents(project: Path, board: Board | None = None) -> list[Document]:
 
 
 def linked(text: str) -> list[str]:
-    """The files that a text of the docs links to, from the project's root, in its order."""
+    """The files that a text of the docs links to, in its order, as paths from the project's root."""
     return [normpath(f"docs/{path}") for path in re.findall(r"\]\(([\w./-]+\.md)\)", text)]
 
 
 def findings(found: Sequence[Document]) -> list[Document]:
-    """The documents that are findings, in the order of the list in docs/findings.md; others after them."""
+    """The findings in the order of docs/findings.md. Findings that it does not list come last."""
     overview = next((one.text for one in found if one.source == FINDINGS), "")
     order = [f"docs/{path}" for path in re.findall(r"\]\((findings/[\w.-]+)\)", overview)]
     pages = [one for one in found if one.page.startswith("findings/")]
@@ -103,7 +103,7 @@ def findings(found: Sequence[Document]) -> list[Document]:
 
 
 def figure(one: Document) -> tuple[str, str] | None:
-    """The words and the name of the first figure of a document."""
+    """The alternative text and the file name of a document's first figure; None without a figure."""
     found = re.search(r"!\[([^\]]*)\]\((?:\.\./)?figures/([\w.-]+)\)", one.text)
     return (found[1], found[2]) if found else None
 
@@ -132,9 +132,9 @@ def index(
     all_methods: Sequence[MethodView],
     others: Sequence[tuple[str, str, str, str]] = (),
 ) -> str:
-    """A script that holds what can be searched: title, heading, address and text of each section.
+    """The search index as a script: title, heading, address and text of each section.
 
-    `others` are sections of pages that are made of no file, as these four.
+    `others` holds the same four of each section that no Markdown file has.
     """
     entries: list[dict[str, str]] = []
 
