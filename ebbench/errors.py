@@ -1,6 +1,6 @@
 """Every error that ebbench raises on purpose.
 
-    EbbenchError                 a mistake that the user can mend; the command line prints it, exit code 2
+    EbbenchError                 a mistake that the user can correct; the command line prints it, exit code 2
     +-- UsageError               an unknown name, key or value on the command line or in a plan
     +-- DataError                a data set that is cut short or altered
     |   +-- DataMissing          a data set that is not here
@@ -28,7 +28,7 @@ MOST_NAMED = 50
 
 
 class EbbenchError(Exception):
-    """A mistake that the user can mend.
+    """A mistake that the user can correct.
 
     `what` is one sentence; `where` names the file, key or plug-in; `expected` and `fix` complete it.
     """

@@ -111,7 +111,7 @@ def _methods(
 
 
 def epochs(results: list[Result], metric: str) -> plt.Figure | None:
-    """MEG and EBGAN along training: each seed a line, one panel a model, protocol and score."""
+    """MEG and EBGAN along training: each seed a line, one panel per model, protocol and score."""
     followed = [r for r in results if called(r) in ("meg", "ebgan") and len(r.training.evaluations.step) > 1]
     if not followed:
         return None

@@ -139,7 +139,7 @@ def cross(at: float, y: float) -> Markup:
 def along(named: Mapping[str, Sequence[Result]], series: str, title: str, y_title: str = "") -> Markup | None:
     """A series along training, against steps and against seconds; None where no result has the series.
 
-    Each name has a colour, and each seed a line.
+    One colour per name, and one line per seed.
     """
     found = [
         (colour, name, curves)

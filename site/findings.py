@@ -56,7 +56,7 @@ def board_of(results: Path) -> Board:
 
 
 def listed(texts: dict[str, str], before: str) -> str:
-    """A line a finding: its headline, which says the result; in the order of `before`, and new ones last."""
+    """One line per finding with its headline, in the order of `before`. New findings come last."""
     order = re.findall(r"\(findings/([\w.-]+)\)", before)
     names_of = sorted(texts, key=lambda name: (order.index(name) if name in order else len(order), name))
     heads = {name: re.search(r"^# (.+)$", texts[name], re.M) for name in names_of}

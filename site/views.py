@@ -245,7 +245,7 @@ def spelled(cell: Cell) -> str:
 
 
 def cost(results: Sequence[Result]) -> dict[str, Any]:
-    """What a row's trainings cost on average: seconds, on what, parameters, samples a second."""
+    """The average cost of a row's trainings: seconds, hardware, parameters, samples per second."""
     training = [result.training for result in results]
     trained_on = [result.training.provenance or result.provenance for result in results]
     rates = [r.scoring.samples_per_second for r in results if r.scoring.samples_per_second]

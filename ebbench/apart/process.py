@@ -275,7 +275,7 @@ class ModelProcess:
         trace = visible(str(message.fields.get("trace", ""))[-MOST_PRINTED:]).strip()
         if trace and self._log is not None:
             write(self._log, trace.encode("utf-8", "backslashreplace"))
-            said["fix"] = f"mend the line named above; the whole traceback is in {self._log}"
+            said["fix"] = f"correct the line named above; the whole traceback is in {self._log}"
         return _KNOWN.get(said["class"], PluginCrash)(
             said["what"] or "the model's process reports an error",
             where=said["where"] or self._where,

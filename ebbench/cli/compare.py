@@ -135,7 +135,7 @@ def _place(folder: Path) -> str:
 
 
 def _files(name: str) -> list[Path]:
-    """The npz files that an argument names; none where it names a row."""
+    """The npz files that an argument names; none if it names a row."""
     path = Path(name)
     if path.suffix == ".npz":
         return [path]
@@ -184,7 +184,7 @@ class _Outside:
                     fix="give the folder of the row's data by --data-dir",
                 )
             for name, value in made.score.metrics.items():
-                # No seed of the row's: these trainings are paired with none.
+                # A seed that no row has, so that these trainings are paired with none of the row's.
                 values.setdefault(name, {})[-1 - number] = float(value)
         self._sides[key] = Side(self._name, values)
         return self._sides[key]
@@ -198,7 +198,7 @@ def _matches(name: str, row: Row) -> bool:
 
 
 def _chosen(name: str, group: Sequence[Row], title: str) -> Row | None:
-    """The row of that name; of several, the one that is called just so or has the plain sampler."""
+    """The row of that name. Of several, the row with exactly that label or with the plain sampler."""
     from ebbench.board.labels import label
     from ebbench.errors import UsageError
 

@@ -1,4 +1,4 @@
-"""`ebbench data`: which data sets are here, and how to get one."""
+"""`ebbench data`: show which data sets are here, and get those that are not."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def verify(names: Names = None, data_dir: DataDir = None, as_json: Json = False)
 
 
 def _known(names: list[str] | None) -> list[str]:
-    """The data sets that are named, or all; UsageError for an unknown one, before anything is done."""
+    """The named data sets, or all. Raises UsageError for an unknown name before anything is done."""
     from ebbench.data import registry
     from ebbench.errors import unknown
 

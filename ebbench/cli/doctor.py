@@ -1,4 +1,4 @@
-"""`ebbench doctor`: what this machine has, and what is missing for which task."""
+"""`ebbench doctor`: what this machine has, and what each task still needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 
 Finding = dict[str, str]
 
-# Where results are unless somebody says otherwise: none need be there yet.
+# The default folder of results. It need not exist yet.
 DEFAULT = Path("results")
 
 
@@ -64,7 +64,7 @@ def _finding(part: str, name: str, state: str, text: str) -> Finding:
 
 
 def _packages() -> Iterator[Finding]:
-    """The declared dependencies against what is installed; nothing is imported."""
+    """Compare the declared dependencies with the installed packages. Nothing is imported."""
     import importlib.metadata
     import platform
 
@@ -171,14 +171,14 @@ def _data(store: Store) -> Iterator[Finding]:
 
 
 def _tasks(store: Store) -> Iterator[Finding]:
-    """What each task would run on now: it is asked itself, with its default options."""
+    """What each task would run on now, according to the task itself with its default options."""
     from ebbench.errors import EbbenchError
     from ebbench.plugins import loader
 
     for name in loader.names("task"):
         try:
             cls = loader.load("task", name).cls
-            # What a task says of its data stands on the task's own line.
+            # A task may print remarks about its data. They go on the task's own line.
             with contextlib.redirect_stderr(io.StringIO()) as said:
                 task = cls(cls.Options(), next(iter(cls.protocols)), store)
         except EbbenchError as error:
@@ -191,7 +191,7 @@ def _tasks(store: Store) -> Iterator[Finding]:
 
 
 def _results(folder: Path, each: bool) -> Iterator[Finding]:
-    """Whether the checkout would make the results again: a line a task, or with `each` a line a row too."""
+    """Whether this checkout would make the same results: one line per task; with `each`, one per row too."""
     from collections import Counter
 
     from ebbench.board import labels, table

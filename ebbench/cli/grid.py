@@ -1,4 +1,4 @@
-"""`ebbench grid`: a product of settings of several methods, or a random part of it."""
+"""`ebbench grid`: run all combinations of settings of several methods, or a random part of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def grid(
         Path | None, typer.Option(help="Run nothing; draw pictures of the existing rows into this folder.")
     ] = None,
 ) -> None:
-    """Run a grid of settings, without those that have a row already, and draw pictures at the end.
+    """Run the settings of a grid that have no row yet, and draw pictures at the end.
 
     The rows, the summary and the pictures are kept apart from the board's results. The exit codes are those
     of `ebbench sweep`. A training that diverged is an outcome, not a failure.
@@ -47,7 +47,7 @@ def grid(
     from ebbench.running.words import parse_duration
     from ebbench.storage.files import absolute
 
-    # As it is before any plug-in is loaded: the runs of one must not inherit what another sets.
+    # The environment before any plug-in is loaded: one plug-in's changes must not reach another's runs.
     environment = dict(os.environ)
     seconds = parse_duration(time_limit) if time_limit else None
     chosen = read_grid(spec)

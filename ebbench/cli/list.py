@@ -117,7 +117,7 @@ def _model(name: str, tasks: list[dict[str, Any]]) -> dict[str, Any]:
         "capabilities": list(able),
         "samplers": list(introspection.samplers(cls)),
         "scores": list(introspection.scores(cls)),
-        # A task that cannot be loaded needs nobody knows what.
+        # The needs of a task that cannot be loaded are unknown.
         "tasks": [
             task["name"] for task in tasks if task.get("needs") in able and _meant_for(card, task["name"])
         ],
@@ -125,7 +125,7 @@ def _model(name: str, tasks: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _meant_for(card: ModelCard, task: str) -> bool:
-    """A control whose card has budgets is for the tasks that they name; any other model for all it can do."""
+    """A control whose card has budgets runs on the tasks that they name; other models run wherever they can."""
     if card.kind != "control" or not card.budgets:
         return True
     return any(task in tables or "default" in tables for tables in card.budgets.values())

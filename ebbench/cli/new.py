@@ -1,4 +1,4 @@
-"""`ebbench new`: the folder of a model or a task that works as it stands, to be changed into one's own."""
+"""`ebbench new`: write the folder of a small working model or task, for the user to change."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _is_there(folder: Path) -> bool:
     from ebbench.errors import StorageError
 
     try:
-        # A link that leads nowhere is there too.
+        # `exists` is false for a broken symbolic link.
         return folder.exists() or folder.is_symlink()
     except (OSError, ValueError) as error:
         raise StorageError(

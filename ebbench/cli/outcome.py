@@ -24,7 +24,7 @@ def print_outcome(outcome: Outcome, metrics: Sequence[Metric]) -> None:
 
 
 def print_metrics(values: Mapping[str, float], metrics: Sequence[Metric]) -> None:
-    """Print a line a metric, the primary ones marked with a star."""
+    """Print one line per metric. A star marks the primary metrics."""
     # A task may leave out what its options do not ask for.
     scored = [metric for metric in metrics if metric.name in values]
     width = max((len(metric.name) for metric in scored), default=0)

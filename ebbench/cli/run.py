@@ -85,7 +85,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
-    """Train a model on a task, score it, and write one result a seed.
+    """Train a model on a task, score it, and write one result per seed.
 
     An interrupted run resumes with the same command. A finished run is not repeated. The exit code is 0 if
     every seed has its result, 2 after a mistake, 124 after the time limit, 130 or 143 after Ctrl-C or
@@ -111,7 +111,7 @@ def run(
             expected="only one of the two options",
             fix="leave out --workers",
         )
-    # As it is before any plug-in is loaded: the runs of one must not inherit what another sets.
+    # The environment before any plug-in is loaded: one plug-in's changes must not reach another's runs.
     environment = dict(os.environ)
     document = []
     with stdout_kept_clean(as_json):
@@ -156,7 +156,7 @@ def run(
 def _side_by_side(
     task: str, model: str, how: dict[str, Any], workers: int, environment: dict[str, str]
 ) -> set[int]:
-    """Make the runs in processes of their own: the seeds that were made. Exit where one is not done."""
+    """Make the runs in their own processes and return the seeds that were made. Exit if one is not done."""
     from ebbench.data.store import Store
     from ebbench.running import words
     from ebbench.running.request import Request
@@ -176,12 +176,12 @@ def _side_by_side(
     spec = resolve(request)
     store = Store(how["data_dir"])
     tasks = Tasks(store)
-    # What is wrong with the task or its data is no seed's fault: it is said once, before anything runs.
+    # An error in the task or its data is no seed's fault. It is reported once, before anything runs.
     tasks.of(spec)
     jobs = [Job(request, spec, seed) for seed in words.parse_seeds(how["seeds"])]
     _bring_data(jobs, store, tasks, how["results"])
     with open(os.devnull, "w") as nowhere:
-        # The lines of a sweep are progress here.
+        # What a sweep prints as lines counts as progress here.
         lines = nowhere if how["quiet"] else sys.stderr
         with contextlib.redirect_stdout(lines):
             summary = sweep(
@@ -201,7 +201,7 @@ def _side_by_side(
 
 
 def _bring_data(jobs: list[Job], store: Store, tasks: Tasks, results: Path) -> None:
-    """Download what the runs that are left lack, once for all of them. Raises DataError where that fails."""
+    """Download the data that the remaining runs lack, once for all. Raises DataError if that fails."""
     import torch
 
     from ebbench.data.registry import DATASETS

@@ -138,7 +138,7 @@ def _score_run(
 
 
 def _place_of(made: Result) -> str:
-    """The name of the run's model. Raises UsageError where it is not known by its name."""
+    """The name of the run's model. Raises UsageError if no model of this name is found."""
     from ebbench.errors import UsageError
     from ebbench.plugins import loader
 
@@ -153,7 +153,7 @@ def _place_of(made: Result) -> str:
 
 
 def _check_code(made: Result, resolved: Any, run: str) -> None:
-    """Raise UsageError where the model is another one, or its code has changed since the run was made."""
+    """Raise UsageError if the model is another one, or if its code has changed since the run."""
     from ebbench.errors import UsageError
 
     if resolved.model.name != made.model.name:

@@ -1,4 +1,4 @@
-"""`ebbench show`: all there is to know of one task, one model or one result."""
+"""`ebbench show`: print all facts about one task, one model or one result."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def show(
             return
     tasks, models, ids = loader.names("task"), loader.names("model"), [result.run_id for result in found]
     said = unknown("task, model or result", name[:200], [*tasks, *models, *ids])
-    # The run ids are many, and would hide the names.
+    # A list of all run ids would hide the names of tasks and models.
     raise UsageError(
         said.what if name else "there is nothing to show: no name was given",
         expected=f"a task ({', '.join(tasks[:MOST_NAMED])}), a model ({', '.join(models[:MOST_NAMED])}), "

@@ -1,4 +1,4 @@
-"""`ebbench status`: what of a plan is done, running, waiting, failed."""
+"""`ebbench status`: which runs of a plan are done, running, waiting, or failed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def status(
             "runs": [dataclasses.asdict(one) for one in states],
         }
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
-    # A narrow table would lose words; lines are wrapped.
+    # A narrow table would cut words off. Lines wrap.
     elif console.is_terminal and console.width >= 80:
         console.print(watching.table(states, everything=everything))
     else:

@@ -1,4 +1,4 @@
-"""`ebbench submit`: pack results and what their metrics come from into one file."""
+"""`ebbench submit`: pack results, and the arrays behind their metrics, into one file."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def submit(
     path = out or Path(f"{name}.zip")
     bundles.check_place(path, folder=folder, results=results)
     with tempfile.TemporaryDirectory() as scratch:
-        # What the maintainers will do first, done here; a bundle that fails it is not left behind.
+        # The maintainers will run the same check first. A bundle that fails it here is not kept.
         trial = Path(scratch) / path.name
         bundles.write(trial, folder=folder, card=text, results=made, arrays=arrays, task=task_files)
         if folder is None:
@@ -126,7 +126,7 @@ def submit(
 
 
 def _lent(own: Plugin | None) -> AbstractContextManager[None]:
-    """Within, a task of one's own can be loaded by its name."""
+    """A context in which the author's own task can be loaded by its name."""
     from contextlib import nullcontext
 
     from ebbench.plugins import loader
@@ -139,7 +139,7 @@ def _verified(
 ) -> int:
     """The number of checks that a bundle passes beside the results of others. Raises BundleError.
 
-    They are made by another process: in this one the model's code has run, and may have changed anything.
+    Another process makes them, because the model's code has run in this one and may have changed anything.
     """
     import re
     import shutil
@@ -159,14 +159,14 @@ def _verified(
     done = _apart(command)
     found = re.search(r"^([0-9]+) checks, all good", done.stdout, re.MULTILINE)
     if done.returncode != 0 or found is None:
-        # What stands before the error is progress.
+        # The text before the error is progress.
         said = done.stderr.strip().rpartition("error: ")[2]
         raise BundleError(f"the bundle does not verify: {said}", where=bundle.name)
     return int(found[1])
 
 
 def _apart(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end in a process of its own."""
+    """Run a command to its end in another process."""
     import subprocess
 
     return subprocess.run(command, capture_output=True, text=True, errors="replace")
@@ -181,7 +181,7 @@ def _of_samples(
     store: Store,
     reporter: Reporter,
 ) -> tuple[bytes, dict[str, Result], dict[str, Any]]:
-    """The card, and one result a file of samples."""
+    """The card, and one result for each file of samples."""
     from ebbench.errors import StorageError
     from ebbench.running import words
     from ebbench.submissions import external
@@ -212,7 +212,7 @@ def _of_samples(
 
 
 def _pull_request(title: str, results: Iterable[Result]) -> list[str]:
-    """The text of a pull request, a line a result."""
+    """The text of a pull request, one line per result."""
     from ebbench.plugins import loader
 
     lines = [f"Submission: {title}", ""]

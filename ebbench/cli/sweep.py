@@ -64,7 +64,7 @@ def sweep(
     from ebbench.sweeps.profile import read_profile
     from ebbench.sweeps.sweep import sweep as run_plan
 
-    # As it is before any plug-in is loaded: the runs of one must not inherit what another sets.
+    # The environment before any plug-in is loaded: one plug-in's changes must not reach another's runs.
     environment = dict(os.environ)
     seconds = parse_duration(time_limit) if time_limit else None
     if plan_as_job and (watch or estimate):

@@ -1,4 +1,4 @@
-"""`ebbench table`: the results of one task, one row a model, configuration, sampler and budget."""
+"""`ebbench table`: the results of one task, one row per model, configuration, sampler and budget."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def verify(
             continue
         details: dict[str, Any] = {"bundle": read.sha256, **kept, **tasks.details(recomputed, read, own)}
         if rerun:
-            # What the board shows is what was made here; the author's numbers stand beside it.
+            # The board shows the numbers made here, and beside them the author's.
             details |= {"claimed": dict(recomputed.metrics), "audit": dict(repeated[run_id].audit)}
             whole, files = repeated[run_id].result, dict(repeated[run_id].pictures)
         else:
@@ -168,7 +168,7 @@ def _claimed(
 
 
 def _pass(checks: Sequence[Check], said: str) -> None:
-    """Print every check, and that all are good. Raises BundleError for the first that is not."""
+    """Print every check, then the number of checks. Raises BundleError for the first that fails."""
     from ebbench.submissions import checking
 
     for check in checks:
@@ -178,7 +178,7 @@ def _pass(checks: Sequence[Check], said: str) -> None:
 
 
 def _keep(bundle: Bundle, results: Path) -> None:
-    """Keep the texts of a bundle beside the results, and name what cannot be kept."""
+    """Copy the texts of a bundle beside the results, and name each text that cannot be kept."""
     from ebbench.submissions import checking
     from ebbench.submissions.kept import keep
 

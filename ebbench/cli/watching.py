@@ -1,4 +1,4 @@
-"""How far a plan is: a table on a terminal, plain lines elsewhere; once, or as long as a sweep runs."""
+"""The progress of a plan: a table on a terminal, plain lines elsewhere; once, or while a sweep runs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from ebbench.sweeps.survey import RunState, Survey
 
-# Seconds between two looks: for a live table, and for plain lines.
+# Seconds between two updates: of a live table, and of plain lines.
 LIVE, PLAIN = 1.0, 15.0
-# How many runs that have not been begun are named.
+# At most this many runs that have not started are named.
 MOST_WAITING = 10
 
 
 def lines(states: Sequence[RunState], *, everything: bool = False) -> list[str]:
-    """The numbers, and a line a run that there is something to say of; with `everything` all of them."""
+    """The numbers, and one line for each run with news; with `everything`, one line for every run."""
     rows, more = _rows(states, everything)
     widths = [max(map(len, column), default=0) for column in zip(*rows, strict=True)]
     said = [
@@ -70,7 +70,7 @@ def table(states: Sequence[RunState], *, everything: bool = False, height: int =
 
 @contextlib.contextmanager
 def watched(survey: Survey) -> Iterator[None]:
-    """While the block runs, show how far the plan is: live on a terminal, else a line when it has changed."""
+    """While the block runs, show the progress: live on a terminal, elsewhere a line at each change."""
     from rich.console import Console
     from rich.live import Live
 
@@ -117,7 +117,7 @@ def _draw(survey: Survey, live: Live, console: Console) -> None:
 
 
 def _tell(survey: Survey, said: list[str]) -> None:
-    """Print the numbers and what runs, unless that was the last thing said."""
+    """Print the numbers and the runs in progress, unless the last line said the same."""
     states = survey.look()
     now = [numbers(states)]
     now += [" ".join(f"  {' '.join(cells)}".split()) for cells in map(_cells, _running(states))]
@@ -135,7 +135,7 @@ def _running(states: Sequence[RunState]) -> list[RunState]:
 
 
 def _rows(states: Sequence[RunState], everything: bool) -> tuple[list[tuple[str, ...]], list[str]]:
-    """A row a run, what goes on first, and lines about what is left out."""
+    """One row per run, those in progress first, and lines about the runs that are left out."""
     if everything:
         return [_cells(one) for one in states], []
     fresh = [one for one in states if one.state == "waiting" and not one.said]
@@ -145,7 +145,7 @@ def _rows(states: Sequence[RunState], everything: bool) -> tuple[list[tuple[str,
         for one in states
         if one.state != "done" and (one.state != "waiting" or one.said or id(one) in named)
     ]
-    # A run that was begun is said before one that was not.
+    # Runs that have started come before runs that have not.
     shown.sort(key=lambda one: (_ORDER[one.state], not one.said))
     left = len(fresh) - len(named)
     return [_cells(one) for one in shown], [

@@ -74,7 +74,7 @@ def _check_values(cls: type[Any], values: Mapping[str, Any], where: str) -> None
                 f"{name} = {value}: {name} must be at least 0",
                 where=where,
                 expected="a number of steps or epochs; 0 trains nothing",
-                fix=f"mend '{name}' in card.toml",
+                fix=f"correct '{name}' in card.toml",
             )
 
 

@@ -171,5 +171,5 @@ def read_card(kind: Literal["model", "task"], content: bytes, *, of: str, where:
             f"the card of {kind} '{of}' is wrong at '{field}': {first['msg']}",
             where=where,
             expected="the fields " + ", ".join(schema.model_fields),
-            fix=f"mend '{field}' in card.toml",
+            fix=f"correct '{field}' in card.toml",
         ) from error

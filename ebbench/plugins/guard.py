@@ -29,7 +29,7 @@ def plugin_code(plugin: loader.Plugin, place: Path | None, method: str) -> Itera
     except (EbbenchError, Stopped, KeyboardInterrupt):
         raise
     except BaseException as error:
-        fix = "mend the line named above"
+        fix = "correct the line named above"
         if place is not None:
             write(place / "error.log", traceback.format_exc().encode("utf-8", "backslashreplace"))
             fix += f"; the whole traceback is in {place / 'error.log'}"

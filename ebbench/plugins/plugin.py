@@ -134,7 +134,7 @@ class Plugin:
                     + ("which is not there" if inside else "which is outside its folder"),
                     where=f"{shown(self.folder / 'card.toml')}: files",
                     expected='paths of files in the folder, or patterns such as "weights/*"',
-                    fix="put the file there, or mend the card",
+                    fix="put the file there, or correct the card",
                 )
             found.update(files)
         return sorted(found)
@@ -154,5 +154,5 @@ class Plugin:
                 f"{self.kind} '{self.folder.name}' does not import: {said(error)}",
                 where=fault(error, self.folder),
                 expected="a module that imports without an error",
-                fix="mend the line named above",
+                fix="correct the line named above",
             ) from error

@@ -1,6 +1,6 @@
 """A spec -> a training (made, or taken from the store) -> a score -> a result.
 
-The run store, under `ebbench.storage.files.home()`, has one folder a training:
+The run store, under `ebbench.storage.files.home()`, has one folder per training:
 
     runs/<training hash>/lock              one process at a time (or lease.N: storage/leases.py)
     runs/<training hash>/key.json          what the hash stands for

@@ -59,7 +59,7 @@ def pack(results: Path, out: Path, *, states: bool) -> tuple[int, int, int]:
             f"{len(problems)} files are not results: {problems[0].reason}",
             where=str(problems[0].path),
             expected="unchanged results of `ebbench run`",
-            fix="mend or remove the file",
+            fix="correct or remove the file",
         )
     if not files:
         raise UsageError("there are no results", where=f"--results {results}", fix="`ebbench run` makes some")
