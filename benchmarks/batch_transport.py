@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def pairing(x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Mean costs of x, (n, d): paired one to one with y, (n, d), at the least cost; to the nearest of y."""
+    """Mean costs of x to y, both (n, d): by the cheapest one-to-one pairing, and to the nearest of y."""
     costs = torch.cdist(x, y, p=1.0).numpy()
     rows, columns = linear_sum_assignment(costs)
     return float(costs[rows, columns].mean()), float(costs.min(1).mean())

@@ -26,7 +26,7 @@ from ebbench.running.training import TrainingRun
 
 
 class BareRun:
-    """What a method's loop would be without an engine: a batch drawn, nothing kept."""
+    """The loop of a method without an engine: it draws a batch and keeps nothing."""
 
     progress = 0.0
 
@@ -34,7 +34,7 @@ class BareRun:
         self.steps = steps
 
     def captured(self, step: Any) -> Any:
-        """The step itself."""
+        """Return the step unchanged."""
         return step
 
     def batches(self, data: NoiseData, *, size: int, steps: int) -> Any:
@@ -42,11 +42,11 @@ class BareRun:
             yield data[torch.randint(len(data), (size,))]
 
     def log(self, **scalars: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def seconds(plugin: loader.Plugin, config: Any, data: NoiseData, steps: int, engine: bool) -> float:
-    """How long a training of so many steps takes."""
+    """The seconds that a training of that many steps takes."""
     seeds.seed_everything(0)
     model = plugin.cls(data.spec, config)
     model.device = data.device

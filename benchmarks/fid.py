@@ -43,7 +43,7 @@ class Images(Dataset[Tensor]):
         return self.images[index]
 
 
-# As scores are taken: on a GPU TF32 would be another number, and a faster one.
+# As in scoring. On a GPU, TF32 would be faster but give other numbers.
 @pinned()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -133,7 +133,7 @@ def random_weights(path: Path) -> Path:
     torch.manual_seed(0)
     download = theirs_.load_state_dict_from_url
     load = theirs_.FeatureExtractorInceptionV3.load_state_dict
-    # Asked for no weights it would download them.
+    # Without given weights, torch-fidelity would download them.
     theirs_.load_state_dict_from_url = lambda *_, **__: {}
     theirs_.FeatureExtractorInceptionV3.load_state_dict = lambda *_: None
     try:
@@ -148,7 +148,7 @@ def random_weights(path: Path) -> Path:
 def turns(
     repeats: int, ours: Callable[[], Any], theirs: Callable[[], Any]
 ) -> tuple[tuple[float, Any], tuple[float, Any]]:
-    """The fastest turn of each, in seconds, and what it gave; they take turns."""
+    """Run the functions in turn. Return the fastest time of each in seconds, and its result."""
     fastest: list[tuple[float, Any]] = [(float("inf"), None)] * 2
     for _ in range(repeats):
         for i, work in enumerate((ours, theirs)):
@@ -159,7 +159,7 @@ def turns(
 
 
 def report(what: str, ours: tuple[float, Any], theirs: tuple[float, Any]) -> None:
-    """One line: seconds, their ratio, and how far the values are apart where they are numbers."""
+    """One line: the seconds, their ratio, and the difference of the values if they are numbers."""
     line = f"{what}: ours {ours[0]:.3f} s, torch-fidelity {theirs[0]:.3f} s, {theirs[0] / ours[0]:.2f} times"
     if isinstance(ours[1], float):
         line += f"; values differ by {abs(ours[1] - theirs[1]) / abs(theirs[1]):.1e} of theirs"

@@ -1,4 +1,4 @@
-"""What the choices behind an FID are worth: the samples of one finished CIFAR-10 run, scored in other ways.
+"""Measure how the choices behind an FID change it: score the samples of one CIFAR-10 run in other ways.
 
     python benchmarks/fid_choices.py RUN [--results results] [--samples 50000]
 
@@ -62,13 +62,13 @@ def main() -> None:
 
 
 def spelled(values: list[float], width: int) -> str:
-    """Mean and standard deviation of the values; the mean alone of one."""
+    """Mean and standard deviation of the values; of a single value only the mean."""
     spread = f"{stdev(values):>7.4f}" if len(values) > 1 else " " * 7
     return f"{fmean(values):>{width}.4f} {spread}"
 
 
 def roundings(values: Tensor, data: DataSpec) -> dict[str, Tensor]:
-    """Images on the scale of 0 to 255: as they are, to the nearest byte, and to the byte below."""
+    """Images scaled to 0 to 255: unrounded, rounded to the nearest byte, and rounded down."""
     assert data.low is not None and data.high is not None
     floats = (values - data.low) * (255 / (data.high - data.low))
     return {

@@ -1,4 +1,4 @@
-"""A finished run as the benchmarks read it: its result, its trained model and its samples."""
+"""Read a finished run for a benchmark: its result, its trained model, and its samples."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHUNK = 1000
 
 @dataclass(frozen=True)
 class Finished:
-    """A result, what it was made by, and the model in its trained state, on the CPU."""
+    """A result, the task and model that made it, and the trained model on the CPU."""
 
     made: Result
     resolved: spec.Spec
@@ -35,7 +35,7 @@ class Finished:
     model: contract.Model
 
     def draws(self, n: int) -> Iterator[Tensor]:
-        """`n` samples in chunks, as they left the sampler, by the seeds of the result's scoring."""
+        """`n` samples in chunks, before any rounding, from the seeds of the result's scoring."""
         draw = introspection.samplers(self.resolved.model.cls)[self.resolved.sampler]
         for number, begin in enumerate(range(0, n, CHUNK)):
             seeds.seed_everything(
@@ -45,7 +45,7 @@ class Finished:
 
 
 def finished(run: str, results: Path, task: str) -> Finished:
-    """The run of `task` that `run` names, a file or a run id; ends the program where it cannot be had."""
+    """The run of `task` that `run` (a file or a run id) names. Exit if it cannot be loaded."""
     try:
         made = find(run, results)
     except EbbenchError as error:

@@ -1,4 +1,4 @@
-"""An epoch of MEG on KDD99: ours, and the same step as a first implementation writes it, and their ratio.
+"""Time an epoch of MEG on KDD99: ours, a plain implementation of the same step, and their ratio.
 
     python benchmarks/kdd_epoch.py [--repeats 3] [--data-dir DIR]
 
@@ -32,7 +32,7 @@ from ebbench.running.training import TrainingRun
 
 
 class Plain:
-    """A training over a DataLoader in place of the engine's; it is the model's run, or all of it."""
+    """A training over a DataLoader in place of the engine's."""
 
     progress = 0.0
 
@@ -41,7 +41,7 @@ class Plain:
         self.examples = TensorDataset(data[torch.arange(len(data))])
 
     def captured(self, step: Any) -> Any:
-        """The step itself."""
+        """Return the step unchanged."""
         return step
 
     def batches(self, data: Data, *, size: int, epochs: int) -> Iterator[torch.Tensor]:
@@ -51,7 +51,7 @@ class Plain:
             yield x
 
     def log(self, **scalars: torch.Tensor) -> None:
-        """The losses as numbers, as a first implementation prints or plots them."""
+        """Fetch the losses as numbers, as a plain implementation does to print or plot them."""
         for value in scalars.values():
             value.item()
 
@@ -89,7 +89,7 @@ class Plain:
 
 
 def seconds(config: Any, data: Data, make_run: Callable[[Any, Path], Any], *, plain: bool) -> float:
-    """How long the steps take."""
+    """The seconds that the steps take."""
     seeds.seed_everything(0)
     model = loader.load("model", "meg").cls(data.spec, config)
     model.device = data.device

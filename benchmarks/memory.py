@@ -1,4 +1,4 @@
-"""Measure the peak memory of a training on images of a given size: one step, or a few, of a model as it is.
+"""Measure the peak memory of a few training steps of a model on images of a given size.
 
     python benchmarks/memory.py [--model ebgan] [--sizes 64 128 256] [--batch 64] [--set nets=deep ...]
 
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def step(model: str, size: int, batch: int, steps: int, settings: list[str]) -> None:
-    """Train a model for so many steps on noise, and say the peak."""
+    """Train a model for a number of steps on noise, and print the peak."""
     torch.manual_seed(0)
     spec = DataSpec(name="noise", shape=(3, size, size), low=-1.0, high=1.0)
     values = dict(word.split("=", 1) for word in settings)

@@ -1,4 +1,4 @@
-"""Estimate what the trainings of a plan cost: counted operations and launches, and minutes at assumed rates.
+"""Estimate the cost of a plan's trainings: counted operations and launches, and minutes at assumed rates.
 
     python benchmarks/paper_hours.py [--plan PLAN] [--tflops 20] [--call 10] [--graph 4]
 
@@ -35,7 +35,7 @@ from ebbench.sweeps import plan
 
 
 class Operations(TorchDispatchMode):
-    """Adds up the operations of what torch has a formula for; its own counter refuses gradients of a leaf."""
+    """Count operations for which torch has a formula. torch's own counter fails on gradients of a leaf."""
 
     total = 0
     calls = 0
@@ -54,17 +54,17 @@ class Operations(TorchDispatchMode):
 
 
 class OneStep(TrainingRun):
-    """A training that takes the first step of each loop, and knows how many were asked for."""
+    """A training that runs only the first step of each loop, and records how many steps were requested."""
 
     planned = 0
     asks_for_a_graph = False
     counter: Operations
-    # Of the steps alone: a method may do more before its loop and after it.
+    # The steps alone: a method may do more work before and after its loop.
     operations = 0.0
     calls = 0
 
     def captured(self, step: Any) -> Any:
-        """The step as it is."""
+        """Return the step unchanged."""
         self.asks_for_a_graph = True
         return step
 
@@ -79,7 +79,7 @@ class OneStep(TrainingRun):
         self.calls += self.counter.calls - before[1]
 
     def _save(self, loop: int) -> None:
-        """No checkpoint: what it costs is none of a step's."""
+        """Write no checkpoint, because its cost is not part of a step."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ class Cost:
     graph: bool
 
     def minutes(self, tflops: float, microseconds: float) -> float:
-        """What all trainings take."""
+        """The cost of all trainings."""
         step = max(self.operations / (tflops * 1e12), self.calls * microseconds * 1e-6)
         return self.steps * self.trainings * step / 60
 
 
 def cost(resolved: spec.Spec, task: Any) -> Cost:
-    """What a result costs, by one step of its first training."""
+    """The cost of a result, from one step of its first training."""
     cpu = torch.device("cpu")
     parts = list(task.parts(0).values())
     seeds.seed_everything(0)
@@ -129,7 +129,7 @@ def main() -> None:
         resolved = spec.resolve(job.request)
         task = resolved.task.cls(resolved.options, resolved.protocol, store)
         training = identify(resolved, task, 0).training
-        # What builds on another training has next to none of its own.
+        # A model that builds on another training has almost no training of its own.
         if job.seed or training in seen or resolved.control or resolved.base is not None:
             continue
         seen.add(training)

@@ -2,7 +2,7 @@
 
     python benchmarks/site_build.py [--results 5000] [--from results]
 
-Copies of the committed results, under run ids, seeds and settings of their own, without pictures.
+The results are copies of the committed ones without pictures, each with its own run id and settings.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ebbench.record.resultfiles import result_files
 
 
 def copies(source: Path, folder: Path, n: int) -> None:
-    """Write `n` results to `folder`: those of `source` in turn, each copy as a setting of its own."""
+    """Write `n` results to `folder`: copies of those of `source` in turn, each copy with its own setting."""
     texts = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in result_files(source)]
     for i in range(n):
         path, raw = texts[i % len(texts)]
@@ -34,7 +34,7 @@ def copies(source: Path, folder: Path, n: int) -> None:
 
 
 def processor_time() -> float:
-    """The seconds that this process and those it started have spent."""
+    """The processor seconds of this process and of the processes that it started."""
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(one.ru_utime + one.ru_stime for one in used)
 

@@ -1,4 +1,4 @@
-"""Steps a second of four methods on 3-StackedMNIST: by a script as one writes it in an hour, and ours.
+"""Time the steps of four methods on 3-StackedMNIST: a plain script of each against our model.
 
     python benchmarks/step.py [--width 64] [--batch 64] [--critic-steps 5] [--steps 10] [--repeats 3]
 
@@ -38,7 +38,7 @@ SPEC = DataSpec(name="noise", shape=(3, 28, 28), low=-1.0, high=1.0)
 
 
 class Stacks(Dataset[Tensor]):
-    """Three digits (here noise) stacked in an image, drawn anew each time."""
+    """Images of three stacked digits (here noise), new ones for each batch."""
 
     def __init__(self, digits: Tensor, length: int) -> None:
         self.digits, self.length = digits, length
@@ -72,7 +72,7 @@ def generator_net(z_dim: int, width: int) -> nn.Sequential:
 
 
 class PlainWGANGP:
-    """WGAN-GP in a screenful."""
+    """A plain script of WGAN-GP."""
 
     def __init__(self, width: int, z_dim: int, device: torch.device) -> None:
         self.z_dim, self.device = z_dim, device
@@ -100,7 +100,7 @@ class PlainWGANGP:
 
 
 class PlainMEG:
-    """MEG in a screenful."""
+    """A plain script of MEG."""
 
     def __init__(self, width: int, z_dim: int, device: torch.device) -> None:
         self.z_dim, self.device = z_dim, device
@@ -145,7 +145,7 @@ CRITIC_STEPS = {"wgan-gp": "critic_steps", "meg": "energy_steps", "sngan": "crit
 
 
 def plain(name: str, a: argparse.Namespace, device: torch.device) -> Callable[[int], None]:
-    """What trains the plain script for so many steps."""
+    """A function that trains the plain script for a number of steps."""
     seeds.seed_everything(0)
     model = PLAIN[name](a.width, a.z_dim, device)
     digits = torch.rand(10_000, 28, 28) * 2 - 1
@@ -159,7 +159,7 @@ def plain(name: str, a: argparse.Namespace, device: torch.device) -> Callable[[i
 
 
 def ours(name: str, a: argparse.Namespace, device: torch.device, graph: bool) -> Callable[[int], None]:
-    """What trains our model for so many steps, as a CUDA graph or as it is."""
+    """A function that trains our model for a number of steps, with or without a CUDA graph."""
     plugin = loader.load("model", name)
     own: dict[str, dict[str, Any]] = {"meg": {"mi_width": a.width}, "ebgan": {"nets": "conv"}}
     critic = {CRITIC_STEPS[name]: a.critic_steps} if name in CRITIC_STEPS else {}
@@ -184,7 +184,7 @@ def ours(name: str, a: argparse.Namespace, device: torch.device, graph: bool) ->
                 stop=StopRequest(),
                 reporter=Saying(),
                 most_steps=steps,
-                # As in a run of thousands of steps: no loss is fetched before the end.
+                # Fetch no loss before the end, as in a run of thousands of steps.
                 curve_points=1,
                 graph=capture.graph_for if graph else no_graph,
             )
@@ -196,7 +196,7 @@ def ours(name: str, a: argparse.Namespace, device: torch.device, graph: bool) ->
 
 
 def no_graph(device: torch.device) -> None:
-    """For steps that run as they are."""
+    """Give no graph, so that each step runs normally."""
 
 
 class Saying(Reporter):
@@ -272,7 +272,7 @@ def main() -> None:
                 fastest[which] = min(fastest[which], time.perf_counter() - began)
         rates = {which: steps / seconds for which, seconds in fastest.items()}
         *_, last = rates
-        # Counted after the turns; what a count does to a graph is nobody's concern then.
+        # Count after the timing, because counting may invalidate a graph.
         share = operations(ours(name, a, device, False)) * rates[last] / peak
         first, *others = rates
         said = ", ".join(f"{which} {rate:.3f}" for which, rate in rates.items())

@@ -29,7 +29,7 @@ seeds = "0-{last}"
 
 
 def by_hand(environment: Mapping[str, str], folder: Path) -> float:
-    """Seconds of one run as a process of its own: the median of five."""
+    """Seconds of one run in its own process: the median of five."""
     taken = []
     for seed in range(1000, 1005):
         argv = [sys.executable, "-m", "ebbench.cli.main", "run", *RUN]

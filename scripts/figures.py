@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/figures"))
     arguments = parser.parse_args()
     found, _ = load_all(arguments.results)
-    # Those that are in a row of the table: nothing that another version of a model replaced.
+    # Only results that are in a row of the table, so none that a newer version of a model replaced.
     current = {
         run
         for task in {result.task.name for result in found}
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def called(result: Result) -> str:
-    """A result's model and variant, as they are asked for."""
+    """A result's model and variant, as `MODEL:VARIANT`."""
     return labels.full_name(result.model.name, result.model.variant)
 
 
@@ -75,12 +75,12 @@ def called_with_sampler(result: Result) -> str:
 
 
 def toys(results: list[Result], law: str) -> plt.Figure | None:
-    """One line a method and sampler: where its samples lie, and where the mass of its energy does."""
+    """One line per method and sampler: its samples, and the mass of its energy."""
     if not results:
         return None
     figure, panels = plt.subplots(1, 2, figsize=(10, 6), layout="constrained")
     for panel, metric in zip(panels, (f"high_quality_4_{law}", f"spurious_mass_{law}"), strict=True):
-        # An energy is the same whatever its sampler.
+        # All samplers of a training share its energy.
         energies = metric.startswith("spurious")
         with_it = [r for r in results if metric in r.metrics]
         if energies:
@@ -111,7 +111,7 @@ def _methods(
 
 
 def epochs(results: list[Result], metric: str) -> plt.Figure | None:
-    """MEG and EBGAN along training: each seed a line, one panel per model, protocol and score."""
+    """MEG and EBGAN along training: one line per seed, one panel per model, protocol and score."""
     followed = [r for r in results if called(r) in ("meg", "ebgan") and len(r.training.evaluations.step) > 1]
     if not followed:
         return None

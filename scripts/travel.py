@@ -50,7 +50,7 @@ def needed(plan: Path, results: Path) -> Iterator[tuple[str, str]]:
             while identity is not None:
                 chain.append(identity.training)
                 identity = identity.base
-            # What it builds on comes first: without it, it is worth nothing.
+            # Its base comes first, because it is useless without it.
             for training in reversed(chain):
                 if training not in seen:
                     seen.add(training)
@@ -58,7 +58,7 @@ def needed(plan: Path, results: Path) -> Iterator[tuple[str, str]]:
 
 
 def files_of(place: Path) -> list[Path]:
-    """What a training goes on from: its trained state, or else its checkpoint; none where it has neither.
+    """The state from which a training goes on: trained, else its checkpoint; none if it has neither.
 
     The sidecar, which makes the rest count, comes last.
     """
@@ -70,7 +70,7 @@ def files_of(place: Path) -> list[Path]:
 
 
 def leave(plan: Path, results: Path, out: Path) -> None:
-    """Pack what is needed, and put as much into `out` as it takes."""
+    """Pack what is needed, and put as much of it into `out` as fits."""
     waiting = home() / "leaving"
     shutil.rmtree(waiting, ignore_errors=True)
     waiting.mkdir(parents=True)
@@ -79,7 +79,7 @@ def leave(plan: Path, results: Path, out: Path) -> None:
         for training, label in needed(plan, results):
             files = files_of(home() / "runs" / training)
             for path in files:
-                # Made anew: a file's own entry names its owner.
+                # A new entry, because a file's own entry names its owner.
                 entry = tarfile.TarInfo(f"{training}/{path.name}")
                 entry.size = path.stat().st_size
                 with open(path, "rb") as file:
@@ -99,7 +99,7 @@ def leave(plan: Path, results: Path, out: Path) -> None:
 
 
 def rest(out: Path) -> None:
-    """Put as many of the parts that wait into `out` as it takes, and say what does not fit."""
+    """Move as many waiting parts into `out` as fit, and print what does not fit."""
     waiting = sorted((home() / "leaving").glob("store.*"))
     there = [path for path in out.rglob("*") if path.is_file()]
     files, room = MOST_FILES - len(there), MOST_BYTES - sum(path.stat().st_size for path in there)
@@ -147,7 +147,7 @@ def take(folder: Path) -> None:
 
 
 def _unpack(content: bytes) -> tuple[int, int]:
-    """Put what is whole into the run store; how many trainings are new, and how many were here."""
+    """Put complete trainings into the run store. Return how many are new, and how many were here."""
     runs, held, here = home() / "runs", {}, set()
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
@@ -169,7 +169,7 @@ def _unpack(content: bytes) -> tuple[int, int]:
             continue
         place.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
-            # The sidecar last, by a rename: a store that is cut off here holds no half of a state.
+            # The sidecar comes last, by a rename: an interrupted call leaves no partial state in the store.
             (place / f".{name}.tmp").write_bytes(data)
             (place / f".{name}.tmp").rename(place / name)
     return len(whole) - len(here), len(here)
@@ -181,7 +181,7 @@ def _sha256(path: Path) -> str:
 
 
 def main(words: list[str]) -> None:
-    """Do what the words say."""
+    """Run the command that `words` give."""
     match words:
         case ["leave", plan, results, out]:
             leave(Path(plan), Path(results), Path(out))

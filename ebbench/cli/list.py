@@ -125,7 +125,7 @@ def _model(name: str, tasks: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _meant_for(card: ModelCard, task: str) -> bool:
-    """A control whose card has budgets runs on the tasks that they name; other models run wherever they can."""
+    """A control whose card has budgets runs on the tasks that they name; others run wherever they can."""
     if card.kind != "control" or not card.budgets:
         return True
     return any(task in tables or "default" in tables for tables in card.budgets.values())
