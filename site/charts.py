@@ -13,7 +13,7 @@ from ebbench.site import svg, wording
 from markupsafe import Markup
 
 from ebbench.board import labels
-from ebbench.board.row import Row
+from ebbench.board.row import Cell, Row
 from ebbench.contract import Metric
 from ebbench.record.resultfiles import Problem
 from ebbench.record.schema import Curves, Result
@@ -101,11 +101,22 @@ def seen(rows: Sequence[Row], metric: Metric) -> list[float]:
     values: list[float] = []
     for row in rows:
         cell = row.metrics[metric.name]
-        bounds = [cell.interval.mean, cell.interval.low, cell.interval.high]
-        values += [value for value in [*cell.values, *bounds] if value is not None]
+        found = [*cell.values, cell.interval.mean, *bounds(cell, metric)]
+        values += [value for value in found if value is not None]
         if metric.name in row.published:
             values.append(row.published[metric.name].value)
     return values
+
+
+def bounds(cell: Cell, metric: Metric) -> tuple[float | None, float | None]:
+    """The ends of an interval as a chart shows them. Those of a share stay within 0 and 1.
+
+    The interval of Student's t does not know these limits. With few seeds it can pass them by far.
+    """
+    low, high = cell.interval.low, cell.interval.high
+    if metric.unit != "share" or low is None or high is None:
+        return low, high
+    return max(low, 0.0), min(high, 1.0)
 
 
 def by_logarithm(rows: Sequence[Row], metric: Metric) -> bool:
@@ -117,7 +128,7 @@ def by_logarithm(rows: Sequence[Row], metric: Metric) -> bool:
 def marks(row: Row, metric: Metric, x: svg.Axis, y: float) -> Markup:
     """The marks of a row at the height `y`: seeds (dots), mean (bar), interval (line), published (cross)."""
     cell = row.metrics[metric.name]
-    low, high, mean = cell.interval.low, cell.interval.high, x.at(cell.interval.mean)
+    (low, high), mean = bounds(cell, metric), x.at(cell.interval.mean)
     parts = [
         svg.element("circle", cx=x.at(value), cy=y, r=1.6, class_="seed")
         for value in cell.values

@@ -61,6 +61,8 @@ class Card:
     metric: Metric
     ruler: Markup
     lines: Sequence[Line]
+    # What the rows share: protocol, budget, data and options.
+    setting: str
     drawing: Markup | None = None
     image: thumbs.Thumb | None = None
     shows: str = ""
@@ -107,7 +109,7 @@ def card(task: TaskView, files: Mapping[int, Path], out: Path) -> Card:
         lines.append(
             Line(
                 row.kind,
-                wording.short(row),
+                wording.called(row, group),
                 row,
                 strips.strip(row, on) if on else Markup(""),
                 spelled(row.metrics[metric.name]),
@@ -122,7 +124,7 @@ def card(task: TaskView, files: Mapping[int, Path], out: Path) -> Card:
             Line("published", one.label, None, strips.published(value, on), shown, source=one.source)
         )
     ruler = strips.ruler(on) if on else Markup("")
-    return Card(task, metric, ruler, lines, drawing, image, shows)
+    return Card(task, metric, ruler, lines, wording.group(group), drawing, image, shows)
 
 
 def _image(task: TaskView, best: Sequence[Row], files: Mapping[int, Path], out: Path) -> thumbs.Thumb | None:

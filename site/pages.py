@@ -70,6 +70,7 @@ class Pages:
             "difference": views.difference,
             "called": wording.called,
             "configuration": wording.configuration,
+            "settings_of": wording.settings,
             "place_of": reference.place,
             "method_title": wording.title,
             "metric_title": wording.metric,

@@ -53,7 +53,7 @@ def first(task: TaskView) -> set[str]:
 
 
 def sentences(task: TaskView) -> Iterator[str]:
-    """The question, the protocol, what decides and what the controls have: a sentence each."""
+    """Four sentences: the question, the protocol, the deciding metric, and the values of the controls."""
     if task.card and task.card.summary:
         yield task.card.summary
     for name, words in list(task.known.protocols.items())[:1]:
@@ -62,13 +62,14 @@ def sentences(task: TaskView) -> Iterator[str]:
         return
     metric = matrix.metric_of(task)
     said = wording.unit(metric)
-    yield f"{wording.metric(metric)} decides{f' ({said})' if said else ''}: {metric.doc.rstrip('.')}."
+    unit = f" ({said})" if said else ""
+    yield f"The deciding metric is {wording.metric(metric)}{unit}: {metric.doc.rstrip('.')}."
     controls = [row for row in task.headline if row.kind == "control"]
     found = wording.better(metric, controls) if metric.better != "neither" else []
     if found:
         ends = [found[0], *found[1:][-1:]]
-        named = (f"{wording.short(row)} has {spelled(row.metrics[metric.name])}" for row in ends)
-        yield f"Of the controls, {', and '.join(named)}."
+        named = [f"{spelled(row.metrics[metric.name])} ({wording.short(row)})" for row in ends]
+        yield f"Controls range from {' to '.join(named)}." if found[1:] else f"The control has {named[0]}."
 
 
 def columns(task: TaskView) -> int:

@@ -113,6 +113,13 @@ class TaskView:
         first = self.groups[0][1] if self.rows else []
         return first if first and not first[0].block else []
 
+    @cached_property
+    def setting(self) -> str:
+        """The options of the headline group that other rows of the task have otherwise, as `name=value`."""
+        held = self.headline[0].options if self.headline else {}
+        apart = {name for row in self.rows for name in held if row.options.get(name) != held[name]}
+        return labels.settings({name: held[name] for name in apart if held[name] != ""})
+
     def results_of(self, row: Row) -> list[Result]:
         """The results of a row, by seed."""
         return [self.results[run] for run in row.runs]

@@ -13,12 +13,38 @@ from ebbench.board.row import Row
 from ebbench.contract import Metric
 from ebbench.plugins import loader
 from ebbench.plugins.lookalikes import skeleton
+from ebbench.record.schema import Result
 
+# Beginnings of metrics' names, or whole names, that read badly word by word.
+_STARTS = {
+    "are_digits": "Samples are digits",
+    "auroc_least": "Lowest AUROC",
+    "auroc_other": "AUROC against the other data set",
+    "gap_error": "Error of the gap",
+    "high_quality_3": "Within 3 deviations",
+    "high_quality_4": "Within 4 deviations",
+    "i_prime": "I′",
+    "kl_classes": "KL of the digits",
+    "kl_data": "KL from the data's modes",
+    "kl_floor": "KL of a uniform sampler",
+    "kl_floor_data": "KL of a perfect sampler",
+    "kl_least": "Least possible KL",
+    "many_images": "Many different images",
+    "modes_good": "Modes with good digits",
+    "share_memorised": "Share of memorised samples",
+    "sliced_wasserstein_least": "Least possible sliced Wasserstein",
+}
 # Words of a metric's name that are written another way.
 _WORDS = {
+    "10k": "(10,000 samples)",
+    "1k": "(1,000 samples)",
+    "25gaussians": "(25 Gaussians)",
+    "5k": "(5,000 samples)",
+    "8gaussians": "(8 Gaussians)",
     "auprc": "AUPRC",
     "auroc": "AUROC",
     "cifar": "(CIFAR features)",
+    "digits": "(digit features)",
     "f1": "F1 score",
     "fid": "FID",
     "is": "Inception score",
@@ -27,6 +53,8 @@ _WORDS = {
     "last10": "(last ten epochs)",
     "mmd": "MMD",
     "others": "against others",
+    "svhn": "against SVHN",
+    "swissroll": "(Swiss roll)",
     "wasserstein": "Wasserstein",
 }
 _UNITS = {"share": "share, 0 to 1", "%": "per cent"}
@@ -41,7 +69,10 @@ def metric(one: Metric) -> str:
 
 def words(name: str) -> str:
     """A name of parts joined by underscores, in words."""
-    text = " ".join(_WORDS.get(word, word) for word in name.split("_") if word) or name
+    able = [start for start in _STARTS if f"{name}_".startswith(f"{start}_")]
+    start = max(able, key=len, default="")
+    rest = (_WORDS.get(word, word) for word in name.removeprefix(start).split("_") if word)
+    text = " ".join([_STARTS[start], *rest] if start else rest) or name
     return text[:1].upper() + text[1:]
 
 
@@ -86,6 +117,13 @@ def called(row: Row, among: Sequence[Row]) -> str:
     """The title of a row's method and its configuration: "MEG (mala)"."""
     details = configuration(row, among)
     return f"{title(row)} ({details})" if details else title(row)
+
+
+def settings(result: Result) -> str:
+    """What sets a result apart from its method's plain one: variant, sampler, and changed settings."""
+    sampler = result.sampler.name if result.sampler and result.sampler.name != PLAIN else ""
+    parts = (result.model.variant, sampler, labels.settings(result.overrides))
+    return ", ".join(part for part in parts if part)
 
 
 def short(row: Row) -> str:

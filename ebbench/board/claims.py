@@ -172,14 +172,17 @@ def judge(task: str, claim: Claim, rows: Iterable[Row], metrics: Sequence[Metric
     claim's budget, rows at another budget decide: `at another budget only`.
     """
     able = [row for row in rows if not row.block and not row.invalid]
-    one_seed = False
+    alone: Verdict | None = None
     for budget in dict.fromkeys([claim.budget, *COUNTED]):
         sides = [_row(side, claim, able, budget, protocol) for side in (claim.of, claim.than) if side]
         if None in sides:
             continue
         found = [row for row in sides if row is not None]
+        runs = [run for row in found for run in row.runs]
         if any(len(by_seed(row, name)) < 2 for row, name in zip(found, _names(claim), strict=True)):
-            one_seed = True
+            shown, note = _shown(claim, found), "a row has a single seed, and a verdict takes two"
+            said = f"{budget}: {_against(claim, shown)}: {note}"
+            alone = alone or Verdict(task, claim, "not run", said, budget, None, runs, shown, [note])
             continue
         better = next((metric.better for metric in metrics if metric.name == claim.metric), "higher")
         outcome, note = _compared(claim, found, better) if claim.than else _valued(claim, found[0], better)
@@ -195,12 +198,13 @@ def judge(task: str, claim: Claim, rows: Iterable[Row], metrics: Sequence[Metric
             f"{budget}: {said}" if there else said,
             budget,
             there,
-            [run for row in found for run in row.runs],
+            runs,
             shown,
             [words for words in (note, older) if words],
         )
-    said = "a single seed shows no spread" if one_seed else claim.needs and f"it needs {claim.needs}"
-    return Verdict(task, claim, "not run", said or "no row for it")
+    return alone or Verdict(
+        task, claim, "not run", f"it needs {claim.needs}" if claim.needs else "no row for it"
+    )
 
 
 def _names(claim: Claim) -> list[str]:

@@ -31,7 +31,7 @@ def ranked(group: list[Row], metrics: Sequence[Metric], limits: Sequence[Limit] 
         }
         # No test applies to a single value: it gets no rank among means and must not separate them.
         for i in [i for i, n in seeds.items() if n == 1 and max(seeds.values()) > 1]:
-            note = f"not ranked: one seed, beside rows of up to {max(seeds.values())}"
+            note = f"not ranked: only one seed, while other rows have up to {max(seeds.values())}"
             group[i] = replace(group[i], notes=[*group[i].notes, note])
             del able[i]
     places = _places(able, deciding)
@@ -64,7 +64,7 @@ def _gated(row: Row, metrics: Sequence[Metric], limits: Sequence[Limit]) -> Row:
         beyond = {seed: said for seed, found in values.items() if (said := limit.broken(found))}
         if beyond:
             seed, said = next(iter(beyond.items()))
-            more = f" (and {len(beyond) - 1} more)" if len(beyond) > 1 else ""
+            more = f" (and {len(beyond) - 1} more of its seeds)" if len(beyond) > 1 else ""
             # A control may exceed limits: real data, for example, are copies of training images.
             what = "not ranked: impossible" if row.kind == "model" else "impossible for a model"
             notes.append(f"{what} at seed {seed}{more}: {said}")

@@ -186,7 +186,8 @@ def test_one_seed_beside_rows_of_several_has_no_rank_and_parts_no_tie():
     kls = {"a": [0.05, 0.06, 0.07], "one": [0.061], "b": [0.06, 0.05, 0.08], "c": [0.5, 0.6, 0.55]}
     found = rows(*(make(model=name, seed=i, kl=kl) for name in kls for i, kl in enumerate(kls[name])))
     assert [(row.model, row.rank) for row in found] == [("a", 1), ("b", 1), ("c", 3), ("one", None)]
-    assert found[-1].notes == ["not ranked: one seed, beside rows of up to 3"] and not found[-1].invalid
+    assert found[-1].notes == ["not ranked: only one seed, while other rows have up to 3"]
+    assert not found[-1].invalid
 
 
 def test_controls_come_last_and_have_no_rank():
