@@ -144,6 +144,8 @@ def test_claims_of_one_verdict_are_one_click_from_home(opened):
     chip = home.page.locator(".claims-bar a", has_text="contradicted")
     told = int(chip.locator("b").inner_text())
     chip.click()
+    # The script shows its filters at the same moment as it hides rows.
+    home.page.locator("select[name=verdict]").wait_for()
     rows = home.page.locator("table.claims tbody tr")
     assert home.page.locator("table.claims tbody tr:visible").count() == told < rows.count()
     headings = home.page.locator("section.claimed h2")

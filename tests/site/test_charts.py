@@ -54,6 +54,20 @@ def test_ticks_are_round_and_read_well(low: float, high: float, log: bool, texts
     assert places == sorted(places) and places[0] >= -1e-9 and places[-1] <= 100 + 1e-9
 
 
+def test_the_interval_of_a_share_stays_within_0_and_1():
+    values = (0.1, 0.9, 0.95)
+    share = Metric(name="f1", unit="share", better="higher", doc="")
+    one = boards.row("f1", "a", *values)
+    found = one.metrics["f1"].interval
+    assert found.low < 0 and found.high > 1, "Student's t knows no limits"
+    assert charts.bounds(one.metrics["f1"], share) == (0.0, 1.0)
+    assert min(charts.seen([one], share)) == 0.0 and max(charts.seen([one], share)) == 1.0
+    nats = Metric(name="f1", unit="nats", better="higher", doc="")
+    assert charts.bounds(one.metrics["f1"], nats) == (found.low, found.high)
+    alone = boards.row("f1", "a", 0.5)
+    assert charts.bounds(alone.metrics["f1"], share) == (None, None)
+
+
 @pytest.mark.parametrize("values", [[3.0], [0.0], [-2.0, -2.0], [1e299, -1e299], [1e-300, 2e-300], [5, 7.5]])
 def test_every_value_lies_on_its_axis(values: list[float]):
     for log in (False, True) if min(values) > 0 else (False,):

@@ -55,6 +55,16 @@ def verdict(one: Claim, *rows: Row):
     return judge("t", one, rows, METRICS, "clean")
 
 
+def test_a_single_seed_is_shown_and_judges_nothing():
+    cpu = row(1.25, budget="cpu")
+    found = verdict(claim(value=1.0), cpu)
+    assert (found.outcome, found.there, list(found.runs)) == ("not run", None, ["meg-0"])
+    assert [one.value for one in found.rows] == ["1.250"] and "1.250 against the paper's 1" in found.said
+    # Several seeds elsewhere judge before it.
+    assert verdict(claim(value=1.0), row(1.25), row(1.0, 1.0, budget="cpu")).there == "reproduced"
+    assert verdict(claim(value=1.0, needs="a GPU")).said == "it needs a GPU"
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
