@@ -6,7 +6,7 @@ ifneq ($(wildcard ../shared/data),)
 export EBBENCH_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: setup run test check
+.PHONY: setup run test test-all check
 
 setup: $(BIN)/.installed
 
@@ -22,6 +22,10 @@ run: setup
 
 test: setup
 	scripts/test
+
+# What CI runs.
+test-all: setup
+	scripts/test -m 'not slow'
 
 check: setup
 	scripts/check

@@ -54,6 +54,7 @@ def test_the_data_give_a_model_no_answer(cli, tmp_path: Path, task: str, asks: s
     assert tested.code == 1 and said in tested.out
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("maintainer")
 def test_a_claimed_budget_moves_no_headline(cli, plugins: Path, tmp_path: Path):
     words = ("--task", "dots", "--model", "blob", "--budget", "smoke", "--quiet", "--results", "board")

@@ -42,6 +42,7 @@ def away(checkout: Path, home: Path, out: Path, limit: str = "200s", left: bool 
     return done.stdout
 
 
+@pytest.mark.medium
 def test_only_what_is_new_is_made_and_comes_back(cli, tmp_path: Path):
     checkout = tmp_path / "checkout"
     for folder in ("scripts", "results", ".carry/data"):
@@ -181,6 +182,7 @@ set = { law = "8gaussians", base = "wgan-gp" }
 """
 
 
+@pytest.mark.medium
 def test_the_trainings_that_a_plan_needs_are_found_with_their_base(cli, tmp_path: Path, monkeypatch):
     (tmp_path / "plan.toml").write_text(DDLS)
     words = ["run", "--task", "toy2d", "--model", "ddls", "--budget", "smoke", "--sampler", "ddls"]

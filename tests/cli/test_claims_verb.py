@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 CLAIM = """
 [[claim]]
 id = "small"
@@ -19,6 +21,7 @@ value = 0.5
 """
 
 
+@pytest.mark.medium
 def test_a_claim_is_judged_by_what_was_run(cli, plugins: Path):
     assert cli("claims", "--task", "dots").out.strip() == "no claims"
     (plugins / "dots" / "claims.toml").write_text(CLAIM)

@@ -34,6 +34,7 @@ def test_the_tables_say_what_the_page_says(tmp_path: Path):
     assert (ray.address, ray.workers, ray.cores, ray.gpus) == ("ray://head:10001", 8, 2, 0.5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("line", COMMANDS)
 def test_the_commands_run_here(cli, plugins: Path, tmp_path: Path, quick_runs: None, line: str):
     words = shlex.split(line)[1:]

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 
 
+@pytest.mark.medium
 def test_the_comparison_is_a_paired_t_test(cli):
     said = cli("compare", "vae", "entropic-gan", "--task", "gaussian", "--results", RESULTS, "--json")
     assert said.code == 0, said.err
@@ -49,6 +50,7 @@ def test_samplers_are_named_and_a_single_seed_is_not_tested(cli, tmp_path):
     assert re.search(r"modes: meg@mala\S* steps=3000 1000, meg@isir steps=3000 \d+;", said.out), said.out
 
 
+@pytest.mark.medium
 def test_what_cannot_be_compared_is_said(cli):
     said = cli("compare", "meg", "vae", "--task", "gaussian", "--results", RESULTS)
     assert said.code == 2 and "no results of meg" in said.err and "entropic-gan" in said.err
@@ -99,6 +101,7 @@ from ebbench.contract import mean_score
 )
 
 
+@pytest.mark.medium
 def test_a_task_of_data_sets_is_compared_set_by_set(cli, plugins: Path, tmp_path: Path):
     toys.write_task(plugins, SETS, name="sets")
     words = ("--task", "sets", "--budget", "smoke", "--seeds", "0-1", "--quiet")

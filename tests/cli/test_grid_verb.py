@@ -54,6 +54,7 @@ def rows(tmp_path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
+@pytest.mark.medium
 def test_the_whole_product_is_run_once_and_lies_apart_from_the_board(cli, here: Here, tmp_path: Path):
     first = cli("grid", "dots.toml")
     assert first.code == 0 and "9 done, 0 done before, 0 failed, 0 left" in first.out, first
@@ -79,6 +80,7 @@ def test_the_whole_product_is_run_once_and_lies_apart_from_the_board(cli, here: 
     assert folder.joinpath("runs.jsonl").read_bytes() == before
 
 
+@pytest.mark.medium
 def test_a_row_is_enough_and_so_is_a_result_in_the_run_store(cli, here: Here, undrawn: None, tmp_path: Path):
     cli("grid", "dots.toml")
     made = rows(tmp_path)
@@ -97,6 +99,7 @@ def test_a_row_is_enough_and_so_is_a_result_in_the_run_store(cli, here: Here, un
     assert timeless == [{k: v for k, v in row.items() if k != "seconds"} for row in made]
 
 
+@pytest.mark.medium
 def test_a_random_part_grows_without_repeating_itself(cli, here: Here, undrawn: None, tmp_path: Path):
     said = cli("grid", "dots.toml", "--sample", "2", "--sample", "Still=1")
     assert "Blob: 2 of 6 settings" in said.out and "Still: 1 of 3 settings" in said.out
@@ -113,6 +116,7 @@ def test_kept_states_are_kept(cli, here: Here, undrawn: None, tmp_path: Path):
     assert len(list((tmp_path / "home" / "runs").rglob("state.json"))) == 2
 
 
+@pytest.mark.medium
 def test_a_training_that_diverges_is_an_outcome(
     cli, here: Here, undrawn: None, plugins: Path, tmp_path: Path
 ):
@@ -129,6 +133,7 @@ def test_a_training_that_diverges_is_an_outcome(
     assert "| Blob | 6 | 6 | 3 |" in page
 
 
+@pytest.mark.medium
 def test_another_failure_is_one_and_leaves_no_row(
     cli, here: Here, undrawn: None, plugins: Path, tmp_path: Path
 ):
@@ -140,6 +145,7 @@ def test_another_failure_is_one_and_leaves_no_row(
     assert len(rows(tmp_path)) == 6
 
 
+@pytest.mark.medium
 def test_a_report_alone_runs_nothing(cli, here: Here, tmp_path: Path):
     empty = cli("grid", "dots.toml", "--report", "out")
     assert empty.code == 0 and not here.commands

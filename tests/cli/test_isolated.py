@@ -145,6 +145,7 @@ def flags(plugins: Path) -> None:
     toys.write_model(plugins, SIDES, "sides", CARD.format(name="sides"))
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("flags")
 @pytest.mark.parametrize(
     "words",
@@ -275,6 +276,7 @@ def hidden(secret: bytes) -> tuple[str, int, str]:
     return secret[:cut].hex(), len(secret) - cut, hashlib.sha256(secret[cut:]).hexdigest()
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("flags")
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "there is a box")
 def test_a_model_finds_nothing_that_it_was_not_told(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -48,6 +48,7 @@ def work(home: str, plugins: str, results: str, checkpoint_seconds: float) -> No
     list(engine.run(spec.resolve(request), [5], settings))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("kills", "checkpoint_seconds"),
     [

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 import toys
 
 
@@ -46,6 +48,7 @@ def test_the_built_ins_load(cli):
     ] == []
 
 
+@pytest.mark.medium
 def test_the_matrix_says_what_was_scored(cli, plugins):
     toys.write_one_method(plugins, "def energy(self, x):\n    return x.sum(1)", name="scorer")
     run = ["run", "--task", "dots", "--model", "blob", "--results", "made", "--quiet"]

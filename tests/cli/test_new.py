@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.medium
 def test_a_new_model_passes_the_suite_and_runs(cli, plugins: Path, tmp_path: Path):
     said = cli("new", "model", "my-own-2")
     assert said.code == 0 and "ebbench test" in said.out

@@ -52,6 +52,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.medium
 def test_the_wheel_holds_the_plug_ins(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
@@ -67,6 +68,7 @@ def test_the_wheel_holds_the_plug_ins(wheel: Path):
     assert not [name for name in names if "__pycache__" in name]
 
 
+@pytest.mark.medium
 def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path):
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
@@ -92,6 +94,7 @@ def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path):
     assert str(site) in where.stdout
 
 
+@pytest.mark.medium
 def test_the_commands_of_contributing_work_as_pasted(tmp_path: Path):
     text = (ROOT / "CONTRIBUTING.md").read_text()
     (_, script) = re.findall(r"```\n(.*?)```", text, re.DOTALL)

@@ -94,6 +94,7 @@ def test_a_mistake_is_said(cli, plugins: Path, tmp_path: Path, text: str, more: 
     assert ran.code == 2 and said in ran.err, ran
 
 
+@pytest.mark.medium
 def test_a_sweep_on_a_login_node_loads_no_torch(plugins: Path, tmp_path: Path):
     """Submitit plays Slurm by processes of this machine."""
     pytest.importorskip("submitit", reason="needs ebbench[slurm]")

@@ -87,6 +87,7 @@ def test_a_model_that_knows_the_seeds_of_the_rerun_fails_the_audit(
     assert not (tmp_path / "board").exists()
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("quick_runs")
 def test_a_row_of_chosen_or_few_seeds_is_not_reproduced(cli, bundle: Path, tmp_path: Path):
     def without(entries: dict[str, bytes], seeds: set[int]) -> None:
@@ -102,6 +103,7 @@ def test_a_row_of_chosen_or_few_seeds_is_not_reproduced(cli, bundle: Path, tmp_p
         assert not (tmp_path / "board").exists(), said
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("quick_runs")
 def test_the_board_shows_what_the_rerun_gave(cli, bundle: Path, tmp_path: Path, maintainer: str):
     # What a cheat tried: honest code, and arrays that are better by a wide spread.
@@ -179,6 +181,7 @@ def test_without_a_box_a_rerun_has_to_be_told(
     assert not (tmp_path / "board").exists()
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("quick_runs")
 @pytest.mark.skipif(bool(UNBOXED), reason=why_not() or "there is a box")
 def test_a_trojan_changes_nothing_on_the_board(cli, plugins: Path, tmp_path: Path):

@@ -65,6 +65,7 @@ def test_a_pack_that_was_changed_is_refused(cli, packed: Path, tmp_path: Path):
     assert not (tmp_path / "there").exists()
 
 
+@pytest.mark.medium
 def test_states_go_with_what_they_build_on_and_models_without_one_are_no_hindrance(
     cli, tmp_path: Path, monkeypatch
 ):

@@ -93,6 +93,7 @@ def without_seconds(found: dict[int, tuple[object, object]]) -> str:
     )
 
 
+@pytest.mark.medium
 def test_two_sweeps_at_once_make_each_row_once_as_one_alone_does(tmp_path: Path, start):
     alone = start("alone", store="alone")
     alone.join(60)

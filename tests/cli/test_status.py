@@ -63,6 +63,7 @@ def test_before_anything_was_run_all_is_waiting_and_nothing_is_written(cli, plan
     assert not (tmp_path / "home").exists() and not (tmp_path / "results").exists()
 
 
+@pytest.mark.medium
 def test_what_is_done_failed_stopped_and_waiting(cli, planned: Path, tmp_path: Path):
     assert cli(*RUN, "blob", "--seeds", "1").code == 0
     assert cli(*RUN, "odd").code == 2

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("maintainer")
 BASE = {"name": "gan", "code_hash": "0" * 64, "hash": "0" * 64, "steps": 1, "seconds": 1.0}
 
 
+@pytest.mark.medium
 def test_a_stranger_gets_on_the_board(cli, bundle: Path, tmp_path: Path):
     # Elsewhere: neither the run store nor the model's folder is there.
     (tmp_path / "mine").rename(tmp_path / "gone")
@@ -127,6 +128,7 @@ def test_submitting_needs_runs_that_were_made_here(cli, plugins: Path, tmp_path:
     assert not (tmp_path / "mine.zip").exists()
 
 
+@pytest.mark.medium
 def test_an_option_of_free_text_is_submitted_as_it_is_unless_it_names_a_file(cli, tmp_path: Path):
     shutil.copytree(loader.load("model", "vae").folder, tmp_path / "mine")
     card = tmp_path / "mine" / "card.toml"
@@ -166,6 +168,7 @@ def test_what_is_to_be_submitted_must_be_clear(cli, plugins: Path, tmp_path: Pat
     assert end.code == 2, end.out
 
 
+@pytest.mark.medium
 def test_a_bundle_is_written_over_nothing_but_a_bundle(cli, plugins, tmp_path: Path):
     assert cli("run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--quiet").code == 0
     card = plugins / "blob" / "card.toml"
@@ -182,6 +185,7 @@ def test_a_bundle_is_written_over_nothing_but_a_bundle(cli, plugins, tmp_path: P
         assert said.code == 0, said.err
 
 
+@pytest.mark.medium
 @pytest.mark.real_process
 def test_a_plug_in_that_patched_a_metric_deceives_nobody_but_itself(
     cli, plugins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -201,6 +205,7 @@ def test_a_plug_in_that_patched_a_metric_deceives_nobody_but_itself(
     assert not (tmp_path / "mine.zip").exists()
 
 
+@pytest.mark.medium
 def test_the_board_keeps_the_texts_of_a_bundle_and_runs_none(cli, bundle: Path, tmp_path: Path):
     ran = tmp_path / "ran"
     more = {
@@ -246,6 +251,7 @@ A *model* of mine, <script>alert(1)</script> and [bad](javascript:alert(2)), [od
 """
 
 
+@pytest.mark.medium
 def test_the_page_of_a_submission_keeps_its_words_and_obeys_none(cli, plugins: Path, tmp_path: Path):
     assert cli("new", "model", "mine").code == 0
     (tmp_path / "mine" / "README.md").write_text(README)
@@ -276,6 +282,7 @@ def test_the_page_of_a_submission_keeps_its_words_and_obeys_none(cli, plugins: P
     assert "ebbench run --task dots --model ./mine --budget smoke" in page
 
 
+@pytest.mark.medium
 def test_several_tasks_and_protocols_go_into_one_bundle(cli, plugins: Path, tmp_path: Path):
     # One training under two protocols, and another task on the same data: their samples may be the same.
     toys.write_task(plugins, toys.TASK.replace("DotsTask", "SpotsTask"), "spots")

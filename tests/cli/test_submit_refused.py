@@ -134,6 +134,7 @@ def test_a_header_that_promises_too_much_is_refused(tmp_path: Path):
             bundles.read_arrays(buffer, "here")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("outer", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("name", ["samples.samples", "samples.other", "scores.0.energy"])
 def test_a_bomb_of_arrays_is_refused_before_it_is_unpacked(

@@ -129,6 +129,7 @@ def packed(bundle: Path) -> tuple[dict, dict[str, np.ndarray]]:
             return json.loads(archive.read(result)), dict(found)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("task", ["dots", "tiles"])
 def test_a_submission_takes_the_arrays_of_the_run(cli, counted: Path, tmp_path: Path, task: str):
     said = cli(
@@ -166,6 +167,7 @@ def test_a_submission_takes_the_arrays_of_the_run(cli, counted: Path, tmp_path: 
     assert parts == ({"part 1", "part 2"} if task == "tiles" else set())
 
 
+@pytest.mark.medium
 def test_what_is_too_much_or_damaged_is_scored_again(
     cli, counted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -15,6 +15,7 @@ from ebbench.record import resultfiles
 pytestmark = pytest.mark.usefixtures("maintainer")
 
 
+@pytest.mark.medium
 def test_samples_alone_are_submitted_and_verified(cli, plugins: Path, tmp_path: Path):
     said = cli(*made_elsewhere(tmp_path))
     assert said.code == 0, said.err

@@ -72,6 +72,7 @@ def on_board(folder: Path) -> list[tuple[str, str, bool]]:
     return [(r.task.name, r.confirmed, "own_task" in r.verification.details) for r in made]
 
 
+@pytest.mark.medium
 def test_the_task_of_a_stranger_runs_only_where_it_is_trusted(
     cli, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -100,6 +101,7 @@ def test_the_task_of_a_stranger_runs_only_where_it_is_trusted(
     assert said.code == 2 and "does not repeat" in said.err
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("how", ["--claimed", "--trust-task"])
 def test_its_rows_stand_on_the_page_of_the_submission_alone(cli, bundle: Path, tmp_path: Path, how: str):
     assert cli("verify", bundle, "--results", "board", how).code == 0
@@ -119,6 +121,7 @@ def test_its_rows_stand_on_the_page_of_the_submission_alone(cli, bundle: Path, t
         assert "tasks/spots.html" not in result.read_text()
 
 
+@pytest.mark.medium
 def test_its_rows_are_never_mixed_with_those_of_a_task_that_is_here(
     cli, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -16,6 +16,7 @@ from ebbench.record import resultfiles
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "submitting.md"
 
 
+@pytest.mark.medium
 def test_the_page_of_submitting_runs_as_it_stands(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ran = 0
     for language, block in re.findall(r"```(sh|python)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S):

@@ -100,6 +100,7 @@ def results_of(folder: Path) -> list[schema.Result]:
     return [resultfiles.read(path) for path in sorted(folder.rglob("*.json"))]
 
 
+@pytest.mark.medium
 def test_a_real_sweep_is_stopped_and_goes_on(cli, command, plugins: Path, tmp_path: Path, request):
     """Two side by side, of a model that prints, in a folder with a file that has the name of a module."""
     model = plugins / "blob" / "model.py"

@@ -102,6 +102,7 @@ def test_markdown_is_a_table_of_equal_columns(cli, task, keep):
     assert r"note=a\|b\_\[c\]" in sheet[2]
 
 
+@pytest.mark.medium
 def test_a_group_has_columns_of_its_own_metrics(cli):
     said = cli("table", "--task", "cifar10", "--results", str(COMMITTED), "--format", "markdown")
     tables = said.out.split("### ")[1:]
@@ -237,6 +238,7 @@ def test_a_folder_that_is_not_there_and_a_file_in_its_place_are_said(cli, plugin
     assert told in cli(*words, "--task", "dots", "--results", "gone").err
 
 
+@pytest.mark.medium
 def test_a_full_disk_behind_the_output_is_said(plugins):
     words = [sys.executable, "-m", "ebbench.cli.main", "list"]
     with open("/dev/full", "w") as full:

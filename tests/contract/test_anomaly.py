@@ -51,6 +51,7 @@ def digits_task(folder: Path, protocol: str, digit: int, seed: int) -> Any:
 # --- KDD99
 
 
+@pytest.mark.medium
 def test_published_kdd99_is_the_authors_code(kdd99: Path, kdd99_records):
     """Written out after their code: sample, drop, one-hot over all, and no scaling."""
     task = kdd_task(kdd99, "published", 3)
@@ -69,6 +70,7 @@ def test_published_kdd99_is_the_authors_code(kdd99: Path, kdd99_records):
     assert scored.metrics["ceiling"] == pytest.approx(0.992, abs=0.001)
 
 
+@pytest.mark.medium
 def test_clean_kdd99_is_scaled_by_what_is_trained_on(kdd99: Path):
     task = kdd_task(kdd99, "clean", 0)
     data = task.data(CPU)
@@ -148,6 +150,7 @@ def test_a_digit_that_is_none_is_refused(digit: int):
     assert "0 to 9" in error.value.expected
 
 
+@pytest.mark.medium
 def test_one_digit_from_the_command_line(cli, mnist: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("EBBENCH_DATA", str(mnist))
     words = ("run", "--task", "mnist-anomaly", "--budget", "smoke", "--quiet")

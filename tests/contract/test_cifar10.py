@@ -69,6 +69,7 @@ def test_the_distance_of_a_copy_is_that_of_the_nearest_in_a_hundred():
     assert float(found.quantile(0.01)) == pytest.approx(module("task").COPY, rel=0.06)
 
 
+@pytest.mark.medium
 def test_a_run_and_another_score_of_the_same_samples(cli, little: None, tmp_path: Path):
     said = cli(
         *words("--task", "cifar10", "--model", "real-data", "--budget", "smoke", "--set", "samples=1000")
@@ -130,6 +131,7 @@ def wide(little: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
+@pytest.mark.medium
 def test_the_published_metric_is_added_later_without_training_or_sampling(
     cli, wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -177,6 +179,7 @@ def test_a_reference_is_of_the_data_and_not_of_their_name(
     assert len(noted) == len(list((tmp_path / "home" / "references").glob("*.npz"))) == 2
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("model", "sampler"), [("meg", "mala"), ("ddls", "ddls")])
 def test_chains_move_images_and_say_how(cli, little: None, tmp_path: Path, model: str, sampler: str):
     one = ["--task", "cifar10", "--budget", "smoke", "--set", "samples=1000", "--set", f"{sampler}.steps=5"]
@@ -225,6 +228,7 @@ title = "Made elsewhere"
 """
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("maintainer")
 def test_images_made_elsewhere_are_submitted_and_verified(
     cli, little: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -149,6 +149,7 @@ def test_a_reference_is_kept_by_what_it_is_of(small_net: Path, monkeypatch: pyte
             features.reference(images, features.Extractor("small", net, weights), key, CPU, noted.append)
 
 
+@pytest.mark.medium
 def test_the_shipped_classifier_is_what_its_sidecar_says(cifar10: Path):
     net = module("resnet")
     said = json.loads(net.WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
@@ -161,6 +162,7 @@ def test_the_shipped_classifier_is_what_its_sidecar_says(cifar10: Path):
     assert right == pytest.approx(said["test_accuracy"], abs=0.022)
 
 
+@pytest.mark.medium
 def test_the_choices_behind_an_fid_begin_with_the_protocol_s(
     cli, little: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -180,6 +182,7 @@ def test_the_choices_behind_an_fid_begin_with_the_protocol_s(
     assert scores["float", "train"] == pytest.approx(scores["nearest byte", "train"], rel=0.01)
 
 
+@pytest.mark.medium
 def test_a_batch_of_images_is_paired_at_the_least_cost(
     cli, little: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -219,6 +222,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch, script: str, *options: str) -> di
     return runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
 
 
+@pytest.mark.medium
 def test_what_was_not_trained_here_cannot_be_scored(cli, little: None, tmp_path: Path):
     trained = [
         "--task",

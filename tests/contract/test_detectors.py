@@ -70,6 +70,7 @@ def test_the_tails_are_counted(tmp_path: Path):
     )
 
 
+@pytest.mark.medium
 def test_hbos_is_pyod_s(tmp_path: Path):
     module = pytest.importorskip("pyod.models.hbos")
     x, asked = rows(200), rows(20, seed=1) * 2

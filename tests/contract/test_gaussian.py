@@ -212,6 +212,7 @@ def test_the_linear_dual_is_the_sampled_one():
     assert float(cost) == pytest.approx(float((logits.softmax(1) * costs).sum(1).mean()), abs=5e-3)
 
 
+@pytest.mark.medium
 def test_the_linear_form_trains_to_the_closed_form():
     """Entropic transport between Gaussians: WW' = (S - lambda I)+, here with one axis below lambda."""
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
@@ -281,6 +282,7 @@ def test_the_bound_is_right_at_64_dimensions_and_says_its_error():
 # --- Entropic GAN, network form
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("cost", ["squared", "l1"])
 def test_the_bound_s_constants_by_quadrature(cost: str):
     """One dimension: E_{P*}[log p(x) + log f(y | x)] + H(P*), each integral on a fine grid."""

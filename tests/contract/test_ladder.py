@@ -157,6 +157,7 @@ def trained(code: Any, folder: Path, labels: Tensor, x: Tensor, **config: Any) -
     return model
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("margin", [0.0, 0.05])
 def test_it_learns_clusters_from_five_labels_each(code: Any, tmp_path: Path, margin: float):
     x, known = clusters(15)

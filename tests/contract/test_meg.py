@@ -184,6 +184,7 @@ def test_each_ablation_takes_its_term_and_no_other(variant: str, entropy: bool, 
     assert all((step["penalty"] != 0) == penalised for step in run.logged)
 
 
+@pytest.mark.medium
 def test_without_the_entropy_term_the_samples_collapse():
     data, spread = Points(), {}
     for variant in ("", "no-entropy"):

@@ -96,6 +96,7 @@ def test_dsebm_s_energy_and_its_gradient_by_hand():
     assert torch.allclose(model.reconstruction(x), gradient.square().sum(1), atol=1e-5)
 
 
+@pytest.mark.medium
 def test_the_vae_s_bound_is_under_the_likelihood_and_by_its_kl():
     """In one dimension, log p(x) by integration over z; the gap is KL(q(z|x) || p(z|x)), integrated too."""
     one = DataSpec(name="x", shape=(1,))
@@ -208,6 +209,7 @@ ADVERSARIAL = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_training_takes_the_samples_to_the_data(name: str, tmp_path: Path):
     """A loss with a wrong sign, of either net, would drive them elsewhere."""
@@ -244,6 +246,7 @@ PICTURES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", PICTURES)
 def test_pictures_keep_their_variety(name: str, tmp_path: Path):
     """Squares on black: from maps of 2x2 a generator gives nearly one picture after as many steps."""
@@ -291,6 +294,7 @@ def test_sngan_s_layers_stretch_nothing_by_more_than_one():
         assert float(norm) == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.medium
 def test_a_vae_of_small_first_variance_uses_its_code(tmp_path: Path):
     """Eight points on a circle, of the variance 1 at which training from 1 stays at their mean."""
     torch.manual_seed(0)

@@ -52,6 +52,7 @@ def test_the_labelled_images_are_balanced_and_their_labels_are_right(mnist: Path
     assert set(data.labels[~has].tolist()) == {-1}, "an image without a label says nothing of its digit"
 
 
+@pytest.mark.medium
 def test_the_seed_chooses_the_labels_and_more_labels_add_to_fewer(mnist: Path):
     few, again, other = (task(seed, mnist).data(CPU).labels >= 0 for seed in (0, 0, 1))
     assert torch.equal(few, again) and int((few & other).sum()) < 10

@@ -39,6 +39,7 @@ def task(folder: Path, **options: Any) -> Any:
     return cls(cls.Options(**options), "clean", Store(folder))
 
 
+@pytest.mark.medium
 def test_one_digit_is_trained_on_and_every_kind_is_scored(cifar10: Path):
     chosen = task(cifar10)
     assert chosen.options.dissimilar == "cifar10-jpeg75"

@@ -116,6 +116,7 @@ def test_pixels_are_shuffled_with_their_channels_and_blurs_are_of_the_whole_imag
     assert np.abs(sets.blurred(images) - expected).max() <= 0.51
 
 
+@pytest.mark.medium
 def test_the_held_out_class_is_in_no_training_and_no_test_image(mnist: Path, cifar10: Path):
     task = ood(cifar10, held_out=7)
     images, labels = digits.load(Store(mnist), "train")
@@ -142,6 +143,7 @@ def test_the_held_out_class_is_in_no_training_and_no_test_image(mnist: Path, cif
     assert scored.metrics["auroc"] == pytest.approx(np.mean(five))
 
 
+@pytest.mark.medium
 def test_cifar10_without_a_class(cifar10: Path):
     assert len(ood(cifar10, data="cifar10", held_out=0).data(CPU)) == 45_000
 

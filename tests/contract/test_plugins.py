@@ -16,6 +16,7 @@ from ebbench.plugins import budgets, loader
 DOTS = DataSpec(name="dots", shape=(2,), low=0.0, high=1.0)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", loader.names("model"))
 def test_built_in_models(cli, name: str):
     said = cli("test", name)
@@ -38,6 +39,7 @@ def test_built_in_tasks(cli, name: str):
     assert said.code == 0 and "every check passed" in said.out, said.out
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["meg", "wgan-gp"])
 def test_the_gans_fit_vectors_of_another_size(name: str):
     # A linear output layer is not held to a range, so they are checked without one.

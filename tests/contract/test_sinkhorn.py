@@ -144,6 +144,7 @@ def test_the_gradient_by_finite_differences(self_terms: str):
         assert float(gradient[row, column]) == pytest.approx(slope, rel=1e-3, abs=1e-5)
 
 
+@pytest.mark.medium
 def test_two_batches_of_one_law_are_at_no_distance_on_average():
     """What is taken off: the plain cost of one law to itself is far from 0."""
     generator = torch.Generator().manual_seed(0)
@@ -172,6 +173,7 @@ class Loop:
         pass
 
 
+@pytest.mark.medium
 def test_plain_training_shrinks_the_data_and_the_divergence_does_not():
     torch.manual_seed(1)
     data = torch.randn(5000, 8)

@@ -130,6 +130,7 @@ def test_both_protocols_share_the_training_data(mnist: Path) -> None:
     assert clean.spec() == DataSpec(name="stackedmnist", shape=(2, 28, 28), low=-1.0, high=1.0)
 
 
+@pytest.mark.medium
 def test_six_stacks_need_little_memory() -> None:
     """128 million tuples; in a process of its own, since a process's peak never falls."""
     code = """

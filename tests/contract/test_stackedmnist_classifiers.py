@@ -21,6 +21,7 @@ from ebbench.metrics.digits import classifier as clean_net
 from stacked import CPU, images_of, part_of_task
 
 
+@pytest.mark.medium
 def test_the_training_command_writes_weights_that_load(tmp_path: Path) -> None:
     script = part_of_task("classifier").WEIGHTS.parent / "train_classifier.py"
     command = [sys.executable, str(script), "digits", "--epochs", "2", "--out", str(tmp_path)]
@@ -87,6 +88,7 @@ def spoiled(images: Tensor) -> dict[str, Tensor]:
     }
 
 
+@pytest.mark.medium
 def test_the_clean_classifier_names_rough_digits_without_a_favourite(mnist: Path) -> None:
     """Half-trained generators give rough digits. A first classifier, trained on clean ones to 99.5 %, called
     51 % of the images under "impulses" a three, and the KL measured that leaning, not the generator."""

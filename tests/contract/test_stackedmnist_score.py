@@ -25,6 +25,7 @@ from ebbench.pictures import sheet
 from stacked import CPU, FakeScoring, images_of, make, mnist_task, part_of_task, real, score
 
 
+@pytest.mark.medium
 def test_real_mnist_lands_on_the_floor(mnist: Path) -> None:
     task = mnist_task(mnist, stacks=3)
     made, scoring = score(task, real(task))
@@ -61,6 +62,7 @@ def test_the_score_counts_what_the_labels_say() -> None:
     )
 
 
+@pytest.mark.medium
 def test_a_collapsed_sampler_and_noise() -> None:
     task = make(stacks=2)
     one = task.data(CPU)[torch.zeros(1, dtype=torch.int64)]
@@ -94,6 +96,7 @@ def test_ten_training_images_in_every_combination_have_no_rank() -> None:
     assert {"many_images", "share_memorised", "kl"} <= beyond(task, made)
 
 
+@pytest.mark.medium
 def test_images_made_to_please_the_classifier_have_no_rank(mnist: Path) -> None:
     # What a cheat did: noise, optimised through the classifier and its quality measure.
     task = mnist_task(mnist, stacks=2)
@@ -117,6 +120,7 @@ def test_images_made_to_please_the_classifier_have_no_rank(mnist: Path) -> None:
     assert {"are_digits", "quality"} <= beyond(task, made) and made.metrics["agreement"] < 0.5
 
 
+@pytest.mark.medium
 def test_honest_samples_break_no_limit(mnist: Path) -> None:
     task = mnist_task(mnist, stacks=2)
     test, _ = mnist_data.load(Store(mnist), "test")
@@ -134,6 +138,7 @@ def test_honest_samples_break_no_limit(mnist: Path) -> None:
     assert mixed.metrics["share_memorised"] == pytest.approx(0.25, abs=0.1)
 
 
+@pytest.mark.medium
 def test_density_and_coverage_compare_whole_stacks() -> None:
     task = make(stacks=2)
     pool, net = task.data(CPU), clean_net.load_clean("digits", CPU)
@@ -198,6 +203,7 @@ def test_the_sheet_shows_every_channel(stacks: int, width: int) -> None:
     assert (eighth_of_second_row[..., 0] == 255).all()
 
 
+@pytest.mark.medium
 def test_published_dropout_hangs_on_the_images_and_the_seed_alone(mnist: Path) -> None:
     task = mnist_task(mnist, stacks=2, protocol="published")
     draw = real(task)
@@ -235,6 +241,7 @@ def test_every_chunk_has_masks_of_its_own() -> None:
     assert (first[:-1] != changed[:-1]).float().mean() > 0.01
 
 
+@pytest.mark.medium
 def test_published_counts_with_the_authors_classifier(mnist: Path) -> None:
     clean, published = mnist_task(mnist, 2), mnist_task(mnist, 2, "published")
     draw = real(clean)

@@ -91,6 +91,7 @@ def test_the_swiss_roll_is_scikit_learn_s():
     assert landscape.sliced_wasserstein(ours.astype(np.float64), theirs) < 2 * chance + 1e-3
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["8gaussians", "25gaussians", "swissroll"])
 def test_a_law_s_density_adds_up_to_one_and_is_that_of_its_draws(name: str):
     law = module().law(name)
@@ -162,6 +163,7 @@ def test_a_spurious_mode_is_counted_and_weighed():
     assert score.metrics["kl"] == pytest.approx(np.log(9 / 8), abs=1e-3)
 
 
+@pytest.mark.medium
 def test_the_laws_are_averaged(cli, tmp_path: Path):
     end = cli("run", "--task", "toy2d", "--model", "exact-density", "--seeds", "0")
     assert end.code == 0, end.err
@@ -280,6 +282,7 @@ def test_the_latent_energy_of_an_example_is_that_of_its_latent():
     assert torch.equal(model.latent_energy(x[:1]), model.latent_energy(x)[:1])
 
 
+@pytest.mark.medium
 def test_a_base_is_trained_once_and_taken_from_the_store(cli, tmp_path: Path):
     words = ("run", "--task", "toy2d", "--budget", "smoke", "--seeds", "0", "--set", "law=8gaussians")
     first = cli(*words, "--model", "ddls", "--set", "base=gan", "--set", "ddls.steps=5")
@@ -301,6 +304,7 @@ def test_a_base_is_trained_once_and_taken_from_the_store(cli, tmp_path: Path):
     assert whole["training"]["hash"] == base.hash
 
 
+@pytest.mark.medium
 def test_a_discriminator_that_was_trained_on_comes_back_on_a_base_from_the_store(cli, tmp_path: Path):
     words = ("run", "--task", "toy2d", "--budget", "smoke", "--model", "ddls:fine-tuned", "--set", "base=gan")
     words += ("--set", "law=8gaussians", "--set", "fine_tune_steps=5")

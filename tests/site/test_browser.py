@@ -67,6 +67,7 @@ def opened(browser, board: Path):
         assert all(url.startswith(("file://", "data:")) for url in one.asked), "nothing leaves the site"
 
 
+@pytest.mark.medium
 def test_sorting_keeps_groups_apart_and_goes_back(opened):
     at = opened("tasks/stackedmnist.html")
     before = at.methods()
@@ -111,6 +112,7 @@ def test_downloads_are_files_with_the_rows(opened, board: Path):
     assert len((board / "tasks" / links["CSV"]).read_text().splitlines()) == len(rows) + 1
 
 
+@pytest.mark.medium
 def test_on_a_phone_the_names_stay_and_nothing_else_is_wide(opened):
     at = opened("tasks/stackedmnist.html", viewport={"width": 375, "height": 700})
     assert at.page.evaluate("document.documentElement.scrollWidth") <= 375
@@ -207,6 +209,7 @@ def test_on_a_phone_the_number_is_whole_beside_its_strip(opened):
 HOSTILE = '"><script>alert(1)</script><img src=x onerror="alert(2)"><svg onload=alert(3)>'
 
 
+@pytest.mark.medium
 def test_what_a_stranger_wrote_runs_in_no_browser(browser, tmp_path: Path):
     source = next((ROOT / "results" / "gaussian" / "vae").glob("*.json"))
     raw = json.loads(source.read_text(encoding="utf-8"))
@@ -240,6 +243,7 @@ def test_the_search_finds_a_name_of_the_api(opened):
     ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize(
     "path",

@@ -95,6 +95,7 @@ def test_home_draws_a_task_of_data_sets_with_a_falling_line_a_method(board: Path
     assert all(line == sorted(line) for line in falling)
 
 
+@pytest.mark.medium
 def test_seconds_on_a_shared_gpu_are_no_timing(some: Path, tmp_path: Path, cli):
     path = some / "gaussian" / "vae" / one_of("gaussian", "vae").name
     raw = json.loads(path.read_text())
@@ -133,6 +134,7 @@ def test_rows_of_older_code_are_marked_and_others_are_not(
     assert (tmp_path / "site" / "index.html").read_text().count("†</b>") == 1
 
 
+@pytest.mark.medium
 def test_rows_that_their_scores_alone_part_are_told_apart(some: Path, tmp_path: Path):
     for score in ("energy", "gradient_norm"):
         changed(some, f"by-{score}", model__name="gan", score=score)
@@ -142,12 +144,14 @@ def test_rows_that_their_scores_alone_part_are_told_apart(some: Path, tmp_path: 
         assert "by energy" in text and "by gradient_norm" in text, page
 
 
+@pytest.mark.medium
 def test_no_results_make_a_site_that_says_so(tmp_path: Path):
     (tmp_path / "none").mkdir()
     assert build(tmp_path / "none", tmp_path / "site") == []
     assert "There are no results yet." in (tmp_path / "site" / "index.html").read_text()
 
 
+@pytest.mark.medium
 def test_the_old_site_stays_until_the_new_one_is_whole(
     some: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -194,6 +198,7 @@ def test_what_is_no_place_for_a_site_is_refused_by_the_command(some: Path, tmp_p
     assert not (ROOT / "tasks" / "new").exists()
 
 
+@pytest.mark.medium
 def test_thousands_of_results_take_seconds(tmp_path: Path):
     raw = json.loads(one_of("gaussian", "vae").read_text())
     folder = tmp_path / "results" / "gaussian" / "vae"
@@ -210,6 +215,7 @@ def test_thousands_of_results_take_seconds(tmp_path: Path):
     assert len(list((tmp_path / "site" / "results").rglob("*.html"))) == n
 
 
+@pytest.mark.medium
 def test_a_large_board_is_shared_out_and_no_different(
     some: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

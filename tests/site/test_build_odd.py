@@ -60,6 +60,7 @@ def test_a_task_that_nobody_knows_has_a_page_too(some: Path, tmp_path: Path):
     assert "relative_gap" in (tmp_path / "site" / "tasks" / "a-strangers-task.html").read_text()
 
 
+@pytest.mark.medium
 def test_odd_results_are_named_and_the_rest_is_built(some: Path, tmp_path: Path, cli):
     nested: list[object] = []
     for _ in range(400):

@@ -26,6 +26,7 @@ def lines(page: str) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.medium
 def test_a_submission_is_compared_with_every_ranked_row(cli, plugins: Path, tmp_path: Path):
     toys.write_model(plugins, toys.MODEL.replace("torch.sigmoid(", "0.6 * torch.sigmoid("), "dim")
     for model, seeds in (("blob", "0-2"), ("dim", "0-3"), ("blob:still", "0-2")):
@@ -69,6 +70,7 @@ def test_a_submission_is_compared_with_every_ranked_row(cli, plugins: Path, tmp_
     assert "comparisons" not in (tmp_path / "site" / "methods" / "blob.html").read_text()
 
 
+@pytest.mark.medium
 def test_without_a_ranked_row_there_is_nothing_to_compare_with(cli, plugins: Path, tmp_path: Path):
     (tmp_path / "card.toml").write_text('name = "afar"\ntitle = "From afar"\n')
     np.savez(tmp_path / "0.npz", samples=np.random.default_rng(0).random((100, 2), dtype=np.float32))

@@ -147,6 +147,7 @@ def test_a_table_is_ordered_by_its_first_metric_and_drawn():
     assert xs[2] - xs[1] == pytest.approx(0.6 * (xs[4] - xs[3]), abs=0.02)
 
 
+@pytest.mark.medium
 def test_the_findings_are_those_of_the_results():
     fresh = findings.fresh(ROOT, ROOT / "results")
     assert len(fresh) > 25

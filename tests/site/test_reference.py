@@ -166,6 +166,7 @@ def test_the_card_on_the_page_of_files_can_be_read():
     assert TaskCard(**tomllib.loads(task)).headline == "cpu"
 
 
+@pytest.mark.medium
 def test_the_tutorial_runs_as_it_stands(cli, tmp_path: Path):
     text = (DOCS / "tutorial.md").read_text("utf-8")
     lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]

@@ -13,6 +13,7 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("words", "printed"),
     [
@@ -38,6 +39,7 @@ def test_a_benchmark_measures(words: str, printed: str):
     assert re.search(printed, said.stdout), said.stdout
 
 
+@pytest.mark.medium
 def test_a_plan_s_operations_are_counted(tmp_path: Path):
     (tmp_path / "plan.toml").write_text(
         '[[runs]]\ntasks = ["toy2d"]\nmodels = ["vae"]\nbudgets = ["smoke"]\nseeds = "0-1"\n'

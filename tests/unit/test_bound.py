@@ -49,6 +49,7 @@ def bad(claimed, of) -> list[str]:
     return [str(check) for check in bound.settings(claimed, of) if not check.good]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", loader.built_in("model"))
 def test_what_the_project_s_own_models_run_with_is_what_is_read(name: str):
     model = loader.load("model", name)

@@ -25,6 +25,7 @@ CPU = torch.device("cpu")
 SPEC = DataSpec(name="noise", shape=(2,))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("method", METHODS)
 def test_fifty_steps_are_the_same_to_the_bit(tmp_path: Path, monkeypatch, method: str):
     taping.in_float32(monkeypatch)
@@ -356,6 +357,7 @@ def test_only_a_gpu_has_a_graph_and_a_user_may_want_none(monkeypatch):
     assert capture.graph_for(torch.device("cuda")) == torch.device("cuda")
 
 
+@pytest.mark.medium
 def test_a_result_says_whether_its_steps_were_a_graph(cli, tmp_path: Path, monkeypatch):
     taping.in_float32(monkeypatch)
     words = ["run", "--task", "toy2d", "--set", "law=8gaussians", "--model", "wgan-gp", "--budget", "smoke"]

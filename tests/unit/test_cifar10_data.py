@@ -31,6 +31,7 @@ def batch(seed: int) -> tuple[bytes, np.ndarray, list[int]]:
     return raw.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"), data, labels
 
 
+@pytest.mark.medium
 def test_the_archive_is_read_in_the_official_order(tmp_path: Path):
     made = {name: batch(i) for i, name in enumerate((*cifar10.BATCHES["train"], *cifar10.BATCHES["test"]))}
     path = tmp_path / cifar10.ARCHIVE

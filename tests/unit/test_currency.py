@@ -69,6 +69,7 @@ def test_what_is_not_here_is_said(made):
         assert Today().state(changed(made, **fields))[0] == "not here"
 
 
+@pytest.mark.medium
 def test_the_committed_results_load_and_say_their_kind_of_hash():
     found, problems = resultfiles.load_all(RESULTS)
     assert found and not problems

@@ -248,6 +248,7 @@ def test_a_run_whose_time_is_over_is_queued_again_by_submitit(tmp_path: Path):
     assert (tmp_path / "logs" / "a.log").read_text().count("begun") == 2
 
 
+@pytest.mark.medium
 def test_runs_of_a_plan_are_those_of_a_serial_sweep(
     executor: Executor, cli, plugins: Path, tmp_path: Path, monkeypatch
 ):

@@ -63,6 +63,7 @@ def test_a_run_by_other_code_takes_the_place_of_the_older(plugins: Path, tmp_pat
     assert runs.read_rows(tmp_path / "runs.jsonl") == [new, other_seed]
 
 
+@pytest.mark.medium
 def test_the_report_says_that_rows_are_of_two_versions(plugins: Path, tmp_path: Path):
     of = grid(tmp_path)
     alike = [row(of, {"steps": s, "lr": 0.1}) for s in (1, 2)]

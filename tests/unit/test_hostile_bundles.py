@@ -143,6 +143,7 @@ def test_the_honest_one_is_read(honest: Path):
     np.testing.assert_array_equal(found[1]["samples.samples"], ARRAYS["samples.samples"])
 
 
+@pytest.mark.medium
 @many(1000)
 @given(data=st.data())
 def test_bytes_that_are_changed_change_nothing_or_are_refused(
@@ -173,6 +174,7 @@ def test_what_is_no_zip_file_is_refused(target: Path, content: bytes):
     assert read_whole(target) is None
 
 
+@pytest.mark.medium
 @many(600)
 @given(
     name=st.one_of(st.sampled_from(NASTY), st.text(max_size=60), st.text("./\\~ abc\x00", max_size=20)),
@@ -197,6 +199,7 @@ def paths(value: Any, at: tuple = ()) -> list[tuple]:
     return [at] * bool(at) + [path for key, part in inner for path in paths(part, (*at, key))]
 
 
+@pytest.mark.medium
 @many(800)
 @given(data=st.data())
 def test_a_result_with_a_field_of_another_kind_is_read_as_such_or_refused(

@@ -125,6 +125,7 @@ def test_the_inception_score_of_known_answers():
     assert image.inception_score(certain, splits=1)[0] == pytest.approx(classes)
 
 
+@pytest.mark.medium
 def test_the_kernel_distance_is_unbiased_about_zero_and_grows():
     same = image.kernel_distance(features(600, 0), features(600, 0)[torch.randperm(600)], size=200)
     shifted = image.kernel_distance(features(600, 0), features(600, 0) + 3.0, size=200)

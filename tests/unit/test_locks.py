@@ -77,6 +77,7 @@ def test_taking_is_exclusive_however_often_it_is_tried(tmp_path: Path):
     assert len(list(tmp_path.glob("lease.*"))) == 1
 
 
+@pytest.mark.medium
 def test_of_many_who_see_a_holder_gone_one_takes_its_place(tmp_path: Path, clock: Clock):
     """A hundred times, eight threads at a barrier: all have judged the same lease, one gets it."""
     for attempt in range(100):

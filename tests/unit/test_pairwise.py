@@ -59,6 +59,7 @@ def test_holm_is_that_of_a_list():
     assert pairwise.holm(p).tolist() == stats.holm(p.tolist())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("sets", [7, 13, 20, 57])
 def test_wilcoxon_of_many_pairs_is_scipy_s_of_each(sets):
     """Ties and zeros in some pairs leave the exact test of the others alone."""

@@ -108,6 +108,7 @@ def test_collect_describes_this_process():
     assert found.command == "ebbench run"
 
 
+@pytest.mark.medium
 def test_flags_are_read_however_they_were_set():
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = (matmul.allow_tf32, cudnn.allow_tf32)

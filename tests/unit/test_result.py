@@ -75,6 +75,7 @@ def test_the_digest_binds_every_field(raw, whole, change):
     assert schema.build({**raw, **change}).digest() != whole.digest()
 
 
+@pytest.mark.medium
 def test_every_committed_result_loads():
     results, problems = resultfiles.load_all(RESULTS)
     assert problems == [] and len(results) > 500
