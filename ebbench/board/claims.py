@@ -179,29 +179,21 @@ def judge(task: str, claim: Claim, rows: Iterable[Row], metrics: Sequence[Metric
             continue
         found = [row for row in sides if row is not None]
         runs = [run for row in found for run in row.runs]
+        shown = _shown(claim, found)
+        older = ["by older code"] if any(row.code == "older code" for row in found) else []
         if any(len(by_seed(row, name)) < 2 for row, name in zip(found, _names(claim), strict=True)):
-            shown, note = _shown(claim, found), "a row has a single seed, and a verdict takes two"
-            said = f"{budget}: {_against(claim, shown)}: {note}"
-            alone = alone or Verdict(task, claim, "not run", said, budget, None, runs, shown, [note])
+            notes = ["a row has a single seed, and a verdict takes two", *older]
+            said = f"{budget}: {_said(claim, shown, notes)}"
+            alone = alone or Verdict(task, claim, "not run", said, budget, None, runs, shown, notes)
             continue
         better = next((metric.better for metric in metrics if metric.name == claim.metric), "higher")
         outcome, note = _compared(claim, found, better) if claim.than else _valued(claim, found[0], better)
-        shown = _shown(claim, found)
-        said = f"{_against(claim, shown)}: {note}" if note else _against(claim, shown)
-        older = "by older code" if any(row.code == "older code" for row in found) else ""
-        said += f"; {older}" if older else ""
-        there = None if budget == claim.budget else outcome
-        return Verdict(
-            task,
-            claim,
-            "at another budget only" if there else outcome,
-            f"{budget}: {said}" if there else said,
-            budget,
-            there,
-            runs,
-            shown,
-            [words for words in (note, older) if words],
-        )
+        notes = [note, *older] if note else older
+        said = _said(claim, shown, notes)
+        if budget == claim.budget:
+            return Verdict(task, claim, outcome, said, budget, None, runs, shown, notes)
+        elsewhere: Outcome = "at another budget only"
+        return Verdict(task, claim, elsewhere, f"{budget}: {said}", budget, outcome, runs, shown, notes)
     return alone or Verdict(
         task, claim, "not run", f"it needs {claim.needs}" if claim.needs else "no row for it"
     )
@@ -252,13 +244,15 @@ def _called(row: Row) -> str:
     return row.label.replace("@generator", "")
 
 
-def _against(claim: Claim, shown: Sequence[Shown]) -> str:
-    """The numbers in words: ours and the paper's, or whose is whose."""
+def _said(claim: Claim, shown: Sequence[Shown], notes: Sequence[str]) -> str:
+    """The numbers in words, ours and the paper's or whose is whose, and the notes on them."""
     if claim.value is not None:
-        return f"{shown[0].value} against the paper's {claim.value:g}"
-    return " against ".join(
-        f"{one.who} ({one.apart}) {one.value}" if one.apart else f"{one.who} {one.value}" for one in shown
-    )
+        numbers = f"{shown[0].value} against the paper's {claim.value:g}"
+    else:
+        numbers = " against ".join(
+            f"{one.who} ({one.apart}) {one.value}" if one.apart else f"{one.who} {one.value}" for one in shown
+        )
+    return f"{numbers}: {'; '.join(notes)}" if notes else numbers
 
 
 def _valued(claim: Claim, row: Row, better: str) -> tuple[Outcome, str]:
