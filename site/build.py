@@ -223,8 +223,9 @@ class _Site:
     def render(self, problems: Sequence[Problem], commands: Any) -> list[Problem]:
         """Write the pages and return the problems met meanwhile. The home page names these and `problems`."""
         shutil.copytree(HERE / "static", self.pages.out / "static")
+        cards = {task.name: home.card(task, self.files, self.pages.out) for task in self.tasks if task.headline}
         for task in self.tasks:
-            self._task(task)
+            self._task(task, cards.get(task.name))
         for method in self.methods:
             self._method(method)
         shown = [task for task in self.tasks if task.headline]
@@ -234,12 +235,13 @@ class _Site:
         more_pages.compare(self.pages, shown, rows, self.methods)
         more_pages.changed(self.pages, self.prose, self.tasks)
         self._claims()
-        self._home(shown, rows, [*problems, *self.problems])
+        self._home(shown, list(cards.values()), rows, [*problems, *self.problems])
         return self.problems
 
     def _home(
         self,
         shown: Sequence[views.TaskView],
+        cards: Sequence[home.Card],
         rows: Sequence[matrix.MatrixRow],
         problems: Sequence[Problem],
     ) -> None:
@@ -248,7 +250,7 @@ class _Site:
             "home.html",
             title="ebbench",
             leaders=home.leaders(shown),
-            cards=[home.card(task, self.files, self.pages.out) for task in shown],
+            cards=cards,
             tasks_without=[task for task in self.tasks if not task.headline],
             matrix=rows,
             metrics={task.name: matrix.metric_of(task) for task in shown},
@@ -290,8 +292,9 @@ class _Site:
         with_tiers = ((tier_of(result, self.names)[0], result) for result in newest)
         return list(islice(((tier, result) for tier, result in with_tiers if tier in RANKED), most))
 
-    def _task(self, task: views.TaskView) -> None:
+    def _task(self, task: views.TaskView, card: home.Card | None) -> None:
         page = task_address(task.name)
+        gallery = task_page.gallery(task, self.files)
         downloads = dict(task.downloads)
         if cited := citing.bibtex(task, self.methods):
             downloads["bib"] = cited
@@ -312,7 +315,9 @@ class _Site:
             notes=task_page.notes(task),
             readme=self._readme(task, TASKS, page),
             charts=self._charts(chain(task_page.drawings(task), grids.drawings(task, self.grids)), page),
-            gallery=task_page.gallery(task, self.files),
+            gallery=gallery,
+            heroes=task_page.heroes(gallery),
+            card=card,
             downloads=[(ending, f"{slug(task.name)}.{ending}") for ending in downloads],
             sources=self._sources(task, page),
         )

@@ -25,6 +25,8 @@ BEST = 5
 WIDTH, HEIGHT = 380.0, 150.0
 # Points of a line there: the page is to stay light.
 MOST_POINTS = 60
+# Where a dash begins and ends beside its number; at 0 the pen is lifted.
+SIDES = (-0.3, 0.3, 0)
 
 
 @dataclass(frozen=True)
@@ -135,12 +137,11 @@ def _image(task: TaskView, best: Sequence[Row], files: Mapping[int, Path], out: 
         names = [name for name in found if not name.endswith(("curves", "nearest"))]
         if names:
             name = min(names, key=lambda one: (one != "samples", one))
-            words = name.replace("-", ", ")
             return thumbs.write(
                 found[name],
                 out,
                 f"thumbs/{slug(task.name)}.webp",
-                f"{words} of {wording.title(row)}",
+                f"{wording.picture(name)} of {wording.title(row)}",
                 whole=name.endswith("landscape"),
             )
     return None
@@ -161,7 +162,9 @@ def _drawings(task: TaskView, best: Sequence[Row]) -> Iterator[tuple[str, Callab
             if all(f"{family}_{n}" in row.metrics for n in numbers)
         }
         if means:
-            yield _said(task, family, numbers), partial(_lines, means, "", wording.words(family))
+            # Single digits are names, such as of held-out digits: a line between them would say nothing.
+            draw = _dashes if max(numbers) < 10 else _lines
+            yield _said(task, family, numbers), partial(draw, means, "", wording.words(family))
     if task.card and task.card.parts == "data sets":
         yield from _over_sets(task, best)
 
@@ -210,11 +213,22 @@ def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _lines(named: Mapping[int, tuple[Sequence[float], Sequence[Any]]], x_title: str, y_title: str) -> Markup:
+def _dashes(named: Mapping[int, tuple[Sequence[float], Sequence[Any]]], x_title: str, y_title: str) -> Markup:
+    """As `_lines`, with a dash for each point in place of a line through all."""
+    dashes = {}
+    for i, (at, heights) in named.items():
+        ends = [(x + side, h if side else None) for x, h in zip(at, heights, strict=True) for side in SIDES]
+        dashes[i] = ([x for x, _ in ends], [h for _, h in ends])
+    return _lines(dashes, x_title, y_title, ticks=10)
+
+
+def _lines(
+    named: Mapping[int, tuple[Sequence[float], Sequence[Any]]], x_title: str, y_title: str, ticks: int = 5
+) -> Markup:
     heights = [value for _, ys in named.values() for value in ys if value is not None]
     positive = min(heights) > 0 and max(heights) / min(heights) > charts.DECADES
     y = svg.Axis.around(heights, HEIGHT - (36 if x_title else 22), 8, log=positive)
     x = svg.Axis.around([value for xs, _ in named.values() for value in xs], 52, WIDTH - 12)
-    parts = [charts.frame(x, y, x_title, y_title, most=5)]
+    parts = [charts.frame(x, y, x_title, y_title, most=ticks)]
     parts += [charts.line(colour, xs, ys, x, y, MOST_POINTS) for colour, (xs, ys) in named.items()]
     return svg.drawing(WIDTH, HEIGHT, y_title, f"a line for each of {len(named)} methods", *parts)

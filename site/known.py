@@ -23,7 +23,7 @@ from ebbench.record.text import visible
 class Known:
     """A plug-in as the site shows it. `here` says whether it is installed, `fault` why not all is known.
 
-    `metrics`, `published`, `limits`, `protocols` and `version` are a task's; `capabilities`, `samplers` and
+    `needs` (a capability), `metrics`, `published`, `limits`, `protocols` and `version` are a task's; `capabilities`, `samplers` and
     `scores` a model's.
     """
 
@@ -34,6 +34,7 @@ class Known:
     card: Any = None
     readme: str = ""
     sources: Sequence[Path] = ()
+    needs: str = ""
     metrics: Sequence[Metric] = ()
     published: Sequence[Published] = ()
     limits: Sequence[Limit] = ()
@@ -135,6 +136,7 @@ def _of_code(plugin: loader.Plugin, found: Known) -> Known:
             )
         declared = replace(
             found,
+            needs=str(cls.needs),
             metrics=tuple(cls.metrics),
             published=tuple(cls.published),
             limits=tuple(cls.limits),

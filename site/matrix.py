@@ -14,6 +14,14 @@ from ebbench.board.tiers import TIERS, Tier
 from ebbench.contract import Metric
 
 
+_LACKS = {
+    "sample": "draws no samples",
+    "energy": "gives no energy",
+    "log_likelihood_bound": "gives no bound of the likelihood",
+    "classify": "classifies nothing",
+}
+
+
 @dataclass(frozen=True)
 class MatrixCell:
     """A row on one task: its primary metric, its rank, and its `heat` from 0 (worst control) to 1 (best row).
@@ -45,7 +53,7 @@ class MatrixRow:
     """One method: its best configuration on each task (`cells`) and all of its configurations (`variants`).
 
     `tier` is the lowest tier of the cells. For each task without a cell, `elsewhere` names the settings at
-    which the method was run instead, or is "".
+    which the method was run instead, or is "", and `lacks` says why it cannot be run, or is "".
     """
 
     method: str
@@ -55,6 +63,7 @@ class MatrixRow:
     cells: Sequence[MatrixCell | None]
     variants: Sequence[MatrixLine] = field(default_factory=list)
     elsewhere: Sequence[str] = ()
+    lacks: Sequence[str] = ()
 
 
 def rows(tasks: Sequence[views.TaskView], all_methods: Sequence[views.MethodView]) -> list[MatrixRow]:
@@ -99,7 +108,14 @@ def _row(
         cells,
         variants if len(variants) > 1 else [],
         ["" if cell else elsewhere(task, method.name) for cell, task in zip(cells, tasks, strict=True)],
+        ["" if cell else lacks(task, method) for cell, task in zip(cells, tasks, strict=True)],
     )
+
+
+def lacks(task: views.TaskView, method: views.MethodView) -> str:
+    """What a method lacks that a task asks for, in words; "" if it lacks nothing or either is not here."""
+    able, needs = method.known.capabilities, task.known.needs
+    return "" if not able or not needs or needs in able else _LACKS.get(needs, f"has no {needs}")
 
 
 def elsewhere(task: views.TaskView, model: str) -> str:

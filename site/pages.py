@@ -51,6 +51,7 @@ class Pages:
             "hours": views.hours,
             "number": views.number,
             "breakable": wording.breakable,
+            "picture": wording.picture,
             "web": addresses.web_address,
             "listed": result_page.listed,
         }

@@ -16,10 +16,10 @@ from ebbench.record.schema import Result
 # Shades of the heat map. site.css has a class for each.
 SHADES = 8
 CELL, NAME = 30.0, 12.0
-# The number of panels side by side, and the size of one.
-ABREAST, PANEL = 4, 108.0
+# The number of panels side by side, the size of one, and the space between two.
+ABREAST, PANEL, APART = 6, 108.0, 26.0
 # Space above the first panel, space between rows of panels, and the most letters of a panel's title.
-TITLES, BETWEEN, LONGEST = 28.0, 44.0, 25
+TITLES, BETWEEN, LONGEST = 28.0, 52.0, 25
 
 
 # Where a curve is drawn, from the start of a training (0) to its end (1).
@@ -153,14 +153,21 @@ def against(found: Across) -> Markup:
     parts = []
     lines = -(-len(others) // ABREAST)
     for place, other in enumerate(others):
-        left, top = 22 + (PANEL + 20) * (place % ABREAST), TITLES + (PANEL + BETWEEN) * (place // ABREAST)
+        left, top = 22 + (PANEL + APART) * (place % ABREAST), TITLES + (PANEL + BETWEEN) * (place // ABREAST)
         x, y = svg.Axis.around(flat, left, left + PANEL), svg.Axis.around(flat, top + PANEL, top)
         parts += [svg.line(x.start, y.start, x.end, y.end, "grid")]
         parts += [
             svg.line(x.start, y.start, x.end, y.start, "axis"),
             svg.line(x.start, y.start, x.start, y.end, "axis"),
         ]
-        parts += [svg.text((x.start + x.end) / 2, y.start + 9, found.methods[best], "at-middle key")]
+        parts += [svg.text((x.start + x.end) / 2, y.start + 19, found.methods[best], "at-middle key")]
+        for value, words in x.ticks(3):
+            parts += [
+                svg.line(x.at(value), y.start, x.at(value), y.start + 3, "axis"),
+                svg.line(x.start - 3, y.at(value), x.start, y.at(value), "axis"),
+                svg.text(x.at(value), y.start + 9, words, "at-middle key"),
+                svg.text(x.start - 5, y.at(value), words, "at-end key"),
+            ]
         dots = [
             svg.element("circle", svg.element("title", name), cx=x.at(a), cy=y.at(b), r=1.7, class_="dot")
             for name, a, b in zip(found.sets, found.values[best], found.values[other], strict=True)
@@ -170,7 +177,7 @@ def against(found: Across) -> Markup:
         parts.append(svg.text(left, top - 17, name, "key"))
         parts.append(svg.text(left, top - 8, _counted(found, best, other), "key"))
     described = "; ".join(f"{found.methods[o]}: {_counted(found, best, o)}" for o in others)
-    width = 22 + (PANEL + 20) * min(len(others), ABREAST)
+    width = 22 + (PANEL + APART) * min(len(others), ABREAST)
     title = f"{found.methods[best]} against each other method by {found.metric}"
     return svg.drawing(width, TITLES + (PANEL + BETWEEN) * lines, title, described, *parts)
 

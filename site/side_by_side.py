@@ -37,8 +37,8 @@ class Line:
     metric: Metric
     ruler: Markup
     cells: Sequence[Cell | None]
-    # For a method without a cell: the settings at which it was run instead.
-    elsewhere: Sequence[str]
+    # For a method without a cell: the settings at which it was run instead, or what it lacks, or "not run".
+    absent: Sequence[str]
 
 
 def columns(rows: Sequence[matrix.MatrixRow], all_methods: Sequence[MethodView]) -> list[MethodView]:
@@ -56,9 +56,14 @@ def lines(tasks: Sequence[TaskView], methods: Sequence[MethodView]) -> list[Line
         if on is None:
             continue
         cells = [_cell(task, metric, method, on) for method in methods]
-        others = [matrix.elsewhere(task, method.name) for method in methods]
-        made.append(Line(task, metric, strips.ruler(on), cells, others))
+        absent = [_absent(task, method) for method in methods]
+        made.append(Line(task, metric, strips.ruler(on), cells, absent))
     return made
+
+
+def _absent(task: TaskView, method: MethodView) -> str:
+    other = matrix.elsewhere(task, method.name)
+    return f"only at {other}" if other else matrix.lacks(task, method) or "not run"
 
 
 def tests(found: Sequence[Line], methods: Sequence[MethodView]) -> list[dict[str, Any]]:

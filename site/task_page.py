@@ -56,14 +56,24 @@ def drawings(task: TaskView) -> Iterator[charts.Chart]:
             partial(charts.precision_recall, curves, "precision against recall by method"),
             list(curves),
         )
-    counted = {name: one.details.get("modes_by_count") for name, one in first.items()}
-    if often := {name: found for name, found in counted.items() if isinstance(found, list)}:
+    often = dict(_modes_by_count(task))
+    if often:
         yield charts.Chart(
             "How often each mode was met",
-            "the first seed of each",
+            "the best control and the best configuration of each method, the first seed of each",
             partial(charts.counts, often, "how often each mode was met"),
             list(often),
         )
+
+
+def _modes_by_count(task: TaskView) -> Iterator[tuple[str, list[int]]]:
+    """Names, and how many modes were met how often. Many configurations of one method would hide each other."""
+    control = [row for row in task.headline if row.kind == "control"]
+    best = wording.better(matrix.metric_of(task), control)[:1] if control else []
+    for row in [*best, *wording.best_of_each(task.headline)][:MOST_LINES]:
+        counted = task.results_of(row)[0].details.get("modes_by_count")
+        if isinstance(counted, list):
+            yield wording.called(row, task.headline), counted
 
 
 def _along_training(task: TaskView, named: Mapping[str, Sequence[Result]]) -> Iterator[charts.Chart]:
@@ -113,7 +123,7 @@ def _all_equal(rows: Sequence[Row], metric: Metric) -> bool:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a row: the row's name, the kind of picture, its file and size, and its result."""
+    """A picture of a row: the row's name and kind (model or control), file, size in pixels, and result."""
 
     called: str
     kind: str
@@ -137,6 +147,16 @@ def gallery(task: TaskView, files: Mapping[int, Path]) -> dict[str, list[Picture
                 called = wording.called(row, task.headline)
                 made[name].append(Picture(called, row.kind, address, thumbs.size_of(picture), result))
     return made
+
+
+def heroes(pictures: Mapping[str, Sequence[Picture]]) -> list[Picture]:
+    """The best control's picture and the best model's of the same size, of the first kind with both."""
+    for several in pictures.values():
+        control = next((one for one in several if one.kind == "control"), None)
+        model = next((one for one in several if one.kind == "model" and control and one.size == control.size), None)
+        if control and model:
+            return [control, model]
+    return []
 
 
 def notes(task: TaskView) -> list[str]:

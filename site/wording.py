@@ -15,46 +15,20 @@ from ebbench.plugins import loader
 from ebbench.plugins.lookalikes import skeleton
 from ebbench.record.schema import Result
 
-# Beginnings of metrics' names, or whole names, that read badly word by word.
-_STARTS = {
-    "are_digits": "Samples are digits",
-    "auroc_least": "Lowest AUROC",
-    "auroc_other": "AUROC against the other data set",
-    "gap_error": "Error of the gap",
-    "high_quality_3": "Within 3 deviations",
-    "high_quality_4": "Within 4 deviations",
-    "i_prime": "I′",
-    "kl_classes": "KL of the digits",
-    "kl_data": "KL from the data's modes",
-    "kl_floor": "KL of a uniform sampler",
-    "kl_floor_data": "KL of a perfect sampler",
-    "kl_least": "Least possible KL",
-    "many_images": "Many different images",
-    "modes_good": "Modes with good digits",
-    "share_memorised": "Share of memorised samples",
-    "sliced_wasserstein_least": "Least possible sliced Wasserstein",
-}
-# Words of a metric's name that are written another way.
+# Parts of metrics' names that are written another way on every task. A task's card has those of its own.
 _WORDS = {
     "10k": "(10,000 samples)",
     "1k": "(1,000 samples)",
-    "25gaussians": "(25 Gaussians)",
     "5k": "(5,000 samples)",
-    "8gaussians": "(8 Gaussians)",
     "auprc": "AUPRC",
     "auroc": "AUROC",
-    "cifar": "(CIFAR features)",
-    "digits": "(digit features)",
     "f1": "F1 score",
     "fid": "FID",
     "is": "Inception score",
     "kid": "KID",
     "kl": "KL divergence",
-    "last10": "(last ten epochs)",
     "mmd": "MMD",
-    "others": "against others",
-    "svhn": "against SVHN",
-    "swissroll": "(Swiss roll)",
+    "share_memorised": "Share of memorised samples",
     "wasserstein": "Wasserstein",
 }
 _UNITS = {"share": "share, 0 to 1", "%": "per cent"}
@@ -68,12 +42,30 @@ def metric(one: Metric) -> str:
 
 
 def words(name: str) -> str:
-    """A name of parts joined by underscores, in words."""
-    able = [start for start in _STARTS if f"{name}_".startswith(f"{start}_")]
-    start = max(able, key=len, default="")
-    rest = (_WORDS.get(word, word) for word in name.removeprefix(start).split("_") if word)
-    text = " ".join([_STARTS[start], *rest] if start else rest) or name
+    """A name of parts joined by underscores, in words. Of several parts with words of their own the most."""
+    known = _words_of_tasks() | _WORDS
+    parts = [part for part in name.split("_") if part]
+    said = []
+    while parts:
+        most = next((n for n in range(len(parts), 0, -1) if "_".join(parts[:n]) in known), 1)
+        key = "_".join(parts[:most])
+        said.append(known.get(key, key))
+        parts = parts[most:]
+    text = " ".join(said) or name
     return text[:1].upper() + text[1:]
+
+
+@cache
+def _words_of_tasks() -> dict[str, str]:
+    """The words of the cards of the project's own tasks. A page of a result shows them without the task."""
+    cards = [loader.load("task", name).card for name in loader.built_in("task")]
+    return {part: said for card in cards for part, said in card.words.items()}
+
+
+def picture(name: str) -> str:
+    """The name of a picture in words: "25gaussians-landscape" is "landscape (25 Gaussians)"."""
+    *of, kind = name.split("-")
+    return " ".join([kind, *(f"({words(part).strip('()')})" for part in of)])
 
 
 def breakable(title: str) -> Markup:

@@ -99,10 +99,14 @@ class TaskCard(Card):
 
     `headline` is the budget whose rows represent the task on the board's first page. `parts` says what the
     task's parts are. If they are "data sets", Demsar's tests compare the methods (ebbench/board/across.py).
+    `words` says how pages write metrics' names, or parts of them. `pictures` says what the pictures show of a
+    kind, which is the end of their names ("landscape" of "swissroll-landscape").
     """
 
     headline: Literal["smoke", "cpu", "paper"] = "cpu"
     parts: Literal["", "data sets"] = ""
+    words: dict[str, _Text] = Field(default_factory=dict)
+    pictures: dict[str, _Text] = Field(default_factory=dict)
 
 
 class ModelCard(Card):
