@@ -136,7 +136,7 @@ def _of_code(plugin: loader.Plugin, found: Known) -> Known:
             )
         declared = replace(
             found,
-            needs=str(cls.needs),
+            needs=str(getattr(cls, "needs", "")),
             metrics=tuple(cls.metrics),
             published=tuple(cls.published),
             limits=tuple(cls.limits),
