@@ -223,7 +223,9 @@ class _Site:
     def render(self, problems: Sequence[Problem], commands: Any) -> list[Problem]:
         """Write the pages and return the problems met meanwhile. The home page names these and `problems`."""
         shutil.copytree(HERE / "static", self.pages.out / "static")
-        cards = {task.name: home.card(task, self.files, self.pages.out) for task in self.tasks if task.headline}
+        cards = {
+            task.name: home.card(task, self.files, self.pages.out) for task in self.tasks if task.headline
+        }
         for task in self.tasks:
             self._task(task, cards.get(task.name))
         for method in self.methods:

@@ -300,9 +300,8 @@ def _called(row: Row, asked: str) -> str:
     name, *settings = asked.split("+")
     base = dict(pair.split("=", 1) for pair in settings).get("base", "")
     parts = [f"over {base}"] * bool(base) + [name.partition("@")[2]] * ("@" in name)
-    parts = [row.variant, *parts] if row.variant else parts
     parts = [part for part in parts if part != row.model]
-    title = wording.title(row) + (f", {', '.join(parts)}" if parts else "")
+    title = ", ".join([wording.short(row), *parts])
     return f"{title} (control)" if row.kind == "control" and row.variant != "untrained" else title
 
 

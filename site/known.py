@@ -23,8 +23,8 @@ from ebbench.record.text import visible
 class Known:
     """A plug-in as the site shows it. `here` says whether it is installed, `fault` why not all is known.
 
-    `needs` (a capability), `metrics`, `published`, `limits`, `protocols` and `version` are a task's; `capabilities`, `samplers` and
-    `scores` a model's.
+    `needs` (a capability), `metrics`, `published`, `limits`, `protocols` and `version` are a task's;
+    `capabilities`, `samplers` and `scores` a model's.
     """
 
     here: bool = False

@@ -13,7 +13,6 @@ from ebbench.board.row import Row
 from ebbench.board.tiers import TIERS, Tier
 from ebbench.contract import Metric
 
-
 _LACKS = {
     "sample": "draws no samples",
     "energy": "gives no energy",

@@ -153,7 +153,9 @@ def heroes(pictures: Mapping[str, Sequence[Picture]]) -> list[Picture]:
     """The best control's picture and the best model's of the same size, of the first kind with both."""
     for several in pictures.values():
         control = next((one for one in several if one.kind == "control"), None)
-        model = next((one for one in several if one.kind == "model" and control and one.size == control.size), None)
+        model = next(
+            (one for one in several if one.kind == "model" and control and one.size == control.size), None
+        )
         if control and model:
             return [control, model]
     return []

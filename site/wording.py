@@ -85,7 +85,7 @@ def title(row: Row) -> str:
     own = _built_in_titles()
     if row.model in own:
         return own[row.model]
-    taken = {skeleton(text) for text in (*own, *own.values())}
+    taken = {skeleton(text) for text in (*own, *own.values(), *_titled_variants().values())}
     return row.model if not row.title or skeleton(row.title) in taken else row.title
 
 
@@ -95,19 +95,40 @@ def _built_in_titles() -> dict[str, str]:
     return {name: loader.load("model", name).card.title for name in loader.built_in("model")}
 
 
+@cache
+def _titled_variants() -> dict[tuple[str, str], str]:
+    """The titles of variants of the project's own models, by model and variant."""
+    cards = {name: loader.load("model", name).card for name in loader.built_in("model")}
+    return {
+        (name, key): one.title
+        for name, card in cards.items()
+        for key, one in card.variants.items()
+        if one.title
+    }
+
+
+def variant(row: Row) -> str:
+    """The variant of a row by its title, or by its name if it has none."""
+    return _titled_variants().get((row.model, row.variant), row.variant)
+
+
 def configuration(row: Row, among: Sequence[Row]) -> str:
     """What a row adds to its method's title: variant, sampler, changed settings, and score."""
     config, knobs = labels.changed(row)
     sampler = row.sampler if row.sampler and row.sampler != PLAIN else ""
     twins = {other.score for other in among if labels.label(other) == labels.label(row)}
     by_score = f"by {row.score}" if twins - {row.score} else ""
-    parts = (row.variant, f"{sampler} {knobs}".strip(), config, by_score)
+    parts = (variant(row), f"{sampler} {knobs}".strip(), config, by_score)
     return ", ".join(part for part in parts if part)
 
 
 def called(row: Row, among: Sequence[Row]) -> str:
     """The title of a row's method and its configuration: "MEG (mala)"."""
     details = configuration(row, among)
+    if (own := variant(row)) != row.variant:
+        # "EBGAN-PT" says all of "EBGAN (EBGAN-PT)".
+        details = details.removeprefix(own).removeprefix(", ")
+        return f"{own} ({details})" if details else own
     return f"{title(row)} ({details})" if details else title(row)
 
 
@@ -119,8 +140,9 @@ def settings(result: Result) -> str:
 
 
 def short(row: Row) -> str:
-    """The title of a row's method and its variant: "MEG, untrained"."""
-    return f"{title(row)}, {row.variant}" if row.variant else title(row)
+    """The title of a row's method and its variant: "MEG, untrained", "EBGAN-PT"."""
+    own = variant(row)
+    return own if own != row.variant else f"{title(row)}, {own}" if own else title(row)
 
 
 def group(rows: Sequence[Row]) -> str:

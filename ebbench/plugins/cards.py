@@ -68,9 +68,11 @@ class Variant(_Strict):
 
     Its own `budgets[budget][task or "default"]` override both, for example if its networks need other sizes.
     `score` is its declared score, if that differs from the model's. `control` says that it is a control.
+    `title` is its name, if it has one of its own ("EBGAN-PT").
     """
 
     summary: _Text
+    title: Annotated[str, AfterValidator(_within(MOST_TITLE))] = ""
     set: dict[str, Any] = Field(default_factory=dict)
     budgets: Budgets = Field(default_factory=dict)
     control: bool = False

@@ -211,10 +211,12 @@ def _name(bundle: Bundle, others: Sequence[schema.Result], code: str, same_autho
 
 
 def _taken_titles() -> Iterator[str]:
-    """The names and titles of the project's own models."""
+    """The names and titles of the project's own models and of their variants."""
     for name in loader.built_in("model"):
+        card = loader.load("model", name).card
         yield name
-        yield loader.load("model", name).card.title
+        yield card.title
+        yield from (variant.title for variant in card.variants.values() if variant.title)
 
 
 def _claims(

@@ -34,7 +34,9 @@ def test_a_method_that_cannot_do_a_task_is_not_called_not_run():
     assert matrix.lacks(task, method("sample")) == "gives no energy"
     assert matrix.lacks(task, method("sample", "energy")) == ""
     assert matrix.lacks(task, method()) == "", "a method whose code is not here may be able"
-    assert matrix.lacks(TaskView("t", Known(), [], {}), method("sample")) == "", "so is one of an unknown task"
+    assert matrix.lacks(TaskView("t", Known(), [], {}), method("sample")) == "", (
+        "so is one of an unknown task"
+    )
 
 
 def method(*capabilities: str) -> MethodView:
@@ -56,3 +58,16 @@ def test_a_score_for_each_digit_is_a_dash_and_no_line(board: Path):
     lines = re.findall(r'<path d="([^"]+)" class="line', drawn)
     assert lines and {line.count("M") for line in lines} == {5}, "digits 1, 4, 5, 7 and 9"
     assert all(len(set(re.findall(r"[ML][\d.]+ ([\d.]+)", line))) <= 5 for line in lines), "a dash is level"
+
+
+def test_a_variant_with_a_title_goes_by_it():
+    plain, titled, other = (
+        boards.row("fid", "ebgan", 1.0, title="EBGAN", variant=variant) for variant in ("", "pt", "conv")
+    )
+    among = [plain, titled, other]
+    assert [wording.called(one, among) for one in among] == ["EBGAN", "EBGAN-PT", "EBGAN (conv)"]
+    assert [wording.short(one) for one in among] == ["EBGAN", "EBGAN-PT", "EBGAN, conv"]
+    changed = boards.row("fid", "ebgan", 1.0, title="EBGAN", variant="pt", overrides={"steps": 5})
+    assert wording.called(changed, [changed]) == "EBGAN-PT (steps=5)"
+    stranger = boards.row("fid", "mine", 1.0, title="EBGAN-PT")
+    assert wording.title(stranger) == "mine", "it takes the title of a variant of this project"
