@@ -13,6 +13,7 @@ from ebbench.board.row import Row
 from ebbench.board.tiers import TIERS, Tier
 from ebbench.contract import Metric
 
+# What a method without a capability lacks, in words.
 _LACKS = {
     "sample": "draws no samples",
     "energy": "gives no energy",

@@ -67,7 +67,7 @@ def drawings(task: TaskView) -> Iterator[charts.Chart]:
 
 
 def _modes_by_count(task: TaskView) -> Iterator[tuple[str, list[int]]]:
-    """Names, and how many modes were met how often. Many configurations of one method would hide each other."""
+    """Names, and how many modes were met how often: many configurations would hide one another."""
     control = [row for row in task.headline if row.kind == "control"]
     best = wording.better(matrix.metric_of(task), control)[:1] if control else []
     for row in [*best, *wording.best_of_each(task.headline)][:MOST_LINES]:
@@ -153,11 +153,9 @@ def heroes(pictures: Mapping[str, Sequence[Picture]]) -> list[Picture]:
     """The best control's picture and the best model's of the same size, of the first kind with both."""
     for several in pictures.values():
         control = next((one for one in several if one.kind == "control"), None)
-        model = next(
-            (one for one in several if one.kind == "model" and control and one.size == control.size), None
-        )
-        if control and model:
-            return [control, model]
+        models = [one for one in several if one.kind == "model" and control and one.size == control.size]
+        if control and models:
+            return [control, models[0]]
     return []
 
 
