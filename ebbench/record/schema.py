@@ -329,7 +329,7 @@ class Result(_Part):
         variant), the overrides (of the model's settings and the sampler's knobs), the sampler, the declared
         score and the budget.
         """
-        # Without an indent: json then encodes in C, ten times as fast, and a board asks for thousands of keys.
+        # Without an indent json encodes in C, ten times as fast, and a board asks for thousands of keys.
         return json.dumps(
             {
                 "task": [
