@@ -320,6 +320,7 @@ class _Site:
             gallery=gallery,
             heroes=task_page.heroes(gallery),
             card=card,
+            findings=words.about(self.documents, f"{TASKS}/{task.name}"),
             downloads=[(ending, f"{slug(task.name)}.{ending}") for ending in downloads],
             sources=self._sources(task, page),
         )
@@ -334,6 +335,7 @@ class _Site:
             title=method.title,
             method=method,
             commands=method_page.commands(method, standings),
+            findings=words.about(self.documents, f"{METHODS}/{method.name}"),
             comparisons=list(comparisons.of(method)),
             readme=self._readme(method, METHODS, page),
             charts=self._charts(method_page.drawings(method), page),

@@ -209,7 +209,7 @@ def counts(named: Mapping[str, Sequence[int]], title: str) -> Markup:
     """
     y = svg.Axis.around([0, *(number for often in named.values() for number in often)], 164, 4)
     x = svg.Axis.around([0, max(len(often) - 1 for often in named.values())], left_of(y), WIDTH - 14)
-    parts = [frame(x, y, "samples of a mode", "modes")]
+    parts = [frame(x, y, "samples in a mode", "number of modes")]
     for colour, often in enumerate(named.values()):
         stairs = [(x.at(i + side), y.at(number)) for i, number in enumerate(often) for side in (-0.5, 0.5)]
         # The first and the last step would reach beyond the chart: cut them off at its edges.

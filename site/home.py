@@ -182,7 +182,7 @@ def _over_sets(task: TaskView, best: Sequence[Row]) -> Iterator[tuple[str, Calla
         name = wording.metric(metric)
         yield (
             f"{name} on each data set, each method's best first",
-            partial(_lines, lines, "data sets", name),
+            partial(_lines, lines, "data sets, best first", name),
         )
 
 

@@ -95,7 +95,7 @@ def _row(
             key = (row.kind == "control", _called(row, group))
             lines.setdefault(key, [None] * len(tasks))[column] = row
     variants = [
-        MatrixLine(label or "as its card declares it", control, _tier(held), _cells(tasks, held))
+        MatrixLine(label or "default settings", control, _tier(held), _cells(tasks, held))
         for (control, label), held in sorted(lines.items(), key=lambda item: item[0])
     ]
     cells = _cells(tasks, firsts, named=True)

@@ -181,13 +181,11 @@ def meanings(pages: Pages, task: TaskView) -> list[Meaning]:
     read = sources.read(files)
     made = []
     for metric in task.metrics:
-        where = [
-            (
-                one.what,
-                f"{TASKS}/{task.name}/{one.file}:{one.line}",
-                f"{slug(task.name)}-{one.file}.html#L-{one.line}",
-            )
-            for one in sources.places(metric.name, read)
-        ]
+        where = []
+        for one in sources.places(metric.name, read):
+            named = f"{TASKS}/{task.name}/{one.file}:{one.line}"
+            where.append((one.what, named, f"{slug(task.name)}-{one.file}.html#L-{one.line}"))
+            if address := reference.address_of(one.calls):
+                where.append(("by", one.calls, f"../{address}"))
         made.append((metric, where))
     return made

@@ -70,6 +70,7 @@ class Pages:
             "external": EXTERNAL,
             "difference": views.difference,
             "called": wording.called,
+            "apart": wording.apart,
             "configuration": wording.configuration,
             "settings_of": wording.settings,
             "place_of": reference.place,

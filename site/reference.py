@@ -60,6 +60,22 @@ def api() -> list[Section]:
     return made
 
 
+@functools.cache
+def _functions() -> dict[str, str]:
+    """The address of each function of the modules, by its module's last name: "coverage.kl_to_uniform"."""
+    return {
+        f"{module.__name__.rpartition('.')[2]}.{name}": f"docs/api.html#{place(module.__name__, name)}"
+        for module in _modules()
+        for name, thing in vars(module).items()
+        if _defined(thing, module.__name__)
+    }
+
+
+def address_of(call: str) -> str:
+    """The address of a function's entry in the Python API, by the name it is called by; "" without one."""
+    return _functions().get(call, "")
+
+
 def _modules() -> Iterator[Any]:
     for package in PACKAGES:
         found = importlib.import_module(package)

@@ -76,7 +76,8 @@ def drawings(found: Across) -> Iterator[charts.Chart]:
     )
     yield charts.Chart(
         f"{found.metric}: {found.methods[0]} against each other method",
-        f"one dot per data set; below the diagonal {found.methods[0]} has the greater value",
+        f"one dot per data set; below the diagonal {found.methods[0]}, the best by average rank, has the "
+        "greater value; each title counts the data sets where it is better, and where it is worse",
         lambda: against(found),
     )
 
@@ -155,7 +156,7 @@ def against(found: Across) -> Markup:
     for place, other in enumerate(others):
         left, top = 22 + (PANEL + APART) * (place % ABREAST), TITLES + (PANEL + BETWEEN) * (place // ABREAST)
         x, y = svg.Axis.around(flat, left, left + PANEL), svg.Axis.around(flat, top + PANEL, top)
-        parts += [svg.line(x.start, y.start, x.end, y.end, "grid")]
+        parts += [svg.line(x.start, y.start, x.end, y.end, "reference")]
         parts += [
             svg.line(x.start, y.start, x.end, y.start, "axis"),
             svg.line(x.start, y.start, x.start, y.end, "axis"),

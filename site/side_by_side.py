@@ -23,10 +23,7 @@ class Cell:
     place: str
     configuration: str
     strip: Markup
-    # The script needs these to say who is ahead.
-    mean: float
     seeds: int
-    rank: int | None
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,5 @@ def _cell(task: TaskView, metric: Metric, method: MethodView, on: strips.Scale) 
         labels.place(row, task.headline),
         wording.configuration(row, task.headline),
         strips.strip(row, on),
-        found.interval.mean,
         len(row.seeds),
-        row.rank,
     )

@@ -60,7 +60,8 @@ def drawings(task: TaskView) -> Iterator[charts.Chart]:
     if often:
         yield charts.Chart(
             "How often each mode was met",
-            "the best control and the best configuration of each method, the first seed of each",
+            "the best control, and the best configuration of each method; the first seed of each; the last "
+            "step also counts all modes with more samples",
             partial(charts.counts, often, "how often each mode was met"),
             list(often),
         )
@@ -123,10 +124,11 @@ def _all_equal(rows: Sequence[Row], metric: Metric) -> bool:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a row: the row's name and kind (model or control), file, size in pixels, and result."""
+    """A picture of a row: the row's name and kind (model or control), of what, file, size, and result."""
 
     called: str
     kind: str
+    of: str
     file: str
     size: tuple[int, int] | None
     result: Result
@@ -145,7 +147,7 @@ def gallery(task: TaskView, files: Mapping[int, Path]) -> dict[str, list[Picture
             if not name.endswith("curves"):
                 address = f"{result_folder(result)}/{picture.name}"
                 called = wording.called(row, task.headline)
-                made[name].append(Picture(called, row.kind, address, thumbs.size_of(picture), result))
+                made[name].append(Picture(called, row.kind, name, address, thumbs.size_of(picture), result))
     return made
 
 

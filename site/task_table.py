@@ -53,7 +53,7 @@ def first(task: TaskView) -> set[str]:
 
 
 def sentences(task: TaskView) -> Iterator[str]:
-    """Four sentences: the question, the protocol, the deciding metric, and the values of the controls."""
+    """Four sentences: the question, the protocol, the main metric, and the values of the controls."""
     if task.card and task.card.summary:
         yield task.card.summary
     for name, words in list(task.known.protocols.items())[:1]:
@@ -63,13 +63,13 @@ def sentences(task: TaskView) -> Iterator[str]:
     metric = matrix.metric_of(task)
     said = wording.unit(metric)
     unit = f" ({said})" if said else ""
-    yield f"The deciding metric is {wording.metric(metric)}{unit}: {metric.doc.rstrip('.')}."
+    yield f"The main metric is {wording.metric(metric)}{unit}: {metric.doc.rstrip('.')}."
     controls = [row for row in task.headline if row.kind == "control"]
     found = wording.better(metric, controls) if metric.better != "neither" else []
     if found:
-        ends = [found[0], *found[1:][-1:]]
+        ends = [*found[1:][-1:], found[0]]
         named = [f"{spelled(row.metrics[metric.name])} ({wording.short(row)})" for row in ends]
-        yield f"Controls range from {' to '.join(named)}." if found[1:] else f"The control has {named[0]}."
+        yield f"Controls have {' to '.join(named)}." if found[1:] else f"The control has {named[0]}."
 
 
 def columns(task: TaskView) -> int:

@@ -124,12 +124,17 @@ def configuration(row: Row, among: Sequence[Row]) -> str:
 
 def called(row: Row, among: Sequence[Row]) -> str:
     """The title of a row's method and its configuration: "MEG (mala)"."""
-    details = configuration(row, among)
-    if (own := variant(row)) != row.variant:
-        # "EBGAN-PT" says all of "EBGAN (EBGAN-PT)".
-        details = details.removeprefix(own).removeprefix(", ")
-        return f"{own} ({details})" if details else own
-    return f"{title(row)} ({details})" if details else title(row)
+    name, details = apart(row, among)
+    return f"{name} ({details})" if details else name
+
+
+def apart(row: Row, among: Sequence[Row]) -> tuple[str, str]:
+    """The two parts of what a row is called: the title, and the configuration."""
+    details, own = configuration(row, among), variant(row)
+    if own == row.variant:
+        return title(row), details
+    # "EBGAN-PT" says all of "EBGAN (EBGAN-PT)".
+    return own, details.removeprefix(own).removeprefix(", ")
 
 
 def settings(result: Result) -> str:

@@ -102,6 +102,11 @@ def findings(found: Sequence[Document]) -> list[Document]:
     return sorted(pages, key=lambda one: order.index(one.source) if one.source in order else len(order))
 
 
+def about(found: Sequence[Document], folder: str) -> list[Document]:
+    """The findings that link to the README of a plug-in, which is in `folder` ("tasks/kdd99")."""
+    return [one for one in findings(found) if f"{folder}/README.md" in one.text]
+
+
 def figure(one: Document) -> tuple[str, str] | None:
     """The alternative text and the file name of a document's first figure; None without a figure."""
     found = re.search(r"!\[([^\]]*)\]\((?:\.\./)?figures/([\w.-]+)\)", one.text)

@@ -37,12 +37,6 @@
       for (const name of names) cells.get(name).hidden = !chosen.includes(name);
       // In the order in which they were asked for.
       for (const name of chosen) row.append(cells.get(name));
-      const ranks = chosen.map((name) => Number(cells.get(name).dataset.rank || Infinity));
-      const best = Math.min(...ranks);
-      chosen.forEach(function (name, i) {
-        const ahead = best < Infinity && ranks[i] === best && ranks.some((rank) => rank > best && rank < Infinity);
-        cells.get(name).classList.toggle("ahead", ahead);
-      });
     }
     say(chosen);
   }
@@ -56,11 +50,12 @@
         for (let j = i + 1; j < places.length; j++) {
           const [a, b] = [places[i], places[j]].sort((x, y) => x - y);
           const pair = one.pairs[a + "," + b];
-          if (pair) asked.push({ one, pair, names: [a, b].map((place) => titles.get(columns[place])) });
+          if (pair) asked.push({ one, pair, columns: [a, b], names: [a, b].map((place) => titles.get(columns[place])) });
         }
       }
     }
     holm(asked.filter((found) => found.pair.p !== null));
+    mark(chosen, asked);
     verdicts.querySelector("ul").replaceChildren(...tests.map(function (one) {
       const item = document.createElement("li");
       const task = document.createElement("b");
@@ -80,6 +75,19 @@
       return item;
     }).filter((item) => item.querySelector("p")));
     verdicts.hidden = !asked.length;
+  }
+
+  // Colour the cell of a method that every test of its task, and at least one, says is better.
+  function mark(chosen, asked) {
+    for (const row of table.querySelectorAll("tr[data-line]")) {
+      const ofTask = asked.filter((found) => found.one === tests[Number(row.dataset.line)]);
+      for (const cell of row.cells) {
+        const own = ofTask.filter((found) => found.columns.includes(names.indexOf(cell.dataset.method)));
+        const ahead = own.length > 0 && own.every((found) => found.adjusted < 0.05 && found.pair.better !== null
+          && names[found.columns[found.pair.better]] === cell.dataset.method);
+        cell.classList.toggle("ahead", ahead);
+      }
+    }
   }
 
   // Holm's step-down method, as ebbench.board.stats has it.

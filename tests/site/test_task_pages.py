@@ -45,7 +45,7 @@ def method(*capabilities: str) -> MethodView:
 
 def test_the_pictures_at_the_top_are_of_one_size():
     def one(kind: str, side: int) -> Picture:
-        return Picture(f"{kind} {side}", kind, "", (side, side), None)
+        return Picture(f"{kind} {side}", kind, "samples", "", (side, side), None)
 
     wide = {"a": [one("control", 2), one("model", 1), one("model", 2), one("control", 1)]}
     assert [shown.called for shown in task_page.heroes(wide)] == ["control 2", "model 2"]
@@ -71,3 +71,19 @@ def test_a_variant_with_a_title_goes_by_it():
     assert wording.called(changed, [changed]) == "EBGAN-PT (steps=5)"
     stranger = boards.row("fid", "mine", 1.0, title="EBGAN-PT")
     assert wording.title(stranger) == "mine", "it takes the title of a variant of this project"
+
+
+def test_a_page_names_the_findings_about_it(board: Path):
+    task = (board / "tasks" / "mnist.html").read_text(encoding="utf-8")
+    method = (board / "methods" / "ddls.html").read_text(encoding="utf-8")
+    assert re.search(r'Findings: <a href="\.\./findings/ebgan-grid\.html">', task)
+    assert 'href="../findings/cifar10-in-half-an-hour.html"' in method.split("Findings: ")[1].split("</p>")[0]
+
+
+def test_a_metric_names_the_function_that_computes_it(board: Path):
+    page = (board / "tasks" / "stackedmnist.html").read_text(encoding="utf-8")
+    kl = page.split('<dt id="metric-kl">')[1].split("<dt ")[0]
+    (address,) = re.findall(r'by <a href="\.\./docs/api\.html#([^"]+)"><code>coverage\.kl_to_uniform', kl)
+    assert f'id="{address}"' in (board / "docs" / "api.html").read_text(encoding="utf-8")
+    toys = (board / "tasks" / "toy2d.html").read_text(encoding="utf-8")
+    assert not re.findall(r"computed at <a [^>]*published\.py", toys), "a paper's numbers are no computation"
