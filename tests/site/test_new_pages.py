@@ -218,7 +218,7 @@ def test_methods_can_be_compared_without_script(board: Path):
     text = (board / "compare.html").read_text()
     names = re.findall(r'<th scope="col" data-method="([\w-]+)"', text)
     assert {"meg", "wgan-gp", "vae"} <= set(names) and "real-data" not in names
-    rows = text.split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
+    rows = text.split("<tbody>")[1].split("</tbody>")[0].split("<tr")[1:]
     assert len(rows) > 5 and all(row.count("data-method=") == len(names) for row in rows)
 
 
@@ -247,7 +247,7 @@ def test_a_method_s_page_has_a_command_for_each_task_and_folds_the_others(board:
     tasks = re.findall(r"--task (\S+)", shown)
     assert len(tasks) == len(set(tasks)) > 5 and "meg:" not in shown
     folded = page.split("</dl>", 1)[1].split('<details class="fold"><summary>The commands')[1]
-    assert folded.count("ebbench run ") > len(tasks) > shown.count("--sampler mala") > 0
+    assert folded.count("ebbench run ") > len(tasks) > shown.count("--sampler ") > 0
 
 
 def test_a_method_s_page_says_which_of_its_tasks_have_no_standing(board: Path):

@@ -68,7 +68,7 @@ def test_the_best_value_has_the_darkest_shade_and_each_cell_its_number(found):
 def test_a_dot_lies_below_the_diagonal_where_the_best_has_more(found):
     drawing = parsed(set_charts.against(found))
     groups = [g for g in of(drawing, "g", "model")]
-    diagonals = of(drawing, "line", "grid")
+    diagonals = of(drawing, "line", "reference")
     assert len(groups) == len(found.methods) - 1
     for other, (group, diagonal) in enumerate(zip(groups, diagonals, strict=True), start=1):
         x1, y1, x2, y2 = (float(diagonal.get(n)) for n in ("x1", "y1", "x2", "y2"))
