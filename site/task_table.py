@@ -53,7 +53,7 @@ def first(task: TaskView) -> set[str]:
 
 
 def sentences(task: TaskView) -> Iterator[str]:
-    """Four sentences: the question, the protocol, the main metric, and the values of the controls."""
+    """The question, the protocol, the main metric, the values of the controls, and an older version."""
     if task.card and task.card.summary:
         yield task.card.summary
     for name, words in list(task.known.protocols.items())[:1]:
@@ -70,6 +70,9 @@ def sentences(task: TaskView) -> Iterator[str]:
         ends = [*found[1:][-1:], found[0]]
         named = [f"{spelled(row.metrics[metric.name])} ({wording.short(row)})" for row in ends]
         yield f"Controls have {' to '.join(named)}." if found[1:] else f"The control has {named[0]}."
+    version, now = task.headline[0].task_version, task.known.version
+    if now is not None and version != now:
+        yield f"These rows are of version {version} of the task, which is now at version {now}."
 
 
 def columns(task: TaskView) -> int:

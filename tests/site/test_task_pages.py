@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ebbench.site import matrix, task_page, wording
+from ebbench.site import matrix, task_page, task_table, wording
 from ebbench.site.known import Known
 from ebbench.site.task_page import Picture
 from ebbench.site.views import MethodView, TaskView
 
 import boards
+from ebbench.contract import Metric
 from ebbench.plugins import loader
 
 
@@ -87,3 +88,15 @@ def test_a_metric_names_the_function_that_computes_it(board: Path):
     assert f'id="{address}"' in (board / "docs" / "api.html").read_text(encoding="utf-8")
     toys = (board / "tasks" / "toy2d.html").read_text(encoding="utf-8")
     assert not re.findall(r"computed at <a [^>]*published\.py", toys), "a paper's numbers are no computation"
+
+
+def test_rows_of_an_older_version_of_the_task_are_said_to_be():
+    metric = Metric(name="fid", unit="", better="lower", doc="A distance.", primary=True)
+    rows = [boards.row("fid", name, 1.0, 2.0, task_version=1) for name in ("a", "b")]
+
+    def said(version: int) -> str:
+        known = Known(metrics=(metric,), protocols={"clean": "as it should be"}, version=version)
+        return " ".join(task_table.sentences(TaskView("t", known, rows, {})))
+
+    assert "of version 1 of the task, which is now at version 2." in said(2)
+    assert "version" not in said(1)
