@@ -292,13 +292,20 @@ def line(
     x: svg.Axis,
     y: svg.Axis,
     most: int = MOST_POINTS,
+    kind: str = "",
 ) -> Markup:
-    """A line through the points (at, heights) in a colour; it shows every k-th point if there are many."""
+    """A line through the points (at, heights) in a colour; it shows every k-th point if there are many.
+
+    `kind` is a further class, such as "faint".
+    """
     every = max(1, -(-len(at) // most))
     points = list(zip(at, heights, strict=True))
     # The last point is where training ended.
     thinned = [*points[:-1:every], *points[-1:]]
-    return svg.path(((x.at(a), None if h is None else y.at(h)) for a, h in thinned), colour_of(colour))
+    return svg.path(
+        ((x.at(a), None if h is None else y.at(h)) for a, h in thinned),
+        f"{colour_of(colour)} {kind}".rstrip(),
+    )
 
 
 def colour_of(number: int) -> str:

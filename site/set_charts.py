@@ -51,12 +51,16 @@ def learned(result: Result, series: str) -> list[float] | None:
 
 
 def along(curves: Mapping[str, Sequence[Sequence[float]]], title: str, y_title: str) -> Markup:
-    """Curves over `SHARES`, one colour per name, one line per seed."""
+    """Curves over `SHARES`, one colour per name: a faint line per seed, and their mean."""
     y = svg.Axis.around([value for lines in curves.values() for line in lines for value in line], 204, 4)
     x = svg.Axis(0, 1, charts.left_of(y), charts.WIDTH - 14)
     parts = [charts.frame(x, y, "share of the training", y_title)]
+    at = [float(share) for share in SHARES]
     for colour, lines in enumerate(curves.values()):
-        parts += [charts.line(colour, [float(at) for at in SHARES], heights, x, y) for heights in lines]
+        parts += [charts.line(colour, at, heights, x, y, kind="faint") for heights in lines]
+    for colour, lines in enumerate(curves.values()):
+        mean = [float(height) for height in np.mean(lines, axis=0)]
+        parts.append(charts.line(colour, at, mean, x, y, kind="bold"))
     ends = "; ".join(f"{name} from {lines[0][0]:.3g} to {lines[0][-1]:.3g}" for name, lines in curves.items())
     return svg.drawing(charts.WIDTH, 242, title, f"{title}: {ends}", *parts)
 
@@ -180,7 +184,8 @@ def against(found: Across) -> Markup:
     described = "; ".join(f"{found.methods[o]}: {_counted(found, best, o)}" for o in others)
     width = 22 + (PANEL + APART) * min(len(others), ABREAST)
     title = f"{found.methods[best]} against each other method by {found.metric}"
-    return svg.drawing(width, TITLES + (PANEL + BETWEEN) * lines, title, described, *parts)
+    height = TITLES + (PANEL + BETWEEN) * lines
+    return svg.drawing(width, height, title, described, *parts, widest=1.4 * width)
 
 
 def _counted(found: Across, best: int, other: int) -> str:

@@ -112,7 +112,8 @@ def _along_parts(task: TaskView) -> Iterator[charts.Chart]:
             yield charts.Chart(
                 f"{words} along training",
                 f"by the declared score; the mean over the {parts}, each training scaled to 0 to 1; "
-                "one colour per method, one line per seed; methods that take no steps have no line",
+                "one colour per method: faint lines are seeds, the bold one is their mean; "
+                "methods that take no steps have no line",
                 partial(set_charts.along, curves, f"{words} along training", words),
                 list(curves),
             )

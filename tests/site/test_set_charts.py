@@ -77,6 +77,17 @@ def test_a_dot_lies_below_the_diagonal_where_the_best_has_more(found):
             assert (float(dot.get("cy")) > height) == (a > b)
 
 
+def test_a_bold_line_is_the_mean_of_the_faint_ones():
+    seeds = [[0.0] * len(set_charts.SHARES), [1.0] * len(set_charts.SHARES)]
+    drawing = parsed(set_charts.along({"meg": seeds}, "a title", "AUROC"))
+    heights = {
+        kind: [float(line.get("d").split()[1].split("h")[0]) for line in of(drawing, "path", kind)]
+        for kind in ("faint", "bold")
+    }
+    assert len(heights["faint"]) == 2
+    assert heights["bold"] == [pytest.approx(sum(heights["faint"]) / 2, abs=0.02)]
+
+
 def test_a_name_is_text(found):
     for chart in set_charts.drawings(found):
         drawing = parsed(chart.draw())
