@@ -7,6 +7,7 @@ a chart of odd values. The site names each of these, and the build reports it.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import re
@@ -81,7 +82,8 @@ def build(results: Path, out: Path, project: Path = PROJECT, commands: Any = Non
         )
     package = Path(ebbench.__file__).parent
     place = Place(out, [results, package, *(project / name for name in SOURCES if (project / name).exists())])
-    with place.building() as made, collector_at_rest():
+    # The collector comes back after the files are published: its first pass over all results takes seconds.
+    with collector_at_rest(), place.building() as made:
         plugins = Plugins()
         decided = names.read(results)
         found, problems = _results(results, made, project, plugins, decided)
@@ -101,7 +103,9 @@ def _results(
         held = show_results(out, project, files, decided)
     else:
         # Spawn, do not fork: this process may have threads that hold locks.
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        # They do without the collector also while they hand their results over.
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, spawn, initializer=gc.disable) as pool:
             parts: list[Future[list[Result | Problem]]] = [
                 pool.submit(show_results, out, project, share, decided) for share in shares
             ]
