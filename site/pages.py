@@ -70,7 +70,7 @@ class Pages:
             "external": EXTERNAL,
             "difference": views.difference,
             "called": wording.called,
-            "apart": wording.apart,
+            "name_and_settings": wording.name_and_settings,
             "configuration": wording.configuration,
             "settings_of": wording.settings,
             "place_of": reference.place,

@@ -124,11 +124,11 @@ def configuration(row: Row, among: Sequence[Row]) -> str:
 
 def called(row: Row, among: Sequence[Row]) -> str:
     """The title of a row's method and its configuration: "MEG (mala)"."""
-    name, details = apart(row, among)
+    name, details = name_and_settings(row, among)
     return f"{name} ({details})" if details else name
 
 
-def apart(row: Row, among: Sequence[Row]) -> tuple[str, str]:
+def name_and_settings(row: Row, among: Sequence[Row]) -> tuple[str, str]:
     """The two parts of what a row is called: the title, and the configuration."""
     details, own = configuration(row, among), variant(row)
     if own == row.variant:
