@@ -317,6 +317,7 @@ class _Site:
             shown=task_table.metrics(task),
             first=task_table.first(task),
             columns=task_table.columns(task),
+            families={one.name: one.families for one in self.methods},
             metrics=more_pages.meanings(self.pages, task),
             notes=task_page.notes(task),
             readme=self._readme(task, TASKS, page),

@@ -141,6 +141,11 @@ class MethodView:
         return card
 
     @property
+    def families(self) -> Sequence[str]:
+        """The kinds of method that it belongs to, as its card says."""
+        return self.card.families if self.card else ()
+
+    @property
     def control(self) -> bool:
         """Whether all of it is a control."""
         return bool(self.card and self.card.kind == "control")

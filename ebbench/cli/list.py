@@ -108,7 +108,8 @@ def _model(name: str, tasks: list[dict[str, Any]]) -> dict[str, Any]:
         plugin = loader.load("model", name)
         card = plugin.card
         entry |= {"title": card.title, "summary": card.summary, "year": card.year, "kind": card.kind}
-        entry |= {"budgets": list(card.budgets), "variants": list(card.variants)}
+        entry |= {"families": list(card.families), "budgets": list(card.budgets)}
+        entry |= {"variants": list(card.variants)}
         cls = plugin.cls
     except EbbenchError as error:
         return entry | {"error": str(error)}

@@ -94,6 +94,7 @@ def _model(plugin: Plugin) -> None:
     _pairs(
         {
             "kind": card.kind,
+            "families": card.families,
             "measured on": card.measured_on,
             "capabilities": introspection.capabilities(cls),
             "scores": introspection.scores(cls),

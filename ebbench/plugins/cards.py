@@ -43,6 +43,7 @@ _Title = Annotated[str, Field(min_length=1), AfterValidator(_within(MOST_TITLE))
 _Text = Annotated[str, AfterValidator(_within(MOST_TEXT))]
 _Url = Annotated[_Text, AfterValidator(_web)]
 _Tables = dict[str, dict[str, dict[str, Any]]]
+Family = Literal["energy-based", "adversarial", "autoencoder", "classical"]
 
 
 def _budgets(budgets: _Tables) -> _Tables:
@@ -118,9 +119,11 @@ class ModelCard(Card):
     name. It may also have `minutes`: how long the training took on the machine that `measured_on` names. This
     limits nothing. `samplers[sampler][protocol]` has the knobs of a sampler for a protocol. `score` is the
     declared score for tasks that ask for an energy, and `scores[task][protocol]` that for one protocol only.
+    `families` are the kinds of method that it belongs to, by which a task's page filters its rows.
     """
 
     kind: Literal["model", "control"] = "model"
+    families: tuple[Family, ...] = ()
     measured_on: _Text = ""
     budgets: Budgets = Field(default_factory=dict)
     variants: dict[str, Variant] = Field(default_factory=dict)

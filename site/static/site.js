@@ -6,7 +6,7 @@
 (function () {
   const board = document.querySelector("table.board");
   if (!board) return;
-  const keys = ["budget", "protocol", "sampler", "tier", "source"];
+  const keys = ["family", "budget", "protocol", "sampler", "tier", "source"];
   const rows = Array.from(board.querySelectorAll("tbody tr[data-budget]"));
   const heads = Array.from(board.tHead.rows[0].cells);
   const order = new Map(rows.map((row, i) => [row, i]));
@@ -14,12 +14,15 @@
 
   function shown(value) { return value === "" ? "none" : value; }
 
+  // A method may belong to several families.
+  function of(row, key) { return key === "family" ? row.dataset[key].split(" ") : [row.dataset[key]]; }
+
   const bar = document.createElement("form");
   bar.className = "filters";
   bar.setAttribute("aria-label", "Filter the table");
   const selects = {};
   for (const key of keys) {
-    const values = Array.from(new Set(rows.map((row) => row.dataset[key]))).sort();
+    const values = Array.from(new Set(rows.flatMap((row) => of(row, key)))).sort();
     if (values.length < 2) continue;
     const select = document.createElement("select");
     select.name = key;
@@ -142,7 +145,7 @@
       let here = 0;
       for (const row of own) {
         row.hidden = keys.some((key) => selects[key] && selects[key].value !== "*" &&
-          selects[key].value !== row.dataset[key]);
+          !of(row, key).includes(selects[key].value));
         here += !row.hidden;
       }
       body.hidden = own.length > 0 && here === 0;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +102,20 @@ def test_filters_are_kept_in_the_address(opened):
     assert again.methods() == few
     again.page.get_by_role("button", name="Clear").click()
     assert len(again.methods()) == everything and "#" not in again.page.url
+
+
+def test_the_methods_of_a_family_can_be_shown_alone(opened):
+    cards = [tomllib.loads(card.read_text()) for card in (ROOT / "baselines").glob("*/card.toml")]
+    energies = {card["title"] for card in cards if "energy-based" in card.get("families", [])}
+    at = opened("tasks/toy2d.html")
+    everything = at.methods()
+    at.page.locator("select[name=family]").select_option("energy-based")
+    few = at.methods()
+    # A row's name begins with its method's title; MEG is energy-based and adversarial.
+    assert few == [name for name in everything if name.split(" (")[0].split("-PT")[0] in energies]
+    assert {"MEG", "DDLS"} <= set(few) and "WGAN-GP" not in few
+    at.page.locator("select[name=family]").select_option("adversarial")
+    assert {"MEG", "DDLS", "WGAN-GP"} <= set(at.methods()) and "VAE" not in at.methods()
 
 
 def test_downloads_are_files_with_the_rows(opened, board: Path):
