@@ -190,15 +190,16 @@ class Published:
 
     `model` is the model's name in ebbench ("wgan-gp", or "wgan-gp:meg-authors" for a variant), or "" if it
     has none. `metrics` maps each metric to (value, plus-minus or None). `confidence` is "verbatim", "quoted"
-    (from another paper's table) or "recalled" (not confirmed). `options` are the conditions of the row:
-    values of task options, of the data's "source", of the model's Config, or of the sampler's knobs
-    ("ddls.calibrated"). `protocol` is the protocol it applies to, "" for all.
+    (from another paper's table), "derived" (computed from printed numbers) or "recalled" (not confirmed).
+    `options` are the conditions of the row: values of task options, of the data's "source", of the model's
+    Config, or of the sampler's knobs ("ddls.calibrated"). `protocol` is the protocol it applies to, "" for
+    all.
     """
 
     label: str
     metrics: Mapping[str, tuple[float, float | None]]
     source: str
-    confidence: Literal["verbatim", "quoted", "recalled"]
+    confidence: Literal["verbatim", "quoted", "derived", "recalled"]
     model: str = ""
     sampler: str = ""
     protocol: str = ""
@@ -210,7 +211,7 @@ class Published:
         label: str,
         metrics: Mapping[str, float | tuple[float, float | None]],
         source: str,
-        confidence: Literal["verbatim", "quoted", "recalled"] = "verbatim",
+        confidence: Literal["verbatim", "quoted", "derived", "recalled"] = "verbatim",
         **rest: Any,
     ) -> Published:
         """A row from numbers as printed: a single value has no plus-minus."""

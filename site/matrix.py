@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ebbench.site import charts, views, wording
 
-from ebbench.board import labels
+from ebbench.board import labels, ranking
 from ebbench.board.row import Row
 from ebbench.board.tiers import TIERS, Tier
 from ebbench.contract import Metric
@@ -183,7 +183,8 @@ def metric_of(task: views.TaskView) -> Metric:
 def deciding(group: Sequence[Row], metrics: Sequence[Metric]) -> Metric:
     """The first metric of a group that tells its best models apart; the last one if the first does not."""
     shown = labels.scored(group, metrics)
-    primary = [metric for metric in shown if metric.better != "neither"] or shown
+    primary = ranking.deciding_metrics(ranking.placed(group), metrics)
+    primary = primary or [metric for metric in shown if metric.better != "neither"] or shown
     return primary[-1] if _flat(group, primary[0]) else primary[0]
 
 

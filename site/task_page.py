@@ -38,7 +38,10 @@ def drawings(task: TaskView) -> Iterator[charts.Chart]:
                 partial(charts.intervals, group, metric, f"{words} by method"),
             )
     if task.card and task.card.parts == "data sets":
-        titles = {labels.label(row): wording.called(row, task.headline) for row in task.headline}
+        titles = {
+            name: wording.called(row, task.headline)
+            for name, row in zip(labels.distinct(task.headline), task.headline, strict=True)
+        }
         words_of = {metric.name: wording.metric(metric) for metric in task.primary}
         for _, whole in across.of_group("", task.headline, task.results.values(), task.primary):
             yield from set_charts.drawings(set_charts.named(whole, words_of[whole.metric], titles))

@@ -36,7 +36,9 @@ def blocks(task: TaskView) -> list[Block]:
         on = strips.scale(group, metric)
         drawn = [strips.strip(row, on) if on else Markup("") for row in group]
         ruler = strips.ruler(on) if on else Markup("")
-        made.append(Block(wording.group(group), group, metric, on.name if on else "", ruler, drawn))
+        made.append(
+            Block(wording.group(group, task.rows), group, metric, on.name if on else "", ruler, drawn)
+        )
     return made
 
 

@@ -35,7 +35,8 @@ def of_task(title: str, metric: Metric, rows: Sequence[Row | None]) -> dict[str,
     p = pairwise.p_values(list(found.values()))
     pairs = {}
     for (i, a), (j, b) in itertools.combinations(enumerate(found), 2):
-        difference, test = _gap(found[a], found[b])
+        difference, common = stats.gap(found[a], found[b]), len(found[a].keys() & found[b].keys())
+        test = f"paired t-test over {common} seeds" if common > 1 else "Welch's test over different seeds"
         better = None
         if metric.better != "neither" and difference.mean:
             better = int((difference.mean < 0) == (metric.better == "higher"))
@@ -50,13 +51,3 @@ def of_task(title: str, metric: Metric, rows: Sequence[Row | None]) -> dict[str,
             "seeds": [len(found[a]), len(found[b])],
         }
     return {"task": title, "metric": wording.metric(metric), "unit": wording.unit(metric), "pairs": pairs}
-
-
-def _gap(a: dict[int, float], b: dict[int, float]) -> tuple[stats.Interval, str]:
-    """The difference a - b with its interval, and the test that goes with it."""
-    common = sorted(a.keys() & b.keys())
-    if len(common) > 1:
-        return stats.interval(
-            [a[seed] - b[seed] for seed in common]
-        ), f"paired t-test over {len(common)} seeds"
-    return stats.welch_interval(list(a.values()), list(b.values())), "Welch's test over different seeds"

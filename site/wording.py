@@ -150,11 +150,12 @@ def short(row: Row) -> str:
     return own if own != row.variant else f"{title(row)}, {own}" if own else title(row)
 
 
-def group(rows: Sequence[Row]) -> str:
-    """What the rows of a block share, in words."""
+def group(rows: Sequence[Row], among: Sequence[Row] = ()) -> str:
+    """What the rows of a block share, in words; `among` are all rows of the page."""
     first = rows[0]
     shared = labels.settings({name: value for name, value in first.options.items() if value != ""})
     parts = [f"Protocol {first.protocol}", f"budget {first.budget}", f"data {first.source}", shared]
+    parts += [labels.data_apart(first, among)]
     parts += [f"version {first.task_version}"] + ([f"{first.block}: not ranked"] if first.block else [])
     return ", ".join(part for part in parts if part)
 

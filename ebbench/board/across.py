@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ebbench.board.labels import label
+from ebbench.board.labels import distinct
 from ebbench.board.row import Row
 from ebbench.board.stats import ALPHA, Better, holm
 from ebbench.contract import Metric
@@ -114,8 +114,12 @@ def of_rows(rows: Sequence[Row], results: Mapping[str, Result], metric: Metric) 
 
     None if fewer than two rows or fewer than `LEAST_SETS` data sets remain.
     """
-    able = [row for row in rows if row.kind == "model" and not row.block and not row.invalid]
-    named = {label(row): values for row in able if (values := by_set(row, results, metric.name))}
+    named = {
+        name: values
+        for name, row in zip(distinct(rows), rows, strict=True)
+        if row.kind == "model" and not row.block and not row.invalid
+        if (values := by_set(row, results, metric.name))
+    }
     return compared(metric.name, "higher" if metric.better == "higher" else "lower", named)
 
 

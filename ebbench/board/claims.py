@@ -5,6 +5,7 @@ No verdict is written by hand: `judge` computes it from a claim and the rows of 
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -36,7 +37,8 @@ OUTCOMES: tuple[Outcome, ...] = (
 )
 # Budgets whose rows can support a claim: `smoke` only shows that a method runs.
 COUNTED = tuple(budget for budget in reversed(BUDGETS) if budget != "smoke")
-# An interval whose half-width exceeds this share of a claimed value confirms nothing.
+# An interval whose half-width exceeds this share of a claimed value, and the paper's own plus-minus, confirms
+# nothing.
 WIDEST = 0.1
 
 
@@ -162,7 +164,8 @@ def judge(task: str, claim: Claim, rows: Iterable[Row], metrics: Sequence[Metric
 
     - `exceeded`: the interval lies on the better side of value ± plus_minus.
     - `contradicted`: it lies on the worse side.
-    - `reproduced`: it overlaps value ± plus_minus, and its half-width is at most `WIDEST` of the value.
+    - `reproduced`: it overlaps value ± plus_minus, and its half-width is at most plus_minus, or at most
+      `WIDEST` of the value if that is more.
     - `not reproduced`: it overlaps, but is wider.
 
     For a comparison, with the t-test of `stats.p_value` at 5 %: `reproduced` if the claimed row is better,
@@ -174,10 +177,9 @@ def judge(task: str, claim: Claim, rows: Iterable[Row], metrics: Sequence[Metric
     able = [row for row in rows if not row.block and not row.invalid]
     alone: Verdict | None = None
     for budget in dict.fromkeys([claim.budget, *COUNTED]):
-        sides = [_row(side, claim, able, budget, protocol) for side in (claim.of, claim.than) if side]
-        if None in sides:
+        found = _rows(claim, [row for row in able if row.budget == budget], protocol)
+        if not found:
             continue
-        found = [row for row in sides if row is not None]
         runs = [run for row in found for run in row.runs]
         shown = _shown(claim, found)
         older = ["by older code"] if any(row.code == "older code" for row in found) else []
@@ -203,23 +205,43 @@ def _names(claim: Claim) -> list[str]:
     return [side.metric or claim.metric for side in (claim.of, claim.than) if side]
 
 
-def _row(side: Side, claim: Claim, rows: Sequence[Row], budget: str, protocol: str) -> Row | None:
-    """The row that a side of a claim is about."""
-    for row in rows:
-        sampler = "" if row.sampler in (None, "generator") else row.sampler
-        wanted = "" if side.sampler == "generator" else side.sampler
-        if (
-            row.budget == budget
-            and full_name(row.model, row.variant) == side.model
-            and sampler == wanted
-            and row.protocol == (side.protocol or protocol)
-            and dict(row.overrides) == dict(side.overrides)
-            and claim.data in ("", row.source)
-            and all(row.options.get(key) == value for key, value in side.options.items())
-            and (side.metric or claim.metric) in row.metrics
-        ):
-            return row
-    return None
+def _rows(claim: Claim, rows: Sequence[Row], protocol: str) -> list[Row]:
+    """The row, or the two rows, that a claim is about; none where one is missing.
+
+    Two rows may differ only in what the claim says of each: they share the version of the task, the data, and
+    every option that neither side names. Of several choices, one with enough seeds for a verdict comes first,
+    then one of the newest version, then one with the most seeds.
+    """
+    sides = [side for side in (claim.of, claim.than) if side]
+    fitting = [[row for row in rows if _fits(side, claim, row, protocol)] for side in sides]
+    named = {name for side in sides for name in side.options}
+
+    def shared(row: Row) -> tuple[Any, ...]:
+        rest = {name: value for name, value in row.options.items() if name not in named}
+        return (row.task_version, row.source, row.data, rest)
+
+    def standing(chosen: Iterable[Row]) -> tuple[bool, int, int]:
+        found = list(chosen)
+        seeds = min(len(by_seed(row, name)) for row, name in zip(found, _names(claim), strict=True))
+        return (seeds >= 2, found[0].task_version, seeds)
+
+    choices = [found for found in itertools.product(*fitting) if shared(found[0]) == shared(found[-1])]
+    return list(max(choices, key=standing)) if choices else []
+
+
+def _fits(side: Side, claim: Claim, row: Row, protocol: str) -> bool:
+    """Whether a row may be that side of a claim."""
+    sampler = "" if row.sampler in (None, "generator") else row.sampler
+    wanted = "" if side.sampler == "generator" else side.sampler
+    return (
+        full_name(row.model, row.variant) == side.model
+        and sampler == wanted
+        and row.protocol == (side.protocol or protocol)
+        and dict(row.overrides) == dict(side.overrides)
+        and claim.data in ("", row.source)
+        and all(row.options.get(key) == value for key, value in side.options.items())
+        and (side.metric or claim.metric) in row.metrics
+    )
 
 
 def _shown(claim: Claim, found: Sequence[Row]) -> list[Shown]:

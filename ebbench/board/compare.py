@@ -25,11 +25,11 @@ class Side:
 class Compared:
     """One metric of both sides of a comparison.
 
-    `difference` is a - b over common seeds, or of the means without common seeds. `low` and `high` are its 95
-    % interval: paired over common seeds, or Welch's without common seeds. They are None for a single common
-    seed, and without common seeds if a side has a single value. `p` is None without a test; `adjusted` is p
-    after Holm's correction over all metrics compared in one call. `verdict` is the label of the better side,
-    "tie", "untested", or "" if neither direction is better.
+    `difference` is a - b, and `low` and `high` are its 95 % interval: paired over the common `seeds`; with
+    fewer than two of them that of the means, by Welch. `low` and `high` are None if a side then has a single
+    value. `p` is None without a test; `adjusted` is p after Holm's correction over all
+    metrics compared in one call. `verdict` is the label of the better side, "tie", "untested", or "" if
+    neither direction is better.
     """
 
     group: str
@@ -79,11 +79,7 @@ def _compared(
     title: str, one: Side, other: Side, metric: Metric, p: float | None, adjusted: float | None
 ) -> Compared:
     ours, theirs = one.values[metric.name], other.values[metric.name]
-    seeds = sorted(ours.keys() & theirs.keys())
-    if seeds:
-        spread = stats.interval([ours[s] - theirs[s] for s in seeds])
-    else:
-        spread = stats.welch_interval(list(ours.values()), list(theirs.values()))
+    difference = stats.gap(ours, theirs)
     mean_a, mean_b = (stats.interval(list(values.values())).mean for values in (ours, theirs))
     if adjusted is None:
         verdict = "untested"
@@ -93,7 +89,6 @@ def _compared(
         verdict = ""
     else:
         verdict = (one if (mean_a > mean_b) == (metric.better == "higher") else other).label
-    paired = stats.paired(ours, theirs)
     return Compared(
         group=title,
         metric=metric.name,
@@ -101,11 +96,11 @@ def _compared(
         b=other.label,
         mean_a=mean_a,
         mean_b=mean_b,
-        difference=paired.difference if seeds else mean_a - mean_b,
-        low=spread.low,
-        high=spread.high,
+        difference=difference.mean,
+        low=difference.low,
+        high=difference.high,
         p=p,
         adjusted=adjusted,
-        seeds=seeds,
+        seeds=sorted(ours.keys() & theirs.keys()),
         verdict=verdict,
     )

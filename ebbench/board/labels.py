@@ -6,9 +6,10 @@ import itertools
 import json
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ebbench.board.ranking import deciding_metrics, placed
 from ebbench.board.row import Row
 from ebbench.board.tiers import own_task
 from ebbench.contract import Metric
@@ -26,6 +27,12 @@ def label(row: Row) -> str:
     return row.label
 
 
+def distinct(rows: Sequence[Row]) -> list[str]:
+    """The labels of the rows of one group; rows that differ only in their declared score are told apart."""
+    names = [row.label for row in rows]
+    return [f"{row.label} by {row.score}" if names.count(row.label) > 1 else row.label for row in rows]
+
+
 def groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
     """The blocks of a table: rows that share all but the method, with a title that lists what they share.
 
@@ -38,10 +45,18 @@ def groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
             f"{first.task} v{first.task_version}",
             f"source={first.source}",
             settings({name: value for name, value in first.options.items() if value != ""}),
+            data_apart(first, rows),
         ]
         parts += [f"protocol {first.protocol}", f"budget {first.budget}"]
         parts += [f"{block}: not ranked"] if block else []
         yield ", ".join(part for part in parts if part), group
+
+
+def data_apart(row: Row, rows: Iterable[Row]) -> str:
+    """The digest of a row's data, where others of `rows` have different data of the same name; else ""."""
+    alike = (other for other in rows if other.source == row.source and other.options == row.options)
+    apart = any(other.data != row.data for other in alike)
+    return f"data {row.data or 'without files'}" if apart else ""
 
 
 def comparable(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
@@ -184,8 +199,7 @@ def footer(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
         f"mean ± half-width of the {rows[0].level:.0%} interval, Student t over the seeds ({seeds}); "
         "one seed has no interval."
     ]
-    deciding = [m for m in metrics if m.primary and m.better != "neither"]
-    by_group = (scored(group, deciding) for _, group in groups(rows))
+    by_group = (deciding_metrics(placed(group), metrics) for _, group in groups(rows))
     orders = [[f"{m.name} ({m.better} is better)" for m in found] for found in by_group if found]
     if orders:
         lines.append(

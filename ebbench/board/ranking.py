@@ -17,13 +17,15 @@ def ranked(group: list[Row], metrics: Sequence[Metric], limits: Sequence[Limit] 
 
     Rows whose tier has no rank come last.
     """
-    present = {name for row in group for name in row.metrics}
-    deciding = [m for m in metrics if m.primary and m.better != "neither" and m.name in present]
     group = [_gated(row, metrics, limits) for row in group]
     able = {
         i: row for i, row in enumerate(group) if row.kind == "model" and not row.invalid and not row.block
     }
+    deciding = deciding_metrics(list(able.values()) or group, metrics)
     if deciding:
+        for i in [i for i, row in able.items() if deciding[0].name not in row.metrics]:
+            note = f"not ranked: it has no {deciding[0].name}"
+            group[i] = replace(group[i], notes=[*group[i].notes, note])
         seeds = {
             i: len(by_seed(row, deciding[0].name))
             for i, row in able.items()
@@ -44,6 +46,22 @@ def ranked(group: list[Row], metrics: Sequence[Metric], limits: Sequence[Limit] 
         return (below, row.kind == "control", row.invalid, places.get(i, len(group) + 1), *means, *names)
 
     return [replace(group[i], rank=places.get(i)) for i in sorted(range(len(group)), key=order)]
+
+
+def deciding_metrics(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[Metric]:
+    """The metrics that rank `rows`, the first one first: primary ones that all rows have, else that any has.
+
+    A metric that one row alone has, such as an FID by features that others were not scored with, must not
+    take the rank of the others.
+    """
+    able = [metric for metric in metrics if metric.primary and metric.better != "neither"]
+    common = [metric for metric in able if all(metric.name in row.metrics for row in rows)]
+    return common or [metric for metric in able if any(metric.name in row.metrics for row in rows)]
+
+
+def placed(group: Sequence[Row]) -> Sequence[Row]:
+    """The rows of a group that have a rank; all of them if none has."""
+    return [row for row in group if row.rank is not None] or group
 
 
 def _gated(row: Row, metrics: Sequence[Metric], limits: Sequence[Limit]) -> Row:

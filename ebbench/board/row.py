@@ -43,7 +43,8 @@ class Row:
     before. It is None for a control, for an `invalid` row (a seed failed one of the task's gates), for a row
     of one seed beside rows of several, and if nothing decides. `code` says whether the checkout would make
     the row again. `notes` explain why not, why a row has no rank, and which results were replaced by newer
-    ones. `commits` and `machines` are those of the trainings, without repeats.
+    ones. `commits` and `machines` are those of the trainings, without repeats. `data` identifies the files of
+    the data (`Result.data_digest`).
     """
 
     task: str
@@ -67,6 +68,7 @@ class Row:
     level: float
     commits: list[str] = field(default_factory=list)
     machines: list[str] = field(default_factory=list)
+    data: str = ""
     rank: int | None = None
     invalid: bool = False
     code: State = "current"
@@ -84,9 +86,10 @@ class Row:
         """ "" for a row that may be ranked; else its tier, under which it stands below those that may."""
         return "" if self.tier in RANKED else self.tier
 
-    def group(self) -> tuple[int, str, str, str, str]:
-        """What comparable rows share: version (newest first), source, options, protocol, budget."""
-        return (-self.task_version, self.source, text_of(self.options), self.protocol, self.budget)
+    def group(self) -> tuple[int, str, str, str, str, str]:
+        """What comparable rows share: version (newest first), source, options, data, protocol, budget."""
+        options = text_of(self.options)
+        return (-self.task_version, self.source, options, self.data, self.protocol, self.budget)
 
     def as_json(self) -> dict[str, Any]:
         """The row as JSON values, with the keys of docs/table.md."""
@@ -96,6 +99,7 @@ class Row:
             "protocol": self.protocol,
             "source": self.source,
             "options": self.options,
+            "data": self.data,
             "model": self.model,
             "variant": self.variant,
             "overrides": self.overrides,

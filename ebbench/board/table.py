@@ -64,7 +64,7 @@ def rows(
     places = {name: place for place, name in enumerate(protocols)}
 
     def order_of(group: tuple[Any, ...]) -> tuple[Any, ...]:
-        version, _, _, protocol, _ = group
+        version, _, _, _, protocol, _ = group
         return (version, places.get(protocol, len(places)), group)
 
     ordered = sorted(groups, key=order_of)
@@ -92,6 +92,7 @@ def _row(
         protocol=first.task.protocol,
         source=first.task.source,
         options=first.task.row_options,
+        data=first.data_digest,
         model=first.model.name,
         variant=first.model.variant,
         overrides=first.overrides,

@@ -28,9 +28,11 @@ def claims(
     from ebbench.board import names
     from ebbench.errors import unknown
     from ebbench.plugins import loader
+    from ebbench.record.resultfiles import results_to_read
 
     if format_ not in ("rich", "json"):
         raise unknown("format", format_, ["rich", "json"], where="--format")
+    results_to_read(results)
     found, problems = read_folders(results) if results.exists() else ([], [])
     if not found:
         there = "" if results.exists() else ": there is no such folder"

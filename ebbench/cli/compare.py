@@ -43,8 +43,8 @@ def compare(
     Wilcoxon's signed-rank test; all of them, if A and B are left out, by average ranks and Friedman's test
     (Demsar, 2006).
     """
-    from ebbench.board import across, labels
-    from ebbench.board import table as tables
+    from ebbench.api import select
+    from ebbench.board import across, labels, names
     from ebbench.board.compare import compare as compare_sides
     from ebbench.board.compare import side
     from ebbench.errors import UsageError
@@ -65,13 +65,7 @@ def compare(
         results_to_read(folder)
     loaded = [load_all(folder) for folder in folders]
     found = [result for here, _ in loaded for result in here]
-    rows = tables.rows(
-        found,
-        plugin.name,
-        metrics=plugin.cls.metrics,
-        published=plugin.cls.published,
-        protocols=list(plugin.cls.protocols),
-    )
+    rows = select(plugin, found, names=names.read(*folders))
     files = {name: made for name in (a, b) if name and (made := _files(name))}
     if len(files) > 1:
         raise UsageError(
@@ -98,7 +92,7 @@ def compare(
     if not pairs and a:
         rivals = [name for name in (a, b) if name not in files]
         missing = [name for name in rivals if not any(_matches(name, row) for row in rows)]
-        known = ", ".join(sorted({labels.label(row) for row in rows})) or "there are none"
+        known = ", ".join(sorted({row.label for row in rows})) or "there are none"
         raise UsageError(
             f"no results of {' and of '.join(missing)}"
             if missing
@@ -199,18 +193,19 @@ def _matches(name: str, row: Row) -> bool:
 
 def _chosen(name: str, group: Sequence[Row], title: str) -> Row | None:
     """The row of that name. Of several, the row with exactly that label or with the plain sampler."""
-    from ebbench.board.labels import label
+    from ebbench.board.labels import distinct
     from ebbench.errors import UsageError
 
-    able = [row for row in group if _matches(name, row)]
-    exact = [row for row in able if label(row) == name] or [
+    called = list(zip(distinct(group), group, strict=True))
+    able = [row for label, row in called if name == label or _matches(name, row)]
+    exact = [row for label, row in called if name == label] or [
         row for row in able if not row.overrides and row.sampler in (None, "generator")
     ]
     if len(able) > 1 and len(exact) != 1:
         raise UsageError(
             f"'{name}' names {len(able)} rows",
             where=title,
-            expected="one of " + ", ".join(label(row) for row in able),
+            expected="one of " + ", ".join(label for label, row in called if row in able),
         )
     chosen = exact if len(able) > 1 else able
     return chosen[0] if chosen else None
@@ -230,13 +225,14 @@ def _print(compared: Sequence[Compared]) -> None:
         half = None if one.low is None or one.high is None else (one.high - one.low) / 2
         said = {"tie": "a tie", "": "neither is better", "untested": "not tested: too few seeds"}
         verdict = said.get(one.verdict, f"{one.verdict} is better")
-        common = f"{len(one.seeds) or 'no'} common seed{'s' * (len(one.seeds) != 1)}"
+        n = len(one.seeds)
+        how = f"over {n} common seeds" if n > 1 else "of the means, without two common seeds"
         p = "" if one.p is None else f", p {spelled_p(one.p)}"
         p += f" (by Holm {spelled_p(one.adjusted)})" if several and one.adjusted is not None else ""
         typer.echo(
             "  "
             + one_line(
                 f"{one.metric}: {one.a} {spelled(one.mean_a, None)}, {one.b} {spelled(one.mean_b, None)}; "
-                f"difference {spelled(one.difference, half)} over {common}{p}: {verdict}"
+                f"difference {spelled(one.difference, half)} {how}{p}: {verdict}"
             )
         )

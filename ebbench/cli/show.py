@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from ebbench.board.names import Names
     from ebbench.plugins.loader import Plugin
     from ebbench.record.schema import Result
 
@@ -21,13 +22,14 @@ def show(
     results: Annotated[Path, typer.Option(help="The folder with the results.")] = Path("results"),
 ) -> None:
     """Show a task, a model with its knobs and budgets, or a result."""
+    from ebbench.board import names
     from ebbench.errors import MOST_NAMED, UsageError, shown, unknown
     from ebbench.plugins import loader
     from ebbench.record.resultfiles import load_all, read
     from ebbench.running.words import split_variant
 
     if name.endswith(".json"):
-        _result(read(name))
+        _result(read(name), names.read(results))
         return
     done = False
     for kind in loader.MODULES:
@@ -47,7 +49,7 @@ def show(
     found, _ = load_all(results)
     for result in found:
         if result.run_id == name:
-            _result(result)
+            _result(result, names.read(results))
             return
     tasks, models, ids = loader.names("task"), loader.names("model"), [result.run_id for result in found]
     said = unknown("task, model or result", name[:200], [*tasks, *models, *ids])
@@ -125,9 +127,8 @@ def _model(plugin: Plugin) -> None:
     )
 
 
-def _result(result: Result) -> None:
+def _result(result: Result, decided: Names) -> None:
     from ebbench.board.labels import command
-    from ebbench.board.names import Names
     from ebbench.board.tiers import tier_of
 
     task, model, training, scoring = result.task, result.model, result.training, result.scoring
@@ -144,7 +145,7 @@ def _result(result: Result) -> None:
             "budget": result.budget,
             "seed": result.seed,
             "created": result.created,
-            "tier": tier_of(result, Names())[0],
+            "tier": tier_of(result, decided)[0],
         }
     )
     _section("metrics", {name: f"{value:.6g}" for name, value in sorted(result.metrics.items())})

@@ -22,7 +22,10 @@ def verify(
     ),
     data_dir: Annotated[Path | None, typer.Option(help="Where the data sets lie.")] = None,
     same_author: Annotated[
-        bool, typer.Option("--same-author", help="The name is already on the board, from the same author.")
+        bool,
+        typer.Option(
+            "--same-author", help="The name, or one like it, is on the board, from the same author."
+        ),
     ] = False,
     rerun: Annotated[
         bool,

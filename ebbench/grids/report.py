@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ebbench.board.stats import Interval, share, share_difference
+from ebbench.errors import UsageError
 from ebbench.grids.runs import Row, current, results_of
 from ebbench.grids.spec import Grid
 from ebbench.storage.runstore import write
@@ -21,11 +22,23 @@ BEST = 3
 
 
 class Report:
-    """Counts and draws the rows of a grid, and writes the page and pictures to the folder `out`."""
+    """Counts and draws the rows of a grid, and writes the page and pictures to the folder `out`.
+
+    Raises UsageError if the runs do not have the grid's metric, which may depend on the task's options.
+    """
 
     def __init__(self, grid: Grid, rows: Sequence[Row], out: Path) -> None:
         self.grid, self.out = grid, out
         kept = current(grid, rows)
+        metric = grid.metric.name
+        for row in kept:
+            if row.outcome == "done" and metric not in row.metrics:
+                raise UsageError(
+                    f"the runs of this grid have no '{metric}'",
+                    where=f"metric in the grid {grid.name}",
+                    expected="one of " + ", ".join(sorted(row.metrics)),
+                    fix="name another metric; finished runs are not made again",
+                )
         self.left_out = len(rows) - len(kept)
         rows = kept
         self.names = [m.name for m in grid.methods if any(row.method == m.name for row in rows)]

@@ -21,7 +21,6 @@ import io
 import math
 import re
 import tokenize
-import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -30,7 +29,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ebbench.errors import BundleError, UsageError
+from ebbench.errors import BundleError, PluginError, UsageError
 from ebbench.plugins import cards
 from ebbench.record import resultfiles, schema
 from ebbench.submissions import archives
@@ -344,8 +343,10 @@ def _array(entry: Any, info: zipfile.ZipInfo, where: str, form: archives.Kind) -
 def read_card(text: bytes, where: Path | str) -> cards.ModelCard:
     """Parse the text of a model's card. Raises BundleError."""
     try:
-        return cards.ModelCard.model_validate(tomllib.loads(text.decode("utf-8")))
-    except (ValueError, RecursionError) as error:
+        card = cards.read_card("model", text, of="submitted", where=str(where))
+    except PluginError as error:
         raise KIND.refused(
-            where, f"card.toml is not a model's card: {str(error)[:300]}", "name, title, ..."
+            where, f"card.toml is not a model's card: {error.what[:300]}", error.expected
         ) from error
+    assert isinstance(card, cards.ModelCard)
+    return card

@@ -50,8 +50,8 @@ class Unpacked:
 def pack(results: Path, out: Path, *, states: bool) -> tuple[int, int, int]:
     """Pack every result under `results` with its pictures; with `states`, the trained states as well.
 
-    Return the numbers of results, pictures and states. Raises UsageError if there is no result or if a file
-    is not a valid one, and StorageError if the run store does not have a trained state.
+    Return the numbers of results, pictures and states. Raises UsageError if there is no result, if a file is
+    not a valid one or if a result has a tier, and StorageError if the run store lacks a trained state.
     """
     files, problems = resultfiles.load_files(results)
     if problems:
@@ -63,6 +63,14 @@ def pack(results: Path, out: Path, *, states: bool) -> tuple[int, int, int]:
         )
     if not files:
         raise UsageError("there are no results", where=f"--results {results}", fix="`ebbench run` makes some")
+    for path, made in files.items():
+        if made.confirmed != "claimed":
+            raise UsageError(
+                f"a result has the tier '{made.confirmed}', and `ebbench results unpack` refuses it",
+                where=str(path),
+                expected="results of `ebbench run`",
+                fix="pack a folder without submissions",
+            )
     entries: dict[str, bytes] = {}
     hashes: set[str] = set()
     for path, made in files.items():

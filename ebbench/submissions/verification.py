@@ -200,14 +200,28 @@ def _name(bundle: Bundle, others: Sequence[schema.Result], code: str, same_autho
         "one that is free" if taken and not same_author else name,
         f"'{name}' is taken: choose another, or give --same-author if it is by the same author",
     )
-    own = loader.built_in("model")
-    like = next((other for other in _taken_titles() if skeleton(other) == skeleton(bundle.card.title)), "")
-    if name not in own and like:
-        cure = f"it looks like '{like}', which this project has: choose another"
-        yield Check("card.toml", "title", bundle.card.title, "a different one", cure)
+    if name not in loader.built_in("model"):
+        here = list(_taken_titles())
+        board = [text for made in others if made.model.name != name for text in _called(made)]
+        for field, said in (("name", name), ("title", bundle.card.title)):
+            if like := _like(said, here):
+                cure = f"it looks like '{like}', which this project has: choose another"
+                yield Check("card.toml", field, said, "a different one", cure)
+            elif not same_author and (like := _like(said, board)):
+                cure = f"it looks like '{like}' on the board: choose another, or give --same-author"
+                yield Check("card.toml", field, said, "a different one", cure)
     if known is not None:
         cure = f"'{name}' is a model of this project with other code: choose another name"
         yield Check("model", "code", code or "none", known.code_hash, cure)
+
+
+def _called(made: schema.Result) -> tuple[str, str]:
+    return made.model.name, made.model.title
+
+
+def _like(said: str, taken: Iterable[str]) -> str:
+    """The first of the taken names that can be mistaken for what is said; "" if there is none."""
+    return next((other for other in taken if skeleton(other) == skeleton(said)), "")
 
 
 def _taken_titles() -> Iterator[str]:

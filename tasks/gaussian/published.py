@@ -17,7 +17,7 @@ def _published() -> tuple[Published, ...]:
             label=label,
             metrics={name: (round(value, 2), None) for name, value in values.items()},
             source=f"{PAPER}; the relative gaps are ours, from its exact and surrogate values",
-            confidence="verbatim",
+            confidence="derived",
             model="entropic-gan",
             options=options | {"source": "random"},
         )

@@ -30,12 +30,14 @@ PUBLISHED: tuple[Published, ...] = (
             "auprc_9": (0.307, 0.028),
         },
         f"{EN_GAN}, from Zenati et al. (2018)",
+        "quoted",
         model="bigan",
     ),
     Published.row(
         "VAE (Zenati et al.)",
         {"auprc_1": 0.063, "auprc_4": 0.337, "auprc_5": 0.325, "auprc_7": 0.148, "auprc_9": 0.104},
         f"{EN_GAN}, from Zenati et al. (2018)",
+        "quoted",
         model="vae",
     ),
     Published.row(

@@ -50,4 +50,4 @@ def test_a_place_without_results_is_said(cli, plugins, tmp_path):
     assert said.code == 0 and said.out.strip() == "[]" and "no results in nowhere" in said.err
     (tmp_path / "file").write_text("")
     said = cli("claims", "--results", "file")
-    assert said.code == 2 and "there is no folder 'file'" in said.err and not said.out
+    assert said.code == 2 and "file is a file" in said.err and not said.out

@@ -46,7 +46,7 @@ def test_samplers_are_named_and_a_single_seed_is_not_tested(cli, tmp_path):
         if json.loads(path.read_text())["overrides"] == {"steps": 3000}:
             shutil.copy(path, results)
     said = cli("compare", "meg@mala", "meg@isir", "--task", "stackedmnist", "--results", tmp_path / "rows")
-    assert said.code == 0 and "1 common seed: not tested" in said.out
+    assert said.code == 0 and "of the means, without two common seeds: not tested" in said.out
     assert re.search(r"modes: meg@mala\S* steps=3000 1000, meg@isir steps=3000 \d+;", said.out), said.out
 
 
@@ -56,6 +56,29 @@ def test_what_cannot_be_compared_is_said(cli):
     assert said.code == 2 and "no results of meg" in said.err and "entropic-gan" in said.err
     said = cli("compare", "nobody", "noone", "--task", "gaussian", "--results", RESULTS)
     assert said.code == 2 and "nobody and of noone" in said.err
+
+
+def test_one_seed_in_common_is_not_the_difference(cli, plugins: Path, tmp_path: Path):
+    """The difference belongs to the test: that of the means by Welch, where only one seed is in common."""
+    run = ("run", "--task", "dots", "--budget", "smoke", "--quiet")
+    assert cli(*run, "--model", "blob", "--seeds", "0-3").code == 0
+    assert cli(*run, "--model", "blob", "--sampler", "shifted", "--seeds", "3-6").code == 0
+    said = cli("compare", "blob@generator", "blob@shifted", "--task", "dots", "--json")
+    (found,) = json.loads(said.out)
+    made = [resultfiles.read(path) for path in (tmp_path / "results").rglob("*.json")]
+    a, b = (
+        [one.metrics["error"] for one in made if one.sampler.name == sampler]
+        for sampler in ("generator", "shifted")
+    )
+    expected = stats.ttest_ind(a, b, equal_var=False)
+    assert found["seeds"] == [3] and found["p"] == pytest.approx(expected.pvalue)
+    assert found["difference"] == pytest.approx(np.mean(a) - np.mean(b))
+    low, high = expected.confidence_interval()
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+    assert (
+        "of the means, without two common seeds, p"
+        in cli("compare", "blob@generator", "blob@shifted", "--task", "dots").out
+    )
 
 
 def test_samples_made_elsewhere_stand_beside_a_row(cli, plugins: Path, tmp_path: Path):
@@ -130,3 +153,14 @@ def test_a_task_of_data_sets_is_compared_set_by_set(cli, plugins: Path, tmp_path
     assert "error: blob@generator" in both.out and "on 7 of 7" in both.out, both.err
     said = cli("compare", "blob", "--task", "sets")
     assert said.code == 2 and "only one row to compare" in said.err
+    # What the board ranks nowhere is compared with nothing: a name that was withdrawn, a broken limit.
+    names = tmp_path / "results" / "names.toml"
+    names.write_text('[blob]\nstatus = "withdrawn"\n')
+    said = cli("compare", "--task", "sets")
+    assert said.code == 2 and "no two models" in said.err
+    names.unlink()
+    code = plugins / "sets" / "task.py"
+    limited = SETS.replace("import DataSpec,", "import DataSpec, Limit,")
+    limit = 'limits = (Limit(metric="error", most=0.0, why="nothing is that bad"),)'
+    code.write_text(limited.replace("    needs =", f"    {limit}\n    needs ="))
+    assert cli("compare", "--task", "sets").code == 2

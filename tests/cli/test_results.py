@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 RUN = ["run", "--task", "dots", "--model", "blob", "--budget", "smoke", "--seeds", "0-1", "--quiet"]
@@ -93,3 +94,15 @@ def test_there_must_be_something_to_pack(cli, plugins: Path, tmp_path: Path, mon
     said = cli("results", "pack")
     assert said.code == 2 and "broken.json" in said.err
     assert cli("results", "unpack", "nowhere.zip").code == 2
+
+
+@pytest.mark.usefixtures("maintainer")
+def test_a_signed_result_is_not_packed(cli, plugins: Path, tmp_path: Path):
+    np.savez(tmp_path / "0.npz", samples=np.random.default_rng(0).random((100, 2), dtype=np.float32))
+    (tmp_path / "card.toml").write_text('name = "afar"\ntitle = "From afar"\n')
+    words = ["--task", "dots", "--samples", "0.npz", "--card", "card.toml"]
+    assert cli("submit", *words).code == 0
+    assert cli("verify", "afar.zip", "--results", "board").code == 0
+    said = cli("results", "pack", "--results", "board")
+    assert said.code == 2 and "has the tier 'recomputed'" in said.err
+    assert not (tmp_path / "results.zip").exists()

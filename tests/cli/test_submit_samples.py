@@ -214,6 +214,28 @@ def test_a_title_may_not_read_like_that_of_a_built_in(cli, plugins: Path, tmp_pa
     assert said.code == 2 and "title" in said.err, said.err
 
 
+@pytest.mark.parametrize("name", ["wgangp", "m-e-g", "w9an-gp", "v-a-e"])
+def test_a_name_may_not_read_like_that_of_a_built_in(cli, plugins: Path, tmp_path: Path, name: str):
+    np.savez(tmp_path / "0.npz", samples=np.random.default_rng(0).random((100, 2), dtype=np.float32))
+    (tmp_path / "card.toml").write_text(f'name = "{name}"\ntitle = "From afar"\n')
+    said = cli("submit", "--task", "dots", "--samples", "0.npz", "--card", "card.toml")
+    alike = name != "w9an-gp"
+    assert (said.code, "looks like" in said.err) == ((2, True) if alike else (0, False)), said.err
+
+
+@pytest.mark.parametrize(("name", "title"), [("other", "From Afar"), ("a-far", "Mine")])
+def test_nor_like_that_of_another_submission(cli, plugins: Path, tmp_path: Path, name: str, title: str):
+    rng = np.random.default_rng(0)
+    for own, called in (("afar", "From afar"), (name, title)):
+        np.savez(tmp_path / "0.npz", samples=rng.random((100, 2), dtype=np.float32))
+        (tmp_path / "card.toml").write_text(f'name = "{own}"\ntitle = "{called}"\n')
+        assert cli("submit", "--task", "dots", "--samples", "0.npz", "--card", "card.toml").code == 0
+    assert cli("verify", "afar.zip", "--results", "board").code == 0
+    said = cli("verify", f"{name}.zip", "--results", "board")
+    assert said.code == 2 and "on the board" in said.out + said.err, said.err
+    assert cli("verify", f"{name}.zip", "--results", "board", "--same-author").code == 0
+
+
 def test_what_no_honest_result_has_is_refused_and_why_is_said(cli, plugins: Path, tmp_path: Path):
     limit = 'limits = (Limit(metric="spread", most=0.1, why="the data spread by no more"),)'
     code = toys.TASK.replace("import DataSpec,", "import DataSpec, Limit,")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scipy.stats
 
+import boards
 from ebbench.board import across
+from ebbench.contract import Metric
 
 # Demsar (2006), table 6: areas under the ROC curve of four decision trees on fourteen data sets. The last but
 # one has "cf" before "m+cf" there (ranks 2 and 3), by less than the three decimals that are printed.
@@ -119,3 +123,21 @@ def test_many_methods_are_said_by_whom_they_beat():
 def test_few_methods_are_said_pair_by_pair():
     lines = across.in_words("here", across.compared("auc", "higher", named(TREES)))
     assert sum(" is better than " in line for line in lines) == 6
+
+
+def test_two_rows_of_one_label_both_count():
+    metric = Metric(name="auc", unit="", better="higher", doc="", primary=True)
+    rows = [boards.row("auc", "m", 0.5, runs=[score], score=score) for score in ("energy", "other")]
+    rows.append(boards.row("auc", "n", 0.5))
+    values = {"energy": TREES["m"], "other": TREES["c45"], "n0": TREES["cf"]}
+    results = {run: SimpleNamespace(parts=parts(table)) for run, table in values.items()}
+    found = across.of_rows(rows, results, metric)
+    assert dict(zip(found.methods, found.values, strict=True)) == {
+        "m by energy": TREES["m"],
+        "m by other": TREES["c45"],
+        "n": TREES["cf"],
+    }
+
+
+def parts(table) -> list[SimpleNamespace]:
+    return [SimpleNamespace(name=f"set{j}", metrics={"auc": value}) for j, value in enumerate(table)]

@@ -114,6 +114,29 @@ def test_two_rows_of_one_model_are_told_apart():
     assert "meg (protocol clean)" in found.said and "meg (protocol published)" in found.said
 
 
+def test_two_rows_share_all_that_the_claim_does_not_name():
+    one = claim(than=Side(model="gan"))
+    good, other = row(1.0, 1.1), row(2.0, 2.1, model="gan")
+    assert verdict(one, good, other).outcome == "reproduced"
+    for changes in ({"task_version": 2}, {"source": "digits"}, {"data": "abc"}, {"options": {"stacks": 4}}):
+        # A better row of the other side, of another version or other data, is compared with nothing.
+        decoy = row(0.1, 0.2, model="gan", **changes)
+        assert verdict(one, decoy, good, other).runs == [*good.runs, *other.runs], changes
+        assert verdict(one, decoy, good).outcome == "not run", changes
+    # The newest version that has both sides.
+    newer = [row(5.0, 5.1, task_version=2), row(4.0, 4.1, model="gan", task_version=2)]
+    assert verdict(one, good, other, *newer).outcome == "contradicted"
+    assert verdict(one, good, other, newer[0]).outcome == "reproduced"
+
+
+def test_a_row_of_one_seed_hides_no_row_of_several():
+    full = row(1.0, 1.1, runs=["full-0", "full-1"])
+    for changes in ({"options": {"stacks": 2}}, {"task_version": 2}):
+        single = row(9.0, **changes)
+        for rows in ([full, single], [single, full]):
+            assert verdict(claim(value=1.05), *rows).runs == full.runs
+
+
 @pytest.mark.parametrize(
     "changes",
     [

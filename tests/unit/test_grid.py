@@ -238,6 +238,12 @@ def test_a_report_without_runs_says_so(dots: Grid, tmp_path: Path):
     assert "| Blob | 6 | 1 | 1 |" in (tmp_path / "summary.md").read_text()
 
 
+def test_a_metric_that_no_run_has_is_said(dots: Grid, tmp_path: Path):
+    lacking = [one.model_copy(update={"metrics": {"spread": 0.2}}) for one in some(dots)]
+    with pytest.raises(UsageError, match="no 'error'"):
+        Report(dots, lacking, tmp_path)
+
+
 def test_heat_takes_the_median_of_a_pair_of_values(dots: Grid, tmp_path: Path):
     more = [*some(dots), row(dots, "Blob", 0, 0.25)]
     table = Report(dots, more, tmp_path)._medians("Blob", "steps", "lr")

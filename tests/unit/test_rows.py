@@ -88,6 +88,7 @@ def test_results_that_differ_in_their_seed_share_a_row():
         ("task__version", 2),
         ("task__protocol", "published"),
         ("task__options", {"stacks": 4}),
+        ("provenance__data_hashes", {"mine.csv": "0" * 64}),
         ("model__variant", "small"),
         ("overrides", {"width": 8}),
         ("sampler__name", "generator"),
@@ -142,6 +143,7 @@ def test_a_published_row_stands_beside_what_it_holds_for(options, holds):
         ("task__version", 2),
         ("task__protocol", "published"),
         ("task__options", {"stacks": 4}),
+        ("provenance__data_hashes", {"mine.csv": "0" * 64}),
         ("budget", "paper"),
     ],
 )
@@ -212,6 +214,30 @@ def test_without_the_task_s_metrics_nothing_is_ranked():
 def test_a_row_without_the_deciding_metric_is_not_ranked():
     found = rows(make(model="a", metrics={"quality": 0.5}), make(model="b"))
     assert [(row.model, row.rank) for row in found] == [("b", 1), ("a", None)]
+
+
+def test_a_metric_that_one_row_alone_has_ranks_nobody():
+    # "modes" comes first, but only a claim and a control have it; then one row of two has it.
+    claimed = [make(model="c", verification={"tier": "claimed", "checked": "2026-01-01T00:00:00Z"})]
+    control = [make(model="k", model__kind="control")]
+    both = [make(model=name, metrics={"kl": kl}) for name, kl in (("a", 0.2), ("b", 0.1))]
+    for more in ([], claimed, control, [*claimed, *control]):
+        found = rows(*both, *more)
+        assert {row.model: row.rank for row in found if row.rank} == {"b": 1, "a": 2}, more
+    found = rows(*both, make(model="d", kl=0.05))
+    assert {row.model: row.rank for row in found} == {"d": 1, "b": 2, "a": 3}
+    # A row that lacks what the others are ranked by says so.
+    (lacks,) = [
+        row for row in rows(make(model="a"), make(model="b", metrics={"quality": 1.0})) if not row.rank
+    ]
+    assert lacks.notes == ["not ranked: it has no modes"]
+
+
+def test_two_groups_of_the_same_name_say_whose_data_they_have():
+    mine = make(model="b", provenance__data_hashes={"mine.csv": "0" * 64})
+    titles = [title for title, _ in labels.groups(rows(make(), mine))]
+    assert len(set(titles)) == 2 and all("data " in title for title in titles)
+    assert "data " not in next(labels.groups(rows(make(), make(model="b"))))[0]
 
 
 def test_a_metric_that_a_seed_lacks_is_null():
