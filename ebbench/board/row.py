@@ -44,7 +44,7 @@ class Row:
     of one seed beside rows of several, and if nothing decides. `code` says whether the checkout would make
     the row again. `notes` explain why not, why a row has no rank, and which results were replaced by newer
     ones. `commits` and `machines` are those of the trainings, without repeats. `data` identifies the files of
-    the data (`Result.data_digest`).
+    the data: a short hash, or "" for a task that reads none.
     """
 
     task: str

@@ -7,6 +7,7 @@ task version, data, options, protocol and budget, never across groups. `Row.as_j
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -92,7 +93,7 @@ def _row(
         protocol=first.task.protocol,
         source=first.task.source,
         options=first.task.row_options,
-        data=first.data_digest,
+        data=_digest(first.provenance.data_hashes),
         model=first.model.name,
         variant=first.model.variant,
         overrides=first.overrides,
@@ -137,6 +138,11 @@ def _current(results: list[Result]) -> tuple[list[Result], list[str]]:
     if repeated := len(current) - len(kept):
         notes.append(f"left out: {_count(repeated, 'result')} replaced by a newer one of the same seed")
     return [kept[seed] for seed in sorted(kept)], notes
+
+
+def _digest(hashes: Mapping[str, str]) -> str:
+    """Twelve digits of SHA-256 over the hashes of a task's data; "" for a task that reads no file."""
+    return hashlib.sha256(text_of(dict(hashes)).encode()).hexdigest()[:12] if hashes else ""
 
 
 def _count(n: int, thing: str) -> str:

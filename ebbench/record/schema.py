@@ -322,12 +322,6 @@ class Result(_Part):
         rest = self.model_dump(mode="json", exclude={"verification"}, exclude_defaults=True)
         return hashlib.sha256(canonical(rest).encode()).hexdigest()
 
-    @property
-    def data_digest(self) -> str:
-        """Twelve digits of SHA-256 over the hashes of the task's data; "" for a task that reads no file."""
-        hashes = self.provenance.data_hashes
-        return hashlib.sha256(canonical(hashes).encode()).hexdigest()[:12] if hashes else ""
-
     def row_key(self) -> str:
         """What identifies a table row: results that differ only in their seed share it.
 

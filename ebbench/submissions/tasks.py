@@ -11,11 +11,11 @@ from typing import Any
 from ebbench.board.tiers import OWN_TASK, own_task
 from ebbench.errors import BundleError, PluginError, UsageError
 from ebbench.plugins import cards, loader
-from ebbench.plugins.lookalikes import skeleton
 from ebbench.record.schema import Result
 from ebbench.storage.files import write_atomically
 from ebbench.submissions.bundles import Bundle, is_text
 from ebbench.submissions.checking import Check, first_bad
+from ebbench.submissions.naming import like
 
 FOLDER = "task/"
 
@@ -128,9 +128,9 @@ def checks(bundle: Bundle, plugin: loader.Plugin, board: Sequence[Result]) -> It
     built_in = {one: loader.load("task", one) for one in loader.built_in("task")}
     taken = [text for one, own in built_in.items() for text in (one, own.card.title)]
     for field, said in (("name", name), ("title", plugin.card.title)):
-        like = next((text for text in taken if skeleton(text) == skeleton(said)), "")
-        cure = f"it looks like '{like}', a task of this project: choose another"
-        yield Check(card, field, said, "a different one" if like else said, cure)
+        similar = like(said, taken)
+        cure = f"it looks like '{similar}', a task of this project: choose another"
+        yield Check(card, field, said, "a different one" if similar else said, cure)
     try:
         code = (plugin.code_hash, plugin.data_code_hash)
     except PluginError as error:

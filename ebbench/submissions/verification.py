@@ -25,12 +25,11 @@ from ebbench.errors import BundleError, EbbenchError, unknown
 from ebbench.plugins import loader
 from ebbench.plugins.budgets import BUDGETS
 from ebbench.plugins.configs import build_config
-from ebbench.plugins.lookalikes import skeleton
 from ebbench.record import schema
 from ebbench.record.provenance import hashes_by_name
 from ebbench.running.progress import Reporter
 from ebbench.running.replay import Replay, digest, replay
-from ebbench.submissions import bound, copies
+from ebbench.submissions import bound, copies, naming
 from ebbench.submissions.bundles import Bundle
 from ebbench.submissions.checking import TOLERANCE, Check
 from ebbench.submissions.rerun import code_hash
@@ -61,7 +60,7 @@ def recompute(
         made for made in board if _origin(made) != bundle.sha256 and not names.withdrawn(made.model.name)
     ]
     code = code_hash(bundle)
-    checks = list(_name(bundle, others, code, same_author))
+    checks = list(naming.checks(bundle, others, code, same_author))
     made = {}
     known = [(made, _arrays(made), _sketches(made)) for made in others]
     for run_id, claimed in bundle.results.items():
@@ -111,7 +110,7 @@ def unscored(
         made for made in board if _origin(made) != bundle.sha256 and not names.withdrawn(made.model.name)
     ]
     code = code_hash(bundle)
-    checks = list(_name(bundle, others, code, same_author))
+    checks = list(naming.checks(bundle, others, code, same_author))
     for claimed in bundle.results.values():
         task = claimed.task.name
         known = task if task in {own, *loader.names("task")} else "a task that is here, or the bundle's own"
@@ -186,51 +185,6 @@ def _sketches(made: schema.Result) -> dict[str, copies.Sketch]:
 
 def _origin(made: schema.Result) -> Any:
     return made.verification.details.get("bundle") if made.verification else None
-
-
-def _name(bundle: Bundle, others: Sequence[schema.Result], code: str, same_author: bool) -> Iterable[Check]:
-    """Check whether the model of a bundle may have its name and title."""
-    name = bundle.card.name
-    known = loader.load("model", name) if name in loader.names("model") else None
-    taken = known is not None or any(made.model.name == name for made in others)
-    yield Check(
-        "card.toml",
-        "name",
-        name,
-        "one that is free" if taken and not same_author else name,
-        f"'{name}' is taken: choose another, or give --same-author if it is by the same author",
-    )
-    if name not in loader.built_in("model"):
-        here = list(_taken_titles())
-        board = [text for made in others if made.model.name != name for text in _called(made)]
-        for field, said in (("name", name), ("title", bundle.card.title)):
-            if like := _like(said, here):
-                cure = f"it looks like '{like}', which this project has: choose another"
-                yield Check("card.toml", field, said, "a different one", cure)
-            elif not same_author and (like := _like(said, board)):
-                cure = f"it looks like '{like}' on the board: choose another, or give --same-author"
-                yield Check("card.toml", field, said, "a different one", cure)
-    if known is not None:
-        cure = f"'{name}' is a model of this project with other code: choose another name"
-        yield Check("model", "code", code or "none", known.code_hash, cure)
-
-
-def _called(made: schema.Result) -> tuple[str, str]:
-    return made.model.name, made.model.title
-
-
-def _like(said: str, taken: Iterable[str]) -> str:
-    """The first of the taken names that can be mistaken for what is said; "" if there is none."""
-    return next((other for other in taken if skeleton(other) == skeleton(said)), "")
-
-
-def _taken_titles() -> Iterator[str]:
-    """The names and titles of the project's own models and of their variants."""
-    for name in loader.built_in("model"):
-        card = loader.load("model", name).card
-        yield name
-        yield card.title
-        yield from (variant.title for variant in card.variants.values() if variant.title)
 
 
 def _claims(
