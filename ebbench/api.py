@@ -249,6 +249,7 @@ def trained(
     Raises UsageError if the store does not have the training (the message gives the command that makes it),
     or if the code, the card or the data are no longer those of the result.
     """
+    from ebbench.asked import seed_texts
     from ebbench.data.store import Store
     from ebbench.device import choose_device
     from ebbench.record import resultfiles
@@ -272,7 +273,10 @@ def trained(
             protocol=protocol,
             set=chosen,
         )
-        (run_seed,) = words.parse_seeds(str(seed or 0), where="seed")
+        asked_seeds = words.parse_seeds(seed_texts(0 if seed is None else seed), where="seed")
+        if len(asked_seeds) > 1:
+            raise UsageError("trained() loads one seed", where="seed", expected="a single one, such as 0")
+        run_seed = asked_seeds[0]
     else:
         if seed is not None or budget or protocol or chosen:
             raise UsageError(

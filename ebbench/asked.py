@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -45,7 +46,7 @@ def prepared(
     from ebbench import threads as cores
     from ebbench.running import progress, words
 
-    run_seeds = words.parse_seeds([seeds] if isinstance(seeds, str) else _texts(seeds))
+    run_seeds = words.parse_seeds(seed_texts(seeds))
     seconds = None if time_limit is None else words.parse_duration(str(time_limit))
     chosen = words.checked_settings((settings or {}).items(), "settings")
     folder = absolute(os.fspath(results), "results")
@@ -91,5 +92,19 @@ def prepared(
     return resolved, run_seeds, made
 
 
-def _texts(seeds: int | Iterable[int | str]) -> list[str]:
-    return [str(seed) for seed in ([seeds] if isinstance(seeds, int) else seeds)]
+def seed_texts(seeds: object) -> list[str]:
+    """Seeds as words of the command line: a text, a whole number of any kind, or several of these.
+
+    Raises UsageError for anything else.
+    """
+    if isinstance(seeds, str | bool):
+        return [str(seeds)]
+    try:
+        return [str(operator.index(seeds))]  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    if not isinstance(seeds, Iterable):
+        raise UsageError(
+            f"seeds cannot be {seeds!r}", where="seeds", expected='a number, a text such as "0-4", or a list'
+        )
+    return [str(seed) for seed in seeds]

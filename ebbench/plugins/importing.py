@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ebbench.plugins.code import installed
@@ -15,14 +15,19 @@ from ebbench.plugins.process import kept
 
 # The hash of the imported code, by package.
 _imported: dict[str, str] = {}
+# The hashes of the modules outside of plug-ins' folders that plug-ins have imported, by dotted name.
+_outside: dict[str, str] = {}
 # The folders that plug-ins put on sys.path while they were imported, the last one's first.
 _folders: list[str] = []
 # The names of the modules that were imported from those folders.
 _brought: set[str] = set()
 
 
-def main_module(folder: Path, stem: str, code: str) -> types.ModuleType:
+def main_module(folder: Path, stem: str, code: str, files: Mapping[str, str]) -> types.ModuleType:
     """Import the module `stem` of a plug-in's folder. If the hash `code` has changed, import it again.
+
+    `files` are the hashes behind it (`Source.files`). Modules outside the folder that have changed since a
+    plug-in imported them are imported again too.
 
     A plug-in that puts its folder on `sys.path` has modules with plain names, such as "utils". They are
     removed from `sys.modules` before the next plug-in is imported, which may have modules with the same
@@ -34,6 +39,10 @@ def main_module(folder: Path, stem: str, code: str) -> types.ModuleType:
     if name in sys.modules and _imported.setdefault(package, code) == code:
         return sys.modules[name]
     _forget(package)
+    for outside, digest in files.items():
+        if _outside.get(outside, digest) != digest:
+            # The whole package: it holds the old module as an attribute.
+            _forget(outside.partition(".")[0])
     for stranger in _brought & sys.modules.keys():
         del sys.modules[stranger]
     modules = set(sys.modules)
@@ -52,6 +61,8 @@ def main_module(folder: Path, stem: str, code: str) -> types.ModuleType:
         # Keep the folders for later imports of the plug-in. At the end, they hide no other modules.
         sys.path[:] = [*(place for place in sys.path if place not in _folders), *_folders]
     _imported[package] = code
+    own = {name for name in files if name.partition(".")[0] != "ebbench"}
+    _outside.update({name: files[name] for name in own & sys.modules.keys()})
     return module
 
 

@@ -141,11 +141,11 @@ class Plugin:
 
     def _module(self) -> types.ModuleType:
         try:
-            now = self._code.hash
+            now, files = self._code.hash, self._code.files
         except PluginError:  # a file that the card declares is missing; a run reports it
-            now = ""
+            now, files = "", {}
         try:
-            return main_module(self.folder, Path(MODULES[self.kind]).stem, now)
+            return main_module(self.folder, Path(MODULES[self.kind]).stem, now, files)
         except (KeyboardInterrupt, Stopped):
             raise
         # BaseException includes SystemExit: a plug-in must not end the command without a message.

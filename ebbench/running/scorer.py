@@ -27,7 +27,8 @@ def score_part(context: Context, model: contract.Model, training: dict[str, Any]
     spec, settings, place = context.spec, context.settings, context.place
     for module in introspection.nets(model).values():
         module.eval()
-    folder = place / "scores" / context.identity.scoring
+    # What `reduce` made of a chunk depends on the task's code, which the scoring's hash does not cover.
+    folder = place / "scores" / f"{context.identity.scoring}-{spec.task.code_hash[:12]}"
     if settings.record is not None:
         # Chunks that were kept without recording cannot be used here.
         folder = folder.with_name(f"{folder.name}-recorded")

@@ -66,7 +66,8 @@ class Scoring:
         self.asked = 0
         self.drawn = 0
         self.drawing_seconds = 0.0
-        # Number of requests for scores so far.
+        # Names of the draws, and the number of requests for scores so far.
+        self._names: set[str] = set()
         self._question = 0
         self._source, self._spec, self._chunks, self._images = source, spec, chunks or Chunks(), images
         self._stop, self._reporter = stop or StopRequest(), reporter or Reporter()
@@ -142,6 +143,14 @@ class Scoring:
         self, n: int, name: str, chunk: int, draw: Callable[[int, int, int], dict[str, np.ndarray]]
     ) -> dict[str, np.ndarray]:
         """The results of `draw(number, begin, count)`, concatenated; finished chunks are not drawn again."""
+        if name in self._names:
+            raise ContractError(
+                f"samples are drawn twice under the name '{name}'",
+                where="score() of the task",
+                expected="a name of its own for each draw, by which its chunks are kept",
+                fix='give the second call name="..."',
+            )
+        self._names.add(name)
         self._source.expect(name, n)
         self.asked += n
         parts: list[dict[str, np.ndarray]] = []

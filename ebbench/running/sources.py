@@ -209,6 +209,12 @@ def given(x: Tensor, device: torch.device) -> Tensor:
 
 def as_tensor(values: Any, where: str) -> Tensor:
     """A user's numbers, an array or tensor, as a tensor. Raises ContractError for anything else."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ContractError(
+            "it is a masked array",
+            where=where,
+            expected="an array or a tensor of floats, without a mask",
+        )
     if isinstance(values, np.ndarray) and values.dtype.str[1:] in ("f2", "f4", "f8", "u1"):
         # A copy in this machine's byte order; torch accepts no other, and no negative strides.
         values = torch.from_numpy(values.astype(values.dtype.newbyteorder("="), order="C"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import shutil
@@ -124,7 +125,8 @@ def _built(context: Context, base: Base | None) -> contract.Model:
     with plugin_code(spec.task, place, "spec"):
         data_spec = context.task.spec()
     with plugin_code(spec.model, place, "__init__"):
-        model: contract.Model = spec.model.cls(data_spec, spec.config)
+        # A copy: a model that changes its Config must not change that of the next seed.
+        model: contract.Model = spec.model.cls(data_spec, copy.deepcopy(spec.config))
     model.device = context.settings.device
     if base is not None:
         model.base = base[0]

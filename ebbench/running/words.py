@@ -49,8 +49,8 @@ def checked_settings(settings: Iterable[tuple[str, Any]], where: str) -> dict[st
     """
     checked: dict[str, Any] = {}
     for written, value in settings:
-        key = ".".join(part.strip() for part in written.split("."))
-        if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
+        key = ".".join(part.strip() for part in str(written).split("."))
+        if not isinstance(written, str) or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
             raise UsageError(
                 f"{written!r} is not a key",
                 where=where,

@@ -16,7 +16,7 @@ import torch
 
 import ebbench
 import toys
-from ebbench import api
+from ebbench import api, asked
 from ebbench.asked import prepared
 from ebbench.record import resultfiles
 
@@ -50,9 +50,12 @@ def test_seeds_come_in_every_form(seeds):
         ({"seeds": []}, "no seeds"),
         ({"seeds": -1}, "cannot read the seeds"),
         ({"seeds": True}, "cannot read the seeds"),
+        ({"seeds": None}, "seeds cannot be None"),
+        ({"seeds": 1.0}, "seeds cannot be 1.0"),
         ({"seeds": [0.5]}, "cannot read the seeds"),
         ({"budget": "smok"}, "smok"),
         ({"settings": {"step": 3}}, "unknown key 'step'"),
+        ({"settings": {3: 5}}, "3 is not a key"),
         ({"settings": {"steps": "three"}}, "steps"),
         ({"settings": {"lr": float("nan")}}, "lr"),
         ({"time_limit": 0}, "not a duration"),
@@ -322,3 +325,14 @@ def test_reading_warns_of_nothing_where_all_is_well():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ebbench.results()
+
+
+@pytest.mark.parametrize("seeds", [np.int64(3), torch.tensor(3), "3", [np.int64(3)], np.array([3])])
+def test_a_whole_number_of_any_kind_is_a_seed(seeds):
+    assert asked.seed_texts(seeds) == ["3"]
+
+
+@pytest.mark.parametrize("seed", ["0-1", [], 0.0, ""])
+def test_trained_takes_one_seed(plugins: Path, seed):
+    with pytest.raises(ebbench.EbbenchError, match="seed"):
+        ebbench.trained(task="dots", model="blob", seed=seed, budget="smoke")

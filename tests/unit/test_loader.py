@@ -231,6 +231,22 @@ def test_plug_ins_with_modules_of_one_name_do_not_mix(tmp_path: Path):
     assert sys.path[:3] == before[:3]
 
 
+def test_a_module_outside_that_has_changed_is_imported_again(tmp_path: Path, monkeypatch):
+    """The hash covers it, so a notebook must not run its old code under the new hash."""
+    (tmp_path / "lib" / "outside_nets").mkdir(parents=True)
+    (tmp_path / "lib" / "outside_nets" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    body = toys.MODEL.replace("steps: int = 400", "steps: int = sizes.STEPS")
+    folder = toys.write_model(tmp_path, "from outside_nets import sizes\n" + body)
+    hashes = []
+    for steps in (11, 2222):
+        (tmp_path / "lib" / "outside_nets" / "sizes.py").write_text(f"STEPS = {steps}\n")
+        plugin = loader.load("model", str(folder))
+        hashes.append(plugin.code_hash)
+        assert plugin.cls.Config().steps == steps
+    assert hashes[0] != hashes[1]
+
+
 def test_what_an_import_prints_or_changes_is_put_right(tmp_path: Path, capfd):
     here = os.getcwd()
     code = "import os\nprint('a word')\nos.system('echo another')\nos.chdir('/')\n"

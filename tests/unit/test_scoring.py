@@ -52,6 +52,14 @@ def test_a_stopped_scoring_goes_on_and_gives_the_same(tmp_path: Path):
     assert (parts["x"] == whole["x"]).all()
 
 
+def test_two_draws_have_two_names(tmp_path: Path):
+    one = scoring(tmp_path)
+    one.samples(5, keep)
+    one.samples(5, keep, name="more")
+    with pytest.raises(ContractError, match="twice under the name 'samples'"):
+        one.samples(20, keep)
+
+
 def test_the_seed_and_the_name_choose_the_samples(tmp_path: Path):
     def first(folder: str, **words) -> float:
         seed = words.pop("seed", 0)
