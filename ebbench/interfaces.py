@@ -176,7 +176,8 @@ class Scoring(Protocol):
 
         `reduce` gets at most `chunk` samples, float32 (k, *spec.shape), checked for shape, range and
         finiteness. It returns named arrays whose first axis runs over these samples, or over some of them,
-        and must depend on its argument only. Raises ContractError for samples that do not fit.
+        and must depend on its argument only. Each draw of a score has a `name` of its own. Raises
+        ContractError for samples that do not fit, and for a second draw of one name.
         """
         ...
 

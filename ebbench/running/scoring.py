@@ -83,7 +83,8 @@ class Scoring:
 
         `reduce` gets float32 values (at most `chunk`, *spec.shape), checked for shape, range and finiteness.
         It returns named arrays whose first axis runs over these samples, or over some of them. It must depend
-        on its argument only: a chunk that an interrupted run finished is not drawn again.
+        on its argument only: a chunk that an interrupted run finished is not drawn again. Chunks are kept by
+        `name`, so each draw of a score has its own. Raises ContractError for a second draw of one name.
         """
 
         def draw(number: int, begin: int, count: int) -> dict[str, np.ndarray]:
