@@ -31,20 +31,6 @@ RELATIVE, ABSOLUTE = 1e-3, 1e-4
 ROUNDING, TRIES = 1e-6, 16
 
 
-def few(model: contract.Model, method: Callable[..., Tensor]) -> Tensor:
-    """A few samples of a model by one sampler, always with the same seed."""
-    short = {"steps": STEPS} if "steps" in introspection.knobs(method) else {}
-    seeds.seed_everything(derive_seed(0, "sample"))
-    model.diagnostics = {}
-    return method(model, 4, **short).detach().float()
-
-
-def answered(model: contract.Model, method: Callable[..., Tensor], x: Tensor) -> Tensor:
-    """A score of the examples `x`, (n, ...), always with the same seed."""
-    seeds.seed_everything(derive_seed(0, "score"))
-    return method(model, x.clone()).detach().float()
-
-
 def samples(
     plugin: loader.Plugin,
     model: contract.Model,

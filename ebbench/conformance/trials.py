@@ -84,7 +84,6 @@ def tried(
         for name, method in introspection.samplers(plugin.cls).items() if samples else ():
             draw = partial(drawing.samples, plugin, trial.trained, data_spec, name, method, trial.watch)
             yield reported(plugin, f"sampler {name}", draw, limit)
-        yield reported(plugin, "answers as reloaded", partial(trial.reloads, samples), limit)
         for name, method in introspection.answers(plugin.cls).items():
             if name == contract.CLASSIFY and not data_spec.classes:
                 continue
@@ -211,26 +210,6 @@ class Trial:
             )
         return f"{sum(p.stat().st_size for p in self._place.glob('state*')) / 2**20:.1f} MiB"
 
-    def reloads(self, samples: bool) -> str:
-        """Check that a fresh model with the stored state samples and scores as the trained one does."""
-        if not self.trained.keeps_state:
-            return "keeps no state"
-        fresh = self._built()
-        fresh.load_state_dict(state.load(self._place / "state.json"))
-        for module in introspection.nets(fresh).values():
-            module.eval()
-        asked = dict(introspection.samplers(self._plugin.cls)) if samples else {}
-        for name, method in asked.items():
-            trained, reloaded = (drawing.few(model, method) for model in (self.trained, fresh))
-            _check_reloaded(self._plugin, f"sampler '{name}'", trained, reloaded)
-        x = self.data.values[: drawing.EXAMPLES]
-        for name, method in introspection.answers(self._plugin.cls).items():
-            if name == contract.CLASSIFY and not self.data.spec.classes:
-                continue
-            trained, reloaded = (drawing.answered(model, method, x) for model in (self.trained, fresh))
-            _check_reloaded(self._plugin, f"score '{name}'", trained, reloaded)
-        return "as the trained one"
-
     def leaves_its_folder_alone(self) -> str:
         """Check that nothing was written beside the code."""
         return beside.check_untouched(self._plugin.folder, self._before, self.watch.wrote_at)
@@ -241,16 +220,6 @@ class Trial:
 
     def _built(self) -> contract.Model:
         return _built(self._plugin, self.data, self._config, self._base)
-
-
-def _check_reloaded(plugin: loader.Plugin, what: str, trained: torch.Tensor, reloaded: torch.Tensor) -> None:
-    if not torch.allclose(trained, reloaded, drawing.RELATIVE, drawing.ABSOLUTE, equal_nan=True):
-        raise ContractError(
-            f"{what} of a model whose state was stored and loaded differs from that of the trained model",
-            where=f"{plugin.folder.name}/model.py, train()",
-            expected="equal values: a run that resumes after its training loads the state",
-            fix="keep what train() sets and sampling uses in the state: a parameter or a buffer",
-        )
 
 
 def _config_of(plugin: loader.Plugin, task_name: str, budget: str) -> Any:
