@@ -92,7 +92,7 @@ def prepared(
     return resolved, run_seeds, made
 
 
-def seed_texts(seeds: object) -> list[str]:
+def seed_texts(seeds: Any) -> list[str]:
     """Seeds as words of the command line: a text, a whole number of any kind, or several of these.
 
     Raises UsageError for anything else.
@@ -100,7 +100,7 @@ def seed_texts(seeds: object) -> list[str]:
     if isinstance(seeds, str | bool):
         return [str(seeds)]
     try:
-        return [str(operator.index(seeds))]  # type: ignore[arg-type]
+        return [str(operator.index(seeds))]
     except TypeError:
         pass
     if not isinstance(seeds, Iterable):

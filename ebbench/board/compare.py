@@ -27,9 +27,9 @@ class Compared:
 
     `difference` is a - b, and `low` and `high` are its 95 % interval: paired over the common `seeds`; with
     fewer than two of them that of the means, by Welch. `low` and `high` are None if a side then has a single
-    value. `p` is None without a test; `adjusted` is p after Holm's correction over all
-    metrics compared in one call. `verdict` is the label of the better side, "tie", "untested", or "" if
-    neither direction is better.
+    value. `p` is None without a test; `adjusted` is p after Holm's correction over all metrics compared in
+    one call. `verdict` is the label of the better side, "tie", "untested", or "" if neither direction is
+    better.
     """
 
     group: str
