@@ -100,7 +100,11 @@ class Model:
         self.diagnostics = {}
 
     def train(self, data: Data, run: Run) -> None:
-        """Fit the model, in a loop of its own: `for batch in run.batches(...)`."""
+        """Fit the model, in a loop of its own: `for batch in run.batches(...)`.
+
+        The engine stores `state_dict()` afterwards, and scores a fresh model that has loaded it. So whatever
+        the samplers and scores need must be in the state.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """The state by attribute name: of every attribute that has a `state_dict`, except the base.

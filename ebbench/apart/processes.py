@@ -103,9 +103,8 @@ class Processes:
         """Train one part like `trainer.train_part`, in its own process."""
         below = base[0] if base is not None else None
         assert below is None or isinstance(below, Remote)
-        if below is not None and below.process is not None:
-            below.process.end()
-            below.process = None
+        if below is not None:
+            self._close(below)
         if (saved := trainer.stored(context)) is not None:
             return Remote(context, below, saved["model"]), trainer.with_base(saved["training"], base)
         keeps_state = context.spec.model.cls.keeps_state
@@ -116,6 +115,8 @@ class Processes:
         if keeps_state:
             model.saved = made.state
             trainer.keep(context, made.state, record, seen)
+            # As in `trainer.train_part`: a new process scores the stored state.
+            self._close(model)
         trainer.clear(context)
         (context.place / "apart.json").unlink(missing_ok=True)
         return model, record
@@ -129,12 +130,15 @@ class Processes:
 
     def end(self) -> None:
         """End every process, and remove its scratch folder."""
-        for process in self._running:
-            process.end()
-            # An unfinished training continues later from the checkpoint that it saved there.
-            if not process.unfinished:
-                shutil.rmtree(process.scratch, ignore_errors=True)
-        self._running.clear()
+        for process in list(self._running):
+            self._end(process)
+
+    def _end(self, process: ModelProcess) -> None:
+        process.end()
+        self._running.remove(process)
+        # An unfinished training continues later from the checkpoint that it saved there.
+        if not process.unfinished:
+            shutil.rmtree(process.scratch, ignore_errors=True)
 
     def _started(
         self,
@@ -202,6 +206,12 @@ class Processes:
                 )
         model.process = process
         return process
+
+    def _close(self, model: Remote) -> None:
+        """End the process of a model, if it has one. It gets a new one when it is asked again."""
+        if model.process is not None:
+            self._end(model.process)
+            model.process = None
 
     def _train(self, model: Remote, data: contract.Data, log: Log) -> Trained:
         context = model.context

@@ -31,5 +31,5 @@ def test(
         failed += not report.passed
         mark = "note" if report.remark else "ok  " if report.passed else "FAIL"
         typer.echo(f"{mark}  {report.name}: {report.text}")
-    typer.echo("every check passed" if not failed else f"{failed} checks failed")
+    typer.echo("every check passed" if not failed else f"{failed} check{'s' * (failed > 1)} failed")
     raise typer.Exit(1 if failed else 0)

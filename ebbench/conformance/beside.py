@@ -51,10 +51,10 @@ def check_untouched(folder: Path, before: Listing, wrote_at: str) -> str:
 def uncovered(plugin: loader.Plugin) -> str:
     """A remark on files that neither the code hash nor the card's `files` covers; "" if there are none.
 
-    Markdown files and the card need not be covered. Python files need not be either: the hash covers those
-    that the code imports.
+    Markdown files, the card and claims need not be covered. Python files need not be either: the hash covers
+    those that the code imports.
     """
-    known = {*plugin.source.files, *plugin.data_source.files, "card.toml"}
+    known = {*plugin.source.files, *plugin.data_source.files, "card.toml", "claims.toml"}
     names = [
         name for name in listing(plugin.folder) if name not in known and not name.endswith((".md", ".py"))
     ]

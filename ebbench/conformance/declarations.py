@@ -136,4 +136,5 @@ def task(plugin: loader.Plugin) -> str:
                 where=where,
                 expected="one of " + ", ".join(cls.protocols),
             )
-    return f"{len(cls.metrics)} metrics, {len(cls.protocols)} protocols, {len(cls.published)} published rows"
+    counts = {"metric": cls.metrics, "protocol": cls.protocols, "published row": cls.published}
+    return ", ".join(f"{len(found)} {what}{'s' * (len(found) != 1)}" for what, found in counts.items())

@@ -44,7 +44,7 @@ def samples(
     Raises ContractError and PluginCrash.
     """
     where = f"{plugin.folder.name}/model.py, {method.__name__}()"
-    short = {"steps": STEPS} if "steps" in introspection.knobs(method) else {}
+    knobs = short(method)
     drawn, after = [], []
     for seed in (0, 0, 1):
         parts = []
@@ -53,7 +53,7 @@ def samples(
             seeds.seed_everything(derive_seed(seed, "sample", number))
             model.diagnostics = {}
             with watch.over(method.__name__) as seen:
-                made = method(model, count, **short)
+                made = method(model, count, **knobs)
                 told = {str(key): float(value) for key, value in model.diagnostics.items()}
             if not all(math.isfinite(value) for value in told.values()):
                 raise ContractError(
@@ -87,6 +87,11 @@ def samples(
             fix="draw the latents or the noise at each call, without a generator of a fixed seed",
         )
     return f"{tuple(first.shape)}, in [{first.min():.3g}, {first.max():.3g}], repeatable"
+
+
+def short(method: Callable[..., Tensor]) -> dict[str, int]:
+    """The knobs that make a sampler short enough to try, as arguments."""
+    return {"steps": STEPS} if "steps" in introspection.knobs(method) else {}
 
 
 def scores(

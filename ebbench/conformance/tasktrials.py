@@ -12,7 +12,7 @@ from ebbench.conformance import beside
 from ebbench.conformance.reports import Report, reported
 from ebbench.conformance.watch import Watch
 from ebbench.data.store import Store
-from ebbench.errors import ContractError, DataError
+from ebbench.errors import ContractError, DataError, shown
 from ebbench.plugins import loader
 
 
@@ -26,6 +26,8 @@ def tried(plugin: loader.Plugin, limit: float) -> Iterator[Report]:
     yield reported(plugin, "leaves its folder alone", untouched, limit)
     if watch.printed:
         yield Report("prints", True, watch.said(), remark=True)
+    text = f"not tried: `ebbench run --task {shown(plugin.folder)} --model MODEL --budget smoke` does it"
+    yield Report("score", True, text, remark=True)
 
 
 def _protocol(plugin: loader.Plugin, protocol: str, watch: Watch) -> str:

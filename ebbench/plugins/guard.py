@@ -30,6 +30,10 @@ def plugin_code(plugin: loader.Plugin, place: Path | None, method: str) -> Itera
         raise
     except BaseException as error:
         fix = "correct the line named above"
+        if isinstance(error, AttributeError) and method not in ("__init__", "train"):
+            # The most common reason: the model that is scored is not the object that was trained.
+            fix += "; if train() sets the attribute, it must be in state_dict(): a fresh model, "
+            fix += "which has loaded the stored state, is scored"
         if place is not None:
             write(place / "error.log", traceback.format_exc().encode("utf-8", "backslashreplace"))
             fix += f"; the whole traceback is in {place / 'error.log'}"

@@ -38,16 +38,15 @@ Base = tuple[contract.Model, dict[str, Any]]
 def train_part(context: Context, base: Base | None, log: Log) -> tuple[contract.Model, dict[str, Any]]:
     """The trained model and the record of its training; `base` is the trained model that it builds on.
 
-    `log` receives the events of a new training.
+    `log` receives the events of a new training. A model that keeps its state is always a fresh one with the
+    stored state: its first scoring must see what each later scoring will see.
     """
+    spec, settings, place = context.spec, context.settings, context.place
+    if (saved := stored(context)) is not None:
+        return _restored(context, base, saved["model"]), with_base(saved["training"], base)
     model = _built(context, base)
     # A fresh model lacks what only training needs (optimisers), so that is not stored.
     kept = set(_state(context, model))
-    spec, settings, place = context.spec, context.settings, context.place
-    if (saved := stored(context)) is not None:
-        with plugin_code(spec.model, place, "load_state_dict"):
-            model.load_state_dict(saved["model"])
-        return model, with_base(saved["training"], base)
     data, seen = data_of(context, model.keeps_state)
     seeds.seed_everything(derive_seed(context.seed, "train"))
     run = TrainingRun(
@@ -67,17 +66,14 @@ def train_part(context: Context, base: Base | None, log: Log) -> tuple[contract.
         model.train(data if loader.is_own_control(spec.model) else given(data), run)
     run.finish()
     record = record_of(context, run, parameters_of(model), base)
-    for name in set(_state(context, model)) - kept:
-        vars(model).pop(name, None)
-    if model.keeps_state:
-        keep(
-            context,
-            {name: part for name, part in _state(context, model).items() if name in kept},
-            record,
-            seen,
-        )
+    if not model.keeps_state:
+        clear(context)
+        return model, record
+    final = {name: part for name, part in _state(context, model).items() if name in kept}
+    keep(context, final, record, seen)
     clear(context)
-    return model, record
+    saved = state.load(place / "state.json", settings.device)
+    return _restored(context, base, saved["model"]), record
 
 
 def data_of(context: Context, keeps_state: bool) -> tuple[contract.Data, str]:
@@ -132,6 +128,14 @@ def _built(context: Context, base: Base | None) -> contract.Model:
         model.base = base[0]
     for module in introspection.nets(model).values():
         module.to(context.settings.device)
+    return model
+
+
+def _restored(context: Context, base: Base | None, saved: Mapping[str, Any]) -> contract.Model:
+    """A fresh model with a stored state."""
+    model = _built(context, base)
+    with plugin_code(context.spec.model, context.place, "load_state_dict"):
+        model.load_state_dict(saved)
     return model
 
 

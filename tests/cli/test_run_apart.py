@@ -1,4 +1,4 @@
-"""What one run must not pass on to another: samples drawn by other code, and a changed Config."""
+"""What must not pass from one run to another, nor from a training to its scoring beside the stored state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 import toys
+from ebbench.isolation.box import why_not
+
+ISOLATED = ["--isolated", *(["--unboxed"] if why_not() else [])]
 
 
 def test_chunks_of_older_code_of_the_task_are_not_used(cli, plugins: Path, tmp_path: Path):
@@ -37,3 +42,22 @@ def test_a_seed_leaves_the_config_of_the_next_alone(cli, plugins: Path, tmp_path
     assert said.code == 0, said.err
     made = [json.loads(path.read_text()) for path in (tmp_path / "results").rglob("*.json")]
     assert [one["config"]["sizes"] for one in made] == [[], []]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [pytest.param([], id="here"), pytest.param(ISOLATED, id="isolated", marks=pytest.mark.medium)],
+)
+def test_only_the_stored_state_is_scored(cli, plugins: Path, tmp_path: Path, where: list[str]):
+    """What `train` leaves beside the state is lost for each later scoring, so it is for the first."""
+    run = ["run", "--task", "dots", "--model", "blob", "--sampler", "shifted", "--budget", "smoke"]
+    run += where
+    assert cli(*run, "--results", "expected").code == 0
+    code = toys.MODEL.replace("        self.net = nn.Seq", "        self.by = 0.0\n        self.net = nn.Seq")
+    code = code.replace("        self.opt =", "        self.by = 0.25\n        self.opt =")
+    code = code.replace("(self.sample(n) + by)", "(self.sample(n) + by + self.by)")
+    assert code.count("self.by") == 3
+    (plugins / "blob" / "model.py").write_text(code)
+    assert cli(*run, "--results", "found").code == 0
+    (found,), (expected,) = (list((tmp_path / name).rglob("*.json")) for name in ("found", "expected"))
+    assert json.loads(found.read_text())["metrics"] == json.loads(expected.read_text())["metrics"]

@@ -69,7 +69,7 @@ def test_the_command_says_so_with_exit_code_1(plugins: Path, tmp_path: Path, cli
     said = cli("test", slip(tmp_path / "other", "train", "import os; os._exit(0)"), "--task", "dots")
     assert said.code == 1
     assert "FAIL  trains on dots: train() of model 'blob' raised" in said.out
-    assert said.out.endswith("1 checks failed\n")
+    assert said.out.endswith("1 check failed\n")
 
 
 @pytest.mark.parametrize(
@@ -353,3 +353,19 @@ def test_slips_of_a_task_are_found(tmp_path: Path, change: tuple[str, str], said
     found = [report for report in suite.check(plugin) if not report.passed]
     assert [report.name for report in found] == ["protocol clean", "protocol published"]
     assert said in found[0].text and "dots/task.py" in found[0].text
+
+
+@pytest.mark.parametrize(
+    ("beforehand", "said"),
+    [
+        ("self.by = 0.0", "gives other values once the state is stored and loaded"),
+        ("", "fails once the state is stored and loaded: shifted()"),
+    ],
+)
+def test_what_training_sets_beside_the_state_is_missed(tmp_path: Path, beforehand: str, said: str):
+    code = toys.MODEL.replace("        self.net =", f"        {beforehand}\n        self.net =")
+    code = code.replace("        self.opt =", "        self.by = 0.25\n        self.opt =")
+    code = code.replace("(self.sample(n) + by)", "(self.sample(n) + by + self.by)")
+    found = failure(toys.write_model(tmp_path, code))
+    assert found.name == "scores as stored" and "sampler 'shifted'" in found.text and said in found.text
+    assert "a fresh model that has loaded the stored state" in found.text
