@@ -15,7 +15,6 @@ import boards
 from ebbench.contract import Metric
 from ebbench.plugins import loader
 
-
 FID = Metric(name="fid", unit="", better="lower", doc="", primary=True)
 
 
