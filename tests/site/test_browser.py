@@ -225,9 +225,7 @@ def test_on_a_phone_each_number_of_the_matrix_names_its_task(opened):
     at = opened("index.html", viewport={"width": 375, "height": 700})
     box = at.page.locator(".scroll:has(> .matrix)")
     assert box.evaluate("box => box.scrollWidth <= box.clientWidth"), "nothing to scroll sideways"
-    heads = at.page.locator(".matrix thead th a:first-child").evaluate_all(
-        "all => all.map(a => a.textContent)"
-    )
+    heads = at.page.locator(".matrix thead th > a").evaluate_all("all => all.map(a => a.textContent)")
     said = at.page.evaluate(
         """() => Array.from(document.querySelectorAll(".matrix tbody tr:not(.variant)")).map((row) =>
         Array.from(row.querySelectorAll("td")).map((cell) =>
