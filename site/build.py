@@ -232,6 +232,12 @@ class _Site:
         }
         for task in self.tasks:
             self._task(task, cards.get(task.name))
+        refused = {
+            self.files[id(task.results[run])]: notes
+            for task in self.tasks
+            for run, notes in task.refused.items()
+        }
+        show_results(self.pages.out, self.project, list(refused), self.names, refused)
         for method in self.methods:
             self._method(method)
         shown = [task for task in self.tasks if task.headline]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ebbench.site import charts, matrix, strips, svg, thumbs, wording
+from ebbench.site import charts, matrix, spreads, strips, svg, thumbs, wording
 from ebbench.site.addresses import slug
 from ebbench.site.result_page import pictures
 from ebbench.site.views import TaskView, spelled
@@ -22,7 +22,7 @@ from ebbench.contract import Metric
 # Methods of a card.
 BEST = 5
 # The size of a card's drawing.
-WIDTH, HEIGHT = 380.0, 150.0
+WIDTH, HEIGHT = 310.0, 170.0
 # Points of a line there: the page is to stay light.
 MOST_POINTS = 60
 # Where a dash begins and ends beside its number; at 0 the pen is lifted.
@@ -39,6 +39,11 @@ class Leader:
     value: str
     first: Row
     others: Sequence[Row]
+
+    @property
+    def few(self) -> bool:
+        """Whether a row that shares the first rank has too few seeds to differ from another one."""
+        return bool(self.others) and any(matrix.few(row) for row in (self.first, *self.others))
 
 
 @dataclass(frozen=True)
@@ -101,12 +106,13 @@ def card(task: TaskView, files: Mapping[int, Path], out: Path) -> Card:
     published = strips.best_published(task.published, metric, group[0])
     on = strips.scale([*best, *controls], metric, [published[1]] if published else [], width=strips.NARROW)
     lines = []
-    image = _image(task, best, files, out)
-    drawing, shows = None, image.alt if image else ""
-    if not image:
-        # Results may hold anything: a chart that cannot be drawn must not break the card.
-        made, _ = charts.drawn([charts.Chart("", words, draw) for words, draw in _drawings(task, best)], "")
-        drawing, shows = next(((picture, chart.said) for chart, picture in made), (None, ""))
+    drawing, shows = _first(spreads.drawings(task, best, WIDTH, HEIGHT))
+    image = None if drawing else _image(task, best, files, out)
+    coloured = not (drawing or image)
+    if coloured:
+        drawing, shows = _first(_drawings(task, best))
+    elif image:
+        shows = image.alt
     for i, row in enumerate([*best, *controls]):
         lines.append(
             Line(
@@ -116,7 +122,7 @@ def card(task: TaskView, files: Mapping[int, Path], out: Path) -> Card:
                 strips.strip(row, on) if on else Markup(""),
                 spelled(row.metrics[metric.name]),
                 labels.place(row, group),
-                colour=i if drawing and row.kind == "model" else None,
+                colour=i if coloured and drawing and row.kind == "model" else None,
             )
         )
     if published and on:
@@ -127,6 +133,14 @@ def card(task: TaskView, files: Mapping[int, Path], out: Path) -> Card:
         )
     ruler = strips.ruler(on) if on else Markup("")
     return Card(task, metric, ruler, lines, wording.group(group), drawing, image, shows)
+
+
+def _first(drawings: Iterable[tuple[str, Callable[[], Markup]]]) -> tuple[Markup | None, str]:
+    """The first drawing that can be drawn, and what it shows. Results may hold anything: a chart that cannot
+    be drawn must not break its card.
+    """
+    made, _ = charts.drawn([charts.Chart("", words, draw) for words, draw in drawings], "")
+    return next(((picture, chart.said) for chart, picture in made), (None, ""))
 
 
 def _image(task: TaskView, best: Sequence[Row], files: Mapping[int, Path], out: Path) -> thumbs.Thumb | None:
@@ -164,7 +178,7 @@ def _drawings(task: TaskView, best: Sequence[Row]) -> Iterator[tuple[str, Callab
         if means:
             # Single digits are names, such as of held-out digits: a line between them would say nothing.
             draw = _dashes if max(numbers) < 10 else _lines
-            yield _said(task, family, numbers), partial(draw, means, "", wording.words(family))
+            yield _said(task, family, numbers), partial(draw, means, "", _with_unit(task, family, numbers))
     if task.card and task.card.parts == "data sets":
         yield from _over_sets(task, best)
 
@@ -205,6 +219,12 @@ def _said(task: TaskView, family: str, numbers: Sequence[int]) -> str:
         if told.startswith(f"{name} ") or told.startswith(f"{name},"):
             return words + told.removeprefix(name)
     return f"{words} at {_listed(numbers)}"
+
+
+def _with_unit(task: TaskView, family: str, numbers: Sequence[int]) -> str:
+    """The name of metrics that differ by a number, with their unit if they have one."""
+    unit = next((one.unit for one in task.metrics if one.name == f"{family}_{numbers[0]}"), "")
+    return wording.words(family) + (f", {unit}" if unit and unit != "share" else "")
 
 
 def _listed(numbers: Sequence[int]) -> str:

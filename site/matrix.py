@@ -13,6 +13,8 @@ from ebbench.board.row import Row
 from ebbench.board.tiers import TIERS, Tier
 from ebbench.contract import Metric
 
+# With fewer seeds a test that is corrected for all pairs hardly ever shows a difference.
+ENOUGH = 4
 # What a method without a capability lacks, in words.
 _LACKS = {
     "sample": "draws no samples",
@@ -26,7 +28,8 @@ _LACKS = {
 class MatrixCell:
     """A row on one task: its primary metric, its rank, and its `heat` from 0 (worst control) to 1 (best row).
 
-    `by` is the row's configuration, or "" for the plain one. `code` says which code made the row, or is "" if
+    `by` is the row's configuration, or "" for the plain one. `few` is the number of seeds if it is too small
+    for most tests to show a difference, else 0. `code` says which code made the row, or is "" if
     this checkout would make the same row.
     """
 
@@ -36,6 +39,7 @@ class MatrixCell:
     heat: float
     by: str
     code: str
+    few: int = 0
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,13 @@ def _cell(task: views.TaskView, row: Row, named: bool) -> MatrixCell:
         heat=_heat(task.headline, metric)(found.interval.mean),
         by=wording.configuration(row, task.headline) if named else "",
         code=views.code(row),
+        few=len(row.seeds) if few(row) else 0,
     )
+
+
+def few(row: Row) -> bool:
+    """Whether a row has an interval, but too few seeds for most tests to show a difference."""
+    return 1 < len(row.seeds) < ENOUGH
 
 
 def metric_of(task: views.TaskView) -> Metric:

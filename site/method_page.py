@@ -113,7 +113,7 @@ def standings(method: MethodView) -> list[Standing]:
                 row,
                 metric,
                 wording.configuration(row, task.headline),
-                f"{place} of {ranked} rows" if place else "no rank",
+                f"{place} of {ranked} ranked" if place else "no rank",
                 spelled(row.metrics[metric.name]),
                 strips.ruler(on),
                 strips.strip(row, on),

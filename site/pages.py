@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ class Pages:
             "number": views.number,
             "breakable": wording.breakable,
             "picture": wording.picture,
+            "powers": wording.powers,
+            "css_string": wording.css_string,
             "web": addresses.web_address,
             "listed": result_page.listed,
         }
@@ -73,6 +75,7 @@ class Pages:
             "name_and_settings": wording.name_and_settings,
             "configuration": wording.configuration,
             "settings_of": wording.settings,
+            "made_at": wording.made_at,
             "place_of": reference.place,
             "method_title": wording.title,
             "metric_title": wording.metric,
@@ -102,11 +105,17 @@ def _nav(project: Path) -> list[tuple[str, str]]:
     return [*first, *named, ("docs.html", "Docs")]
 
 
-def show_results(out: Path, project: Path, files: Sequence[Path], names: Names) -> list[Result | Problem]:
-    """Write the pages, JSON and pictures of the results in `files`. Return what each file holds."""
+def show_results(
+    out: Path, project: Path, files: Sequence[Path], names: Names, refused: Mapping[Path, Sequence[str]] = {}
+) -> list[Result | Problem]:
+    """Write the pages, JSON and pictures of the results in `files`. Return what each file holds.
+
+    `refused` says for some files why their row is invalid. Only the whole row tells, so the board shows such
+    a result a second time.
+    """
     pages = Pages(out, project)
     with collector_at_rest():
-        return [_show(pages, file, names) for file in files]
+        return [_show(pages, file, names, refused.get(file, ())) for file in files]
 
 
 @contextlib.contextmanager
@@ -121,7 +130,7 @@ def collector_at_rest() -> Iterator[None]:
             gc.enable()
 
 
-def _show(pages: Pages, file: Path, names: Names) -> Result | Problem:
+def _show(pages: Pages, file: Path, names: Names, refused: Sequence[str]) -> Result | Problem:
     try:
         result = read(file)
         content = file.read_bytes()
@@ -146,6 +155,7 @@ def _show(pages: Pages, file: Path, names: Names) -> Result | Problem:
         result=result,
         tier=tier,
         reason=reason,
+        refused=refused,
         command=labels.command(result),
         sections=sections,
         part_metrics=result_page.metrics_of_parts(result),

@@ -93,7 +93,9 @@ class Prose:
             return parts.scheme in ("http", "https", "mailto")
         page = self._page(parts.path, source)
         if page:
-            token.attrs["href"] = f"{root}{page}" + (f"#{parts.fragment}" if parts.fragment else "")
+            # The board stands for the project's README, but has none of its headings.
+            heading = f"#{parts.fragment}" if parts.fragment and page != "index.html" else ""
+            token.attrs["href"] = f"{root}{page}{heading}"
         return bool(page)
 
     def _page(self, path: str, source: str) -> str:

@@ -17,7 +17,7 @@ from ebbench.contract import Metric, Published
 
 WIDTH, HEIGHT = 240.0, 22.0
 # Of the strips of a card.
-NARROW = 136.0
+NARROW = 220.0
 # To the left and the right of the axis.
 MARGIN = 8.0
 # Of the ruler's axis, for each of its ticks.

@@ -57,15 +57,15 @@ def first(task: TaskView) -> set[str]:
 def sentences(task: TaskView) -> Iterator[str]:
     """The question, the protocol, the main metric, the values of the controls, and an older version."""
     if task.card and task.card.summary:
-        yield task.card.summary
+        yield wording.powers(task.card.summary)
     for name, words in list(task.known.protocols.items())[:1]:
-        yield f"By the default protocol, {name}: {words.rstrip('.')}."
+        yield wording.powers(f"By the default protocol, {name}: {words.rstrip('.')}.")
     if not task.headline:
         return
     metric = matrix.metric_of(task)
     said = wording.unit(metric)
     unit = f" ({said})" if said else ""
-    yield f"The main metric is {wording.metric(metric)}{unit}: {metric.doc.rstrip('.')}."
+    yield wording.powers(f"The main metric is {wording.metric(metric)}{unit}: {metric.doc.rstrip('.')}.")
     controls = [row for row in task.headline if row.kind == "control"]
     found = wording.better(metric, controls) if metric.better != "neither" else []
     if found:

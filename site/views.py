@@ -120,6 +120,16 @@ class TaskView:
         apart = {name for row in self.rows for name in held if row.options.get(name) != held[name]}
         return labels.settings({name: held[name] for name in apart if held[name] != ""})
 
+    @property
+    def refused(self) -> dict[str, list[str]]:
+        """Why each result of an invalid model's row is not ranked, by run id."""
+        return {
+            run: [note for note in row.notes if note.startswith("not ranked")]
+            for row in self.rows
+            if row.invalid and row.kind == "model"
+            for run in row.runs
+        }
+
     def results_of(self, row: Row) -> list[Result]:
         """The results of a row, by seed."""
         return [self.results[run] for run in row.runs]

@@ -32,6 +32,7 @@ _WORDS = {
     "wasserstein": "Wasserstein",
 }
 _UNITS = {"share": "share, 0 to 1", "%": "per cent"}
+_RAISED = str.maketrans("-0123456789n", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ")
 # The sampler that needs no mention.
 PLAIN = "generator"
 
@@ -75,9 +76,19 @@ def breakable(title: str) -> Markup:
 
 def unit(one: Metric) -> str:
     """The unit and the direction of a metric, in words."""
-    measured = "" if one.unit == one.name else _UNITS.get(one.unit, one.unit)
+    measured = "" if one.unit == one.name else powers(_UNITS.get(one.unit, one.unit))
     better = {"lower": "lower is better", "higher": "higher is better"}.get(one.better, "")
     return ", ".join(part for part in (measured, better) if part)
+
+
+def powers(text: str) -> str:
+    """A text with its powers raised: "10^n" is "10ⁿ", "e^-10" is "e⁻¹⁰"."""
+    return re.sub(r"\^(-?\d+|n\b)", lambda found: found[1].translate(_RAISED), text)
+
+
+def css_string(text: str) -> Markup:
+    """A text as a string of a style sheet. Whatever could end the string or the sheet is escaped."""
+    return Markup('"{}"').format(Markup(re.sub(r"[^\w ,.()%-]", lambda one: f"\\{ord(one[0]):x} ", text)))
 
 
 def title(row: Row) -> str:
@@ -141,6 +152,14 @@ def settings(result: Result) -> str:
     """What sets a result apart from its method's plain one: variant, sampler, and changed settings."""
     sampler = result.sampler.name if result.sampler and result.sampler.name != PLAIN else ""
     parts = (result.model.variant, sampler, labels.settings(result.overrides))
+    return ", ".join(part for part in parts if part)
+
+
+def made_at(result: Result) -> str:
+    """The settings of the task that a result was made at, in words, as at the head of a block of rows."""
+    shared = {key: value for key, value in result.task.row_options.items() if value != ""}
+    parts = [f"Protocol {result.task.protocol}", f"budget {result.budget}", f"data {result.task.source}"]
+    parts += [labels.settings(shared), f"version {result.task.version}"]
     return ", ".join(part for part in parts if part)
 
 

@@ -221,6 +221,38 @@ def test_on_a_phone_the_number_is_whole_beside_its_strip(opened):
         assert number["x"] + number["width"] <= 375, task
 
 
+def test_on_a_phone_each_number_of_the_matrix_names_its_task(opened):
+    at = opened("index.html", viewport={"width": 375, "height": 700})
+    box = at.page.locator(".scroll:has(> .matrix)")
+    assert box.evaluate("box => box.scrollWidth <= box.clientWidth"), "nothing to scroll sideways"
+    heads = at.page.locator(".matrix thead th > a").evaluate_all("all => all.map(a => a.textContent)")
+    said = at.page.evaluate(
+        """() => Array.from(document.querySelectorAll(".matrix tbody tr:not(.variant)")).map((row) =>
+        Array.from(row.querySelectorAll("td")).map((cell) =>
+          [cell.offsetHeight > 0, getComputedStyle(cell, "::before").content, cell.className]))"""
+    )
+    for row in said:
+        for title, (shown, content, kind) in zip(heads, row, strict=True):
+            assert shown == (kind in ("heat", "elsewhere"))
+            assert not shown or content.strip('"').rstrip(" ↑↓") == title
+    variants = at.page.locator(".matrix tr.variant")
+    assert variants.count() > 10 and at.page.locator(".matrix tr.variant:visible").count() == 0
+    at.page.locator(".matrix summary").first.click()
+    assert at.page.locator(".matrix tr.variant:visible").count() > 1
+    wide = opened("index.html", viewport={"width": 1280, "height": 700})
+    assert (
+        wide.page.locator(".matrix td").first.evaluate("td => getComputedStyle(td, '::before').content")
+        == "none"
+    )
+
+
+def test_the_strips_of_a_card_are_wide_enough_to_read(opened):
+    for width, least in ((1280, 200), (768, 200), (375, 75)):
+        page = opened("index.html", viewport={"width": width, "height": 700}).page
+        widths = page.locator(".strips tbody .strip").evaluate_all("all => all.map(s => s.clientWidth)")
+        assert widths and min(widths) >= least, width
+
+
 HOSTILE = '"><script>alert(1)</script><img src=x onerror="alert(2)"><svg onload=alert(3)>'
 
 

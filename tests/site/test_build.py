@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -19,6 +20,11 @@ from pages import COMMITTED, changed, one_of, parsed
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@functools.cache
+def ids(page: Path) -> set[str]:
+    return set(parsed(page).ids)
+
+
 def test_every_link_leads_somewhere_and_stays_on_the_site(some: Path, tmp_path: Path):
     assert build(some, tmp_path / "site") == []
     pages = sorted((tmp_path / "site").rglob("*.html"))
@@ -32,6 +38,10 @@ def test_every_link_leads_somewhere_and_stays_on_the_site(some: Path, tmp_path: 
                 continue
             path = (page.parent / unquote(target.partition("#")[0])).resolve()
             assert path.is_file(), f"{page.relative_to(tmp_path)} -> {target}"
+            place = target.partition("#")[2]
+            # What stands behind # on these two pages is a choice, which their scripts read.
+            if place and path.suffix == ".html" and path.name not in ("claims.html", "compare.html"):
+                assert unquote(place) in ids(path), f"{page.relative_to(tmp_path)} -> {target}"
         text = page.read_text(encoding="utf-8")
         assert not re.search(r'<(script|link|img)[^>]+(src|href)="https?:', text)
         assert str(ROOT) not in text and str(tmp_path) not in text
@@ -145,6 +155,28 @@ def test_rows_that_their_scores_alone_part_are_told_apart(some: Path, tmp_path: 
 
 
 @pytest.mark.medium
+def test_a_result_of_an_invalid_row_says_so_and_its_numbers_lead_to_their_meanings(
+    some: Path, tmp_path: Path
+):
+    source = one_of("stackedmnist", "meg")
+    path = some / "stackedmnist" / "meg" / source.name
+    page = f"site/results/stackedmnist/meg/{source.stem}.html"
+    build(some, tmp_path / "site")
+    text = (tmp_path / page).read_text(encoding="utf-8")
+    assert "Invalid." not in text
+    assert '<a href="../../../tasks/stackedmnist.html#metric-kl">KL divergence</a>' in text
+    assert "data mnist, stacks=3, version " in text
+    raw = json.loads(path.read_text())
+    raw["metrics"]["are_digits"] = 0.0
+    path.write_text(json.dumps(raw))
+    build(some, tmp_path / "site")
+    text = (tmp_path / page).read_text(encoding="utf-8")
+    assert "Invalid." in text and "are_digits is below 1 for seed" in text
+    control = one_of("stackedmnist", "real-data")
+    text = (tmp_path / f"site/results/stackedmnist/real-data/{control.stem}.html").read_text()
+    assert "Invalid." not in text, "a control may exceed limits"
+
+
 def test_no_results_make_a_site_that_says_so(tmp_path: Path):
     (tmp_path / "none").mkdir()
     assert build(tmp_path / "none", tmp_path / "site") == []

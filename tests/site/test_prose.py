@@ -31,6 +31,8 @@ def html(text: str, source: str = "tasks/kdd99/README.md", page: str = "tasks/kd
         ("baselines/meg/README.md", "methods/meg.html", "../../tasks/kdd99/README.md", "../tasks/kdd99.html"),
         ("baselines/meg/README.md", "methods/meg.html", "../kdd99/README.md", "../methods/kdd99.html"),
         ("baselines/meg/README.md", "methods/meg.html", "../../README.md", "../index.html"),
+        # The board has none of the headings of the project's README.
+        ("baselines/meg/README.md", "methods/meg.html", "../../README.md#try-it", "../index.html"),
         ("docs/findings.md", "findings.html", "table.md", "statistics.html"),
         ("docs/findings.md", "findings.html", "../tasks/kdd99/README.md", "tasks/kdd99.html"),
         ("docs/findings.md", "findings.html", "https://example.org/x.md", "https://example.org/x.md"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from ebbench.site import matrix, task_page, task_table, wording
+from ebbench.site import charts, home, matrix, spreads, task_page, task_table, wording
 from ebbench.site.known import Known
 from ebbench.site.task_page import Picture
 from ebbench.site.views import MethodView, TaskView
@@ -13,6 +14,8 @@ from ebbench.site.views import MethodView, TaskView
 import boards
 from ebbench.contract import Metric
 from ebbench.plugins import loader
+
+FID = Metric(name="fid", unit="", better="lower", doc="", primary=True)
 
 
 def test_the_metrics_of_the_project_s_tasks_have_words():
@@ -23,6 +26,59 @@ def test_the_metrics_of_the_project_s_tasks_have_words():
     assert wording.words("kl_floor_data") == "KL of a perfect sampler", "not the shorter kl_floor or kl"
     assert wording.words("high_quality_3_25gaussians") == "Within 3 deviations (25 Gaussians)"
     assert wording.words("a_name_of_ours") == "A name of ours"
+
+
+def test_powers_are_raised_and_nothing_else_is():
+    assert wording.powers("26*10^n samples in [-2, 2]^2, to e^-10") == "26*10ⁿ samples in [-2, 2]², to e⁻¹⁰"
+    assert wording.powers("a^name, ^") == "a^name, ^"
+
+
+def test_no_text_ends_a_string_of_a_style_sheet():
+    assert wording.css_string("FID (features) ↓") == '"FID (features) \\2193 "'
+    made = wording.css_string('"; } </style><b>\n\\')
+    assert not set('";}<>\n') & set(made[1:-1])
+
+
+def test_a_tie_of_few_seeds_is_said_to_be():
+    def one(model: str, *values: float):
+        return boards.row("fid", model, *values, rank=1)
+
+    def leader(*rows):
+        return home.Leader(TaskView("t", Known(), [], {}), FID, "", "", rows[0], rows[1:])
+
+    many, few, single = one("a", 1, 2, 3, 4), one("b", 1, 2), one("c", 1)
+    assert leader(many, few).few and leader(few, many).few
+    assert not leader(many, many).few
+    assert not leader(few).few, "nothing is tied"
+    assert not matrix.few(single), "one seed has no interval, and is said to be one"
+
+
+def test_the_spread_of_each_kind_is_where_its_quantiles_are():
+    kinds = {"others": [-9, -8, -6, -5, -4, -2, -1], "own": [0, 1, 2, 3, 4, 5, 9]}
+    drawn = ET.fromstring(str(spreads.drawn(kinds, "Bound, nats", 310, 170)))
+    names = [text.text for text in drawn.findall("text")]
+    assert names == ["own", "others"], "the greatest median first"
+    places = {}
+    for name, group in zip(names, drawn.findall("g[@class='model']"), strict=True):
+        lines = {line.get("class"): line for line in group}
+        ends = [float(lines[kind].get(end)) for kind in ("interval", "half") for end in ("x1", "x2")]
+        places[name] = [*ends, float(lines["mean"].get("x1"))]
+    # From -8 to 5 on one axis.
+    unit = (places["own"][1] - places["others"][0]) / 13
+    start = places["others"][0]
+    assert [round((at - start) / unit - 8, 1) for at in places["own"]] == [1, 5, 2, 4, 3]
+    assert [round((at - start) / unit - 8, 1) for at in places["others"]] == [-8, -2, -6, -4, -5]
+    odd = charts.Chart("", "", lambda: spreads.drawn({"a": [1, 2]}, "", 310, 170))
+    made, problems = charts.drawn([odd], "")
+    assert made == [] and "a has 2 quantiles" in problems[0].reason
+
+
+def test_the_card_of_likelihoods_is_drawn_and_no_bitmap(board: Path):
+    text = (board / "index.html").read_text(encoding="utf-8")
+    cards = re.findall(r"<article.*?</article>", text, re.DOTALL)
+    (card,) = [card for card in cards if "mnist-likelihood.html" in card]
+    assert "<img" not in card and 'class="half"' in card and "Bound, nats" in card
+    assert "swatch" not in card, "its lines are kinds of images, not methods"
 
 
 def test_a_picture_is_named_by_what_it_shows():
