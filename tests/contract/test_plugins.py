@@ -69,7 +69,7 @@ def test_samplers_are_tried_where_a_task_asks_for_them_and_scores_everywhere(tmp
     def tried(**needs: str) -> list[str]:
         shapes = Shapes({name: DOTS for name in needs}, needs)
         names = [report.name for report in suite.check(plugin, shapes)]
-        return [name for name in names if name.startswith(("trains", "sampler", "score"))]
+        return [name for name in names if name.startswith(("trains", "sampler", "score "))]
 
     samplers = ["sampler generator", "sampler shifted"]
     # A task that asks for samples may look at energies too.
