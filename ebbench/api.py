@@ -113,17 +113,32 @@ def results(
     """The results in a `folder`, or in several, sorted by path.
 
     `task` and `model` select one task and one model: a name with all its variants, or one "NAME:VARIANT". A
-    file that is not a result is skipped with a warning.
+    file that is not a result is skipped with a warning. Raises UsageError for a name that neither a result
+    nor a plug-in has.
     """
+    from ebbench.plugins import loader
+    from ebbench.running.words import check_types
+
+    check_types(task=task, model=model)
     found, problems = read_folders(folder)
     for problem in problems:
         warnings.warn(f"left out: {problem.path}: {problem.reason}", stacklevel=2)
+    tasks = {result.task.name for result in found}
+    models = {name for result in found for name in (result.model.name, _with_variant(result))}
+    names: list[tuple[loader.Kind, str, set[str]]] = [("task", task, tasks), ("model", model, models)]
+    for kind, asked, there in names:
+        # A plug-in without a result here is no mistake.
+        if asked and asked not in there and asked.partition(":")[0] not in loader.names(kind):
+            raise unknown(kind, asked, {*there, *loader.names(kind)})
     return [
         result
         for result in found
-        if task in ("", result.task.name)
-        and model in ("", result.model.name, f"{result.model.name}:{result.model.variant}")
+        if task in ("", result.task.name) and model in ("", result.model.name, _with_variant(result))
     ]
+
+
+def _with_variant(result: Result) -> str:
+    return f"{result.model.name}:{result.model.variant}"
 
 
 def read_folders(folders: AnyPath | Iterable[AnyPath]) -> tuple[list[Result], list[Problem]]:
@@ -135,7 +150,7 @@ def read_folders(folders: AnyPath | Iterable[AnyPath]) -> tuple[list[Result], li
 
     found: list[Result] = []
     problems: list[Problem] = []
-    given = [folders] if isinstance(folders, str | os.PathLike) else folders
+    given = _listed(folders, (str, os.PathLike), "a folder, or several")
     for path in dict.fromkeys(absolute_path(folder, "results") for folder in given):
         if not path.is_dir():
             raise UsageError(
@@ -148,6 +163,16 @@ def read_folders(folders: AnyPath | Iterable[AnyPath]) -> tuple[list[Result], li
         found += read
         problems += wrong
     return found, problems
+
+
+def _listed(given: Any, kinds: tuple[type, ...], expected: str) -> list[Any]:
+    """One folder, or several things of these kinds, as a list. Raises UsageError for anything else."""
+    alone = isinstance(given, str | os.PathLike) or not isinstance(given, Iterable)
+    listed = [given] if alone else list(given)
+    for one in listed:
+        if not isinstance(one, kinds):
+            raise UsageError(f"results cannot be {one!r}", where="results", expected=expected)
+    return listed
 
 
 def table(
@@ -173,8 +198,11 @@ def table(
 
     from ebbench.board import names as names_of
     from ebbench.plugins import loader
+    from ebbench.record.schema import Result
+    from ebbench.running.words import check_types
 
-    given = [results] if isinstance(results, str | os.PathLike) else list(results)
+    check_types(task=task, budget=budget, protocol=protocol)
+    given = _listed(results, (str, os.PathLike, Result), "a folder, several, or a list of results")
     folders = [one for one in given if isinstance(one, str | os.PathLike)]
     found = _results(folders) if folders else []
     found += [one for one in given if not isinstance(one, str | os.PathLike)]
@@ -253,13 +281,19 @@ def trained(
     from ebbench.data.store import Store
     from ebbench.device import choose_device
     from ebbench.record import resultfiles
+    from ebbench.record.schema import Result
     from ebbench.running import engine, spec, words
     from ebbench.running.request import Request, request_of
     from ebbench.running.settings import Settings
 
+    words.check_types(task=task, model=model, budget=budget, protocol=protocol, settings=settings)
     chosen = words.checked_settings((settings or {}).items(), "settings")
     if isinstance(result, str | os.PathLike):
         result = resultfiles.read(result)
+    if not isinstance(result, Result | None):
+        raise UsageError(
+            f"trained() cannot take {result!r}", where="result", expected="a result, or the path of its file"
+        )
     if result is None:
         if not task or not model:
             raise UsageError(

@@ -46,6 +46,9 @@ def prepared(
     from ebbench import threads as cores
     from ebbench.running import progress, words
 
+    words.check_types(task=task, model=model, budget=budget, protocol=protocol, sampler=sampler)
+    words.check_types(settings=settings, device=device, results=results, threads=threads)
+
     run_seeds = words.parse_seeds(seed_texts(seeds))
     seconds = None if time_limit is None else words.parse_duration(str(time_limit))
     chosen = words.checked_settings((settings or {}).items(), "settings")

@@ -93,12 +93,15 @@ def compare(
         rivals = [name for name in (a, b) if name not in files]
         missing = [name for name in rivals if not any(_matches(name, row) for row in rows)]
         known = ", ".join(sorted({row.label for row in rows})) or "there are none"
+        of = [f"{name}: {_groups_of(name, rows)}" for name in rivals]
         raise UsageError(
             f"no results of {' and of '.join(missing)}"
             if missing
             else f"{a} and {b} have no comparable runs",
             where=f"task '{plugin.name}' in {', '.join(map(_place, folders))}",
-            expected=f"two of these rows: {known}",
+            expected=f"two of these rows: {known}"
+            if missing
+            else f"runs of one version, protocol, budget, data and options; {'; '.join(of)}",
             fix="`ebbench table` shows which were run at which budget and protocol",
         )
     compared = compare_sides(pairs, [m for m in plugin.cls.metrics if m.primary or all_metrics])
@@ -122,6 +125,14 @@ def compare(
         typer.echo(f"left out: {problem.path}: {problem.reason}", err=True)
     if problems:
         raise typer.Exit(1)
+
+
+def _groups_of(name: str, rows: Sequence[Row]) -> str:
+    """The titles of the groups of comparable rows that have a row."""
+    from ebbench.board import labels
+
+    found = [title for title, group in labels.comparable(rows) if any(_matches(name, row) for row in group)]
+    return " and ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
 
 
 def _place(folder: Path) -> str:

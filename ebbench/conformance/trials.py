@@ -126,6 +126,7 @@ class Trial:
         self.data = NoiseData(data_spec, EXAMPLES)
         self._plugin, self._task_name, self._place = plugin, task_name, place
         self._budget = budget
+        self._steps = 0
         self._before = beside.listing(plugin.folder)
         self._base: contract.Model | None = None
 
@@ -161,6 +162,7 @@ class Trial:
             seconds = time.perf_counter() - began
             if seed == 1:
                 self.trained = model
+        self._steps = steps
         train = f"{self._plugin.folder.name}/model.py, train()"
         if not torch.equal(examples, self.data.values):
             raise ContractError(
@@ -203,6 +205,8 @@ class Trial:
                 expected="states that are equal to the bit",
                 fix="keep on self, with a state_dict, what the loop changes: optimisers, averages, counters",
             )
+        if not self._steps:
+            return "it has no loop of run.batches, so it cannot be interrupted"
         if not self.trained.keeps_state:
             return "keeps no state: interrupted after every step, it trains to its end"
         return "interrupted after every step, the state is the same"

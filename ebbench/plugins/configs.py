@@ -14,7 +14,7 @@ import math
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
@@ -186,6 +186,9 @@ def _checked(key: str, value: Any, kind: Any, where: str) -> Any:
             errors.append(error)
     first = errors[0]
     message = first.errors()[0]["msg"] if isinstance(first, ValidationError) else first.what
+    if typing.get_origin(kind) is Literal:
+        expected = f"one of {', '.join(map(str, typing.get_args(kind)))}"
+        raise UsageError(f"'{key}' cannot be {value!r}", where=where, expected=expected) from first
     shown = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
     choices = [member.name for one in _enums(kind) for member in one]
     raise UsageError(

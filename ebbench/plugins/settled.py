@@ -24,17 +24,19 @@ def settled(
     """The Config, and the values of the sampler's knobs, as a run of `model` on `task` uses them.
 
     Later sources override earlier ones: the defaults of the class, the card's knobs for the protocol, the
-    card's budget with the variant's values, and last the user's changes in `config` and `knobs`. Raises
-    UsageError and PluginError.
+    card's budget with the variant's values, and last the user's changes in `config` and `knobs`. A card
+    without the budget is an error only if `config` is empty. Raises UsageError and PluginError.
     """
     where = f"card.toml of '{model.name}'"
-    made = build_config(model.cls.Config, budget_values(model, budget, task, variant), where)
+    changed = bool(config)
+    made = build_config(model.cls.Config, budget_values(model, budget, task, variant, changed=changed), where)
     made = change_config(made, config or {}, "--set")
     if not sampler:
         return made, {}
     method = introspection.samplers(model.cls)[sampler]
     values = introspection.knobs(method)
     values |= check_knobs(model.card.samplers.get(sampler, {}).get(protocol, {}), method, where)
-    values |= check_knobs(budget_knobs(model, budget, task, variant).get(sampler, {}), method, where)
+    of_budget = budget_knobs(model, budget, task, variant, changed=changed)
+    values |= check_knobs(of_budget.get(sampler, {}), method, where)
     values |= check_knobs(knobs or {}, method, "--set")
     return made, values

@@ -26,6 +26,7 @@ from ebbench.running import progress, seeds
 from ebbench.running.replay import PLAIN, ArraySource, as_bytes, conversion, scored
 from ebbench.running.sources import CallableSource, Source, as_tensor
 from ebbench.running.spec import check_declared
+from ebbench.running.words import check_types
 
 Function = Callable[[Any], Any]
 
@@ -67,6 +68,7 @@ def evaluate(
     was found and what was expected), DataMissing for missing data, and PluginError for a task that cannot be
     loaded.
     """
+    check_types(task=task, protocol=protocol, options=options, device=device)
     _check_seed(seed)
     place = choose_device(device)
     store = Store(None if data_dir is None else Path(data_dir))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numbers
+import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ebbench.errors import UsageError
@@ -21,6 +23,18 @@ MOST_OF_SETTINGS = 2_000
 # More than a year must be a mistake, and a timer has a maximum.
 LONGEST_SECONDS = 366 * 86_400.0
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+_PATH = ((str, os.PathLike), "a name, or the path of a folder")
+_TEXT = ((str,), "a text")
+# The types that an argument may have, and what an error says of them. A text is the rule.
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "task": _PATH,
+    "model": _PATH,
+    "results": ((str, os.PathLike), "the path of a folder"),
+    "settings": ((Mapping, type(None)), 'a dict, such as {"steps": 1000}'),
+    "options": ((Mapping, type(None)), 'a dict, such as {"stacks": 4}'),
+    "threads": ((numbers.Integral, type(None)), "a whole number; 0 stands for every core"),
+}
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
@@ -161,3 +175,11 @@ def run_command(request: Request, seeds: str) -> list[str]:
         seeds=seeds,
     )
     return [sys.executable, "-P", "-m", "ebbench.cli.main", *words]
+
+
+def check_types(**given: Any) -> None:
+    """Check the types of arguments of the functions for notebooks, by their names. Raises UsageError."""
+    for name, value in given.items():
+        kinds, expected = _TYPES.get(name, _TEXT)
+        if not isinstance(value, kinds) or (name == "threads" and isinstance(value, bool)):
+            raise UsageError(f"{name} cannot be {value!r}", where=name, expected=expected)

@@ -125,7 +125,9 @@ def hashes(claimed: schema.Result, bundle: Bundle, task: contract.Task) -> Itera
 def _budget(card: ModelCard, claimed: schema.Result) -> dict[str, Any] | None:
     """The values of the card's budget and variant, including tables of knobs; None for an unknown budget."""
     tables, task = card.budgets.get(claimed.budget, {}), claimed.task.name
-    if "default" not in tables and task not in tables and claimed.config:
+    known = "default" in tables or task in tables
+    changed = any("." not in name for name in claimed.overrides)
+    if not known and not changed and claimed.config:
         return None
     values = tables.get("default", {}) | tables.get(task, {})
     if variant := card.variants.get(claimed.model.variant):

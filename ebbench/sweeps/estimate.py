@@ -164,10 +164,11 @@ class _Past:
 
         If `--set` changed only the length, they are scaled to it. Any other change makes them unknown.
         """
-        minutes = budget_minutes(spec.model, spec.budget, spec.task.name, spec.variant)
+        card = (spec.model, spec.budget, spec.task.name, spec.variant)
+        minutes = budget_minutes(*card, changed=bool(spec.overrides))
         if minutes is None or spec.overrides.keys() - set(_LENGTH):
             return None, "unknown"
-        values = budget_values(spec.model, spec.budget, spec.task.name, spec.variant)
+        values = budget_values(*card, changed=bool(spec.overrides))
         (unit, before), (asked, now) = _length(values), _length(config)
         if spec.overrides and (unit != asked or not before):
             return None, "unknown"

@@ -30,7 +30,8 @@ def checked(kind: type[Table], table: object, what: str, *, where: str, fix: str
     try:
         return kind.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
+        # An unknown key before a missing one: it is likely to be the missing one, misspelt.
+        first, *_ = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         raise UsageError(
             f"{what} is wrong at '{'.'.join(map(str, first['loc']))}': {first['msg']}",
             where=where,

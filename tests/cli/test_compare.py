@@ -58,6 +58,16 @@ def test_what_cannot_be_compared_is_said(cli):
     assert said.code == 2 and "nobody and of noone" in said.err
 
 
+def test_rows_of_two_budgets_are_named_with_them(cli, plugins: Path):
+    run = ["run", "--task", "dots", "--model", "blob", "--quiet", "--set", "steps=2"]
+    assert (
+        cli(*run, "--budget", "smoke").code == cli(*run, "--budget", "cpu", "--sampler", "shifted").code == 0
+    )
+    said = cli("compare", "blob@generator", "blob@shifted", "--task", "dots")
+    assert said.code == 2 and "no comparable runs" in said.err
+    assert re.search(r"blob@generator: .*budget smoke; blob@shifted: .*budget cpu\n", said.err), said.err
+
+
 def test_one_seed_in_common_is_not_the_difference(cli, plugins: Path, tmp_path: Path):
     """The difference belongs to the test: that of the means by Welch, where only one seed is in common."""
     run = ("run", "--task", "dots", "--budget", "smoke", "--quiet")

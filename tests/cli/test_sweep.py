@@ -242,6 +242,7 @@ def test_what_a_plug_in_sets_when_it_is_loaded_is_not_inherited(
         ("x = 1", "unknown key 'x'"),
         ('task = "dots"\n[[methods]]\nmodel = "blob"', "`ebbench grid plan.toml` runs it"),
         ('[[runs]]\ntasks = ["dots"]', "'models'"),
+        ('[[runs]]\ntaks = ["dots"]\nmodels = ["blob"]', "'taks'"),
         ('[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nworkers = 2', "'workers'"),
         ('[[runs]]\ntasks = ["dots"]\nmodels = ["blop"]', "did you mean 'blob'?"),
         ('[[runs]]\ntasks = ["dots"]\nmodels = ["blob"]\nbudgets = ["paper"]', "no budget 'paper'"),

@@ -54,6 +54,16 @@ def test_seeds_come_in_every_form(seeds):
         ({"seeds": 1.0}, "seeds cannot be 1.0"),
         ({"seeds": [0.5]}, "cannot read the seeds"),
         ({"budget": "smok"}, "smok"),
+        ({"budget": None}, "budget cannot be None"),
+        ({"protocol": 5}, "protocol cannot be 5"),
+        ({"task": None}, "task cannot be None"),
+        ({"model": 5}, "model cannot be 5"),
+        ({"settings": ["steps"]}, "settings cannot be"),
+        ({"threads": 1.5}, "threads cannot be 1.5"),
+        ({"threads": True}, "threads cannot be True"),
+        ({"device": 5}, "device cannot be 5"),
+        ({"results": None}, "results cannot be None"),
+        ({"budget": "paper"}, "--set steps="),
         ({"settings": {"step": 3}}, "unknown key 'step'"),
         ({"settings": {3: 5}}, "3 is not a key"),
         ({"settings": {"steps": "three"}}, "steps"),
@@ -71,6 +81,32 @@ def test_a_mistake_is_said_at_once(wrong, said: str):
     with pytest.raises(ebbench.EbbenchError, match=said):
         api.runs(**RUN | wrong)
     assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        (lambda: ebbench.table("dots", results=5), "results cannot be 5"),
+        (lambda: ebbench.table("dots", results=["results", 5]), "results cannot be 5"),
+        (lambda: ebbench.table(None), "task cannot be None"),
+        (lambda: ebbench.table("dots", budget=3), "budget cannot be 3"),
+        (lambda: ebbench.results(5), "results cannot be 5"),
+        (lambda: ebbench.results(task="dotz"), "did you mean 'dots'"),
+        (lambda: ebbench.results(model="blob2"), "did you mean 'blob'"),
+        (lambda: ebbench.trained(5), "cannot take 5"),
+        (lambda: ebbench.evaluate("dots", options=5), "options cannot be 5"),
+    ],
+)
+def test_a_mistake_in_reading_is_no_traceback(read, said: str):
+    Path("results").mkdir()
+    with pytest.raises(ebbench.UsageError, match=said):
+        read()
+
+
+def test_settings_of_one_s_own_do_where_the_card_has_no_budget():
+    """A task of one's own is in no card of the project's models."""
+    (made,) = ebbench.run(**RUN | {"budget": "paper"}, settings={"steps": 3})
+    assert made.config == {"steps": 3, "lr": 1e-2, "pause": 0.0} and made.budget == "paper"
 
 
 def test_a_folder_of_one_s_own_and_settings(tmp_path: Path):
@@ -105,7 +141,7 @@ def test_results_are_read_and_chosen(plugins: Path):
     assert ebbench.results(["results", "others"]) == [*ebbench.results(), still]
     assert ebbench.results(["results", Path("results").absolute()]) == ebbench.results()
     assert ebbench.results("others", model="blob") == ebbench.results("others", model="blob:still") == [still]
-    assert ebbench.results(model="blob:still") == ebbench.results(task="spots") == []
+    assert ebbench.results(model="blob:still") == ebbench.results(task="toy2d") == []
 
 
 def test_a_file_that_is_no_result_is_named_in_a_warning():

