@@ -228,6 +228,7 @@ def select(
     Raises UsageError for an unknown budget or protocol.
     """
     from ebbench.board import table as tables
+    from ebbench.board.currency import Today
     from ebbench.plugins.budgets import BUDGETS
 
     rows = tables.rows(
@@ -238,6 +239,8 @@ def select(
         limits=plugin.cls.limits,
         protocols=list(plugin.cls.protocols),
         names=names,
+        # A task that was named by its folder is here, although its name alone would not lead to it.
+        today=Today({("task", plugin.name): plugin}),
     )
     budgets, protocols = {*BUDGETS, *(row.budget for row in rows)}, set(plugin.cls.protocols)
     if budget and budget not in budgets:

@@ -31,7 +31,7 @@ class Today:
         task, model = self._plugin("task", result.task.name), self._plugin("model", result.model.name)
         if task is None or model is None:
             missing = f"task '{result.task.name}'" if task is None else f"model '{result.model.name}'"
-            return "not here", f"{missing} is not among the plug-ins that are here"
+            return "not here", f"{missing} is neither built in nor on EBBENCH_PATH"
         if result.budget not in BUDGETS:
             return "not here", "its samples or scores were made elsewhere"
         reasons = [*self._code(result, task, model), *self._settings(result, model)]

@@ -238,6 +238,13 @@ def test_a_folder_that_is_not_there_and_a_file_in_its_place_are_said(cli, plugin
     assert told in cli(*words, "--task", "dots", "--results", "gone").err
 
 
+def test_a_task_named_by_its_folder_is_here(cli, plugins, tmp_path):
+    own = toys.write_task(tmp_path / "own", name="spots")
+    run = ["run", "--task", own, "--model", "blob", "--budget", "smoke", "--set", "steps=1", "--quiet"]
+    assert cli(*run).code == 0
+    assert "not here" not in (said := cli("table", "--task", own)).out and "blob" in said.out
+
+
 @pytest.mark.medium
 def test_a_full_disk_behind_the_output_is_said(plugins):
     words = [sys.executable, "-m", "ebbench.cli.main", "list"]
