@@ -130,6 +130,7 @@ def _model(plugin: Plugin) -> None:
 def _result(result: Result, decided: Names) -> None:
     from ebbench.board.labels import command
     from ebbench.board.tiers import tier_of
+    from ebbench.plugins import loader
 
     task, model, training, scoring = result.task, result.model, result.training, result.scoring
     variant = f"{model.name}:{model.variant}" if model.variant else model.name
@@ -178,10 +179,17 @@ def _result(result: Result, decided: Names) -> None:
     _section("pictures", result.pictures)
     found = result.provenance
     git = found.git
+    plugins: list[tuple[loader.Kind, str]] = [("task", task.name), ("model", model.name)]
+    own = [name for kind, name in plugins if name not in loader.names(kind)]
     _section(
         "provenance",
         {
             "command": command(result) or "none: its samples or scores were made elsewhere",
+            **(
+                {"start it": f"in the folder that holds {' and '.join(own)}"}
+                if own and command(result)
+                else {}
+            ),
             "ebbench": found.ebbench + (f" @ {git.commit}{' (changed)' * git.dirty}" if git else ""),
             "packages": _settings(found.packages),
             "python": f"{found.python} on {found.platform}",

@@ -74,6 +74,13 @@ def test_a_result(cli, tmp_path, name):
         assert text in said.out
 
 
+def test_a_result_of_a_folder_says_where_its_command_works(cli, plugins, tmp_path):
+    own = toys.write_model(tmp_path / "own", name="bleb")
+    assert cli("run", "--task", "dots", "--model", own, "--budget", "smoke", "--quiet").code == 0
+    (file,) = (tmp_path / "results").rglob("*.json")
+    assert "start it  in the folder that holds bleb\n" in cli("show", file).out
+
+
 def test_an_unknown_name(cli, plugins):
     said = cli("show", "blop")
     assert said.code == 2
