@@ -9,7 +9,7 @@ from PIL import Image
 
 # Twice the width of a card on a phone is more than a sheet of samples has.
 WIDTH = 400
-QUALITY = 70
+QUALITY = 60
 # Pixels of a picture that is opened: a file of a few bytes may claim more.
 MOST_PIXELS = 16_000_000
 
@@ -54,7 +54,7 @@ def write(source: Path, out: Path, address: str, alt: str, *, whole: bool = Fals
         if cut:
             picture = picture.crop((0, 0, picture.width, round(picture.width * 0.4)))
         (out / address).parent.mkdir(parents=True, exist_ok=True)
-        picture.save(out / address, "WEBP", quality=QUALITY, method=4)
+        picture.save(out / address, "WEBP", quality=QUALITY, method=6)
     # The bytes of a file may make a decoder fail in any way.
     except Exception:
         return None
