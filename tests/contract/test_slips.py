@@ -369,3 +369,10 @@ def test_what_training_sets_beside_the_state_is_missed(tmp_path: Path, beforehan
     found = failure(toys.write_model(tmp_path, code))
     assert found.name == "scores as stored" and "sampler 'shifted'" in found.text and said in found.text
     assert "a fresh model that has loaded the stored state" in found.text
+
+
+def test_a_model_without_a_loop_is_not_said_to_be_interrupted(tmp_path: Path):
+    body = "def train(self, data, run):\n    pass\n\ndef sample(self, n):\n    return torch.rand(n, 2)\n"
+    found = {report.name: report for report in reports(toys.write_one_method(tmp_path, body))}
+    assert found["resumes to the bit"].passed
+    assert "cannot be interrupted" in found["resumes to the bit"].text

@@ -137,6 +137,12 @@ def test_a_value_that_does_not_fit_is_named(kinds, key: str, value: Any):
     assert caught.value.where == "--set" and caught.value.expected
 
 
+def test_choices_are_said_in_words(kinds):
+    with pytest.raises(UsageError) as caught:
+        configs.build_config(kinds.Config, {"norm": "three"}, "--set")
+    assert caught.value.expected == "one of one, two" and "Literal" not in str(caught.value)
+
+
 def test_knobs_are_checked_by_their_annotation(kinds):
     given = {"temperature": 0.5, "mode": "slow", "steps": 4, "free": [1]}
     checked = configs.check_knobs(given, kinds.sample, "--set")
