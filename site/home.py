@@ -136,9 +136,8 @@ def card(task: TaskView, files: Mapping[int, Path], out: Path) -> Card:
 
 
 def _first(drawings: Iterable[tuple[str, Callable[[], Markup]]]) -> tuple[Markup | None, str]:
-    """The first drawing that can be drawn, and what it shows. Results may hold anything: a chart that cannot
-    be drawn must not break its card.
-    """
+    """The first drawing that can be drawn, and what it shows; None and "" if there is none."""
+    # Results may hold anything: a chart that cannot be drawn must not break its card.
     made, _ = charts.drawn([charts.Chart("", words, draw) for words, draw in drawings], "")
     return next(((picture, chart.said) for chart, picture in made), (None, ""))
 

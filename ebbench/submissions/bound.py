@@ -123,7 +123,10 @@ def hashes(claimed: schema.Result, bundle: Bundle, task: contract.Task) -> Itera
 
 
 def _budget(card: ModelCard, claimed: schema.Result) -> dict[str, Any] | None:
-    """The values of the card's budget and variant, including tables of knobs; None for an unknown budget."""
+    """The values of the card's budget and variant, including tables of knobs.
+
+    None for a budget that the card lacks, unless settings were changed (as in `plugins.budgets`).
+    """
     tables, task = card.budgets.get(claimed.budget, {}), claimed.task.name
     known = "default" in tables or task in tables
     changed = any("." not in name for name in claimed.overrides)
