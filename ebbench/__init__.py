@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ebbench.api import compare as compare
     from ebbench.api import results as results
     from ebbench.api import run as run
     from ebbench.api import table as table
@@ -72,6 +73,7 @@ _HOMES = {
     "TensorBoard": "ebbench.running.loggers",
     "UsageError": "ebbench.errors",
     "WeightsAndBiases": "ebbench.running.loggers",
+    "compare": "ebbench.api",
     "derive_seed": "ebbench.storage.hashing",
     "evaluate": "ebbench.running.outside",
     "mean_score": "ebbench.contract",

@@ -1,4 +1,4 @@
-"""The functions for notebooks: run, read results, tabulate them, and load a trained model.
+"""The functions for notebooks: run, read results, tabulate and compare them, load a trained model.
 
 The command line is built on them. Heavy packages are imported only when a function needs them. Functions
 raise UsageError, DataError, PluginError or StorageError (all are EbbenchError) for problems that the caller
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ebbench.board.names import Names
     from ebbench.board.row import Row
     from ebbench.contract import Model
+    from ebbench.plugins.loader import Plugin
     from ebbench.record.resultfiles import Problem
     from ebbench.record.schema import Result
     from ebbench.running.loggers import Factory
@@ -194,28 +195,70 @@ def table(
 
     Rows are in the board's order: each group by rank, controls last. docs/table.md says more.
     """
-    import pandas
-
-    from ebbench.board import names as names_of
-    from ebbench.plugins import loader
-    from ebbench.record.schema import Result
+    from ebbench.board import frame
     from ebbench.running.words import check_types
 
     check_types(task=task, budget=budget, protocol=protocol)
-    given = _listed(results, (str, os.PathLike, Result), "a folder, several, or a list of results")
-    folders = [one for one in given if isinstance(one, str | os.PathLike)]
-    found = _results(folders) if folders else []
-    found += [one for one in given if not isinstance(one, str | os.PathLike)]
+    plugin, rows = _rows(task, results, budget=budget, protocol=protocol)
+    return frame.of_rows(rows, plugin.cls.metrics)
+
+
+def compare(
+    task: AnyPath,
+    a: str,
+    b: str,
+    *,
+    results: AnyPath | Iterable[AnyPath] | Sequence[Result] = "results",
+    all_metrics: bool = False,
+) -> pandas.DataFrame:
+    """Two rows of a `task` against each other, by a paired t-test over their common seeds.
+
+    `a` and `b` name rows: "MODEL", "MODEL:VARIANT" or "MODEL@SAMPLER", or a label as `ebbench table` prints
+    it. `results` is a folder, several, or a list of results. The table has one line for each group in which
+    both have a row (same task version, options, data, protocol and budget), and for each primary metric, or
+    each metric with `all_metrics`. Columns:
+
+    - group, metric, a, b, mean_a, mean_b, seeds (the common ones);
+    - difference (a - b), with low and high, its 95 % interval; that of the means, by Welch, if fewer than
+      two seeds are common; missing if a side then has a single seed;
+    - p, and adjusted (by Holm's method, over all lines); missing without a test;
+    - verdict: the label of the better row, "tie", "untested", or "" if neither direction is better.
+
+    `ebbench compare` also compares samples made elsewhere, and methods over the data sets of one task.
+    Raises UsageError if no group has both rows, or if a name means several rows.
+    """
+    from ebbench.board import compare as comparing
+    from ebbench.board import frame, labels, named
+    from ebbench.running.words import check_types
+
+    check_types(task=task, a=a, b=b)
+    named.must_differ(a, b)
+    plugin, rows = _rows(task, results)
+    pairs = []
+    for title, group in labels.comparable(rows):
+        one, other = named.chosen(a, group, title), named.chosen(b, group, title)
+        if one and other:
+            pairs.append((title, comparing.side(one), comparing.side(other)))
+    if not pairs:
+        raise named.not_comparable(a, b, [a, b], rows, f"task '{plugin.name}'")
+    metrics = [metric for metric in plugin.cls.metrics if metric.primary or all_metrics]
+    return frame.of_comparisons(comparing.compare(pairs, metrics))
+
+
+def _rows(
+    task: AnyPath, given: AnyPath | Iterable[AnyPath] | Sequence[Result], **only: str
+) -> tuple[Plugin, list[Row]]:
+    """A task and its rows, from folders or from results, restricted as by `select`."""
+    from ebbench.board import names
+    from ebbench.plugins import loader
+    from ebbench.record.schema import Result
+
+    listed = _listed(given, (str, os.PathLike, Result), "a folder, several, or a list of results")
+    folders = [one for one in listed if isinstance(one, str | os.PathLike)]
+    found = results(folders) if folders else []
+    found += [one for one in listed if not isinstance(one, str | os.PathLike)]
     plugin = loader.load("task", os.fspath(task))
-    standings = names_of.read(*map(Path, folders))
-    rows = select(plugin, found, names=standings, budget=budget, protocol=protocol)
-    # A task may declare metrics that no result has, and a result may have metrics that are no longer
-    # declared.
-    names = [metric.name for metric in plugin.cls.metrics]
-    names += sorted({name for row in rows for name in row.metrics} - set(names))
-    columns = [*_COLUMNS, *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))]
-    frame = pandas.DataFrame([_cells(row, names) for row in rows], columns=columns)
-    return frame.astype({"rank": "Int64"})
+    return plugin, select(plugin, found, names=names.read(*map(Path, folders)), **only)
 
 
 def select(
@@ -333,47 +376,6 @@ def trained(
         trainings=result.trainings if result is not None else None,
     )
     return engine.load(spec.resolve(request), run_seed, made, part)
-
-
-# `run` and `table` have a parameter with this name.
-_results = results
-_COLUMNS = (
-    "tier",
-    "rank",
-    "kind",
-    "model",
-    "variant",
-    "settings",
-    "sampler",
-    "budget",
-    "protocol",
-    "seeds",
-    "code",
-)
-
-
-def _cells(row: Row, names: Sequence[str]) -> dict[str, Any]:
-    from ebbench.board import labels
-
-    cells: dict[str, Any] = {
-        "rank": row.rank,
-        "kind": row.kind,
-        "model": row.model,
-        "variant": row.variant,
-        "settings": labels.settings({**row.options, **row.overrides}),
-        "sampler": row.sampler or "",
-        "budget": row.budget,
-        "protocol": row.protocol,
-        "seeds": list(row.seeds),
-        "code": row.code,
-        "tier": row.tier,
-    }
-    for name in names:
-        cell = row.metrics.get(name)
-        cells[name] = cell.interval.mean if cell else None
-        cells[f"{name}_low"] = cell.interval.low if cell else None
-        cells[f"{name}_high"] = cell.interval.high if cell else None
-    return cells
 
 
 def absolute_path(path: AnyPath, label: str) -> Path:

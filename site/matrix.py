@@ -56,8 +56,8 @@ class MatrixLine:
 class MatrixRow:
     """One method: its best configuration on each task (`cells`) and all of its configurations (`variants`).
 
-    `tier` is the lowest tier of the cells. For each task without a cell, `elsewhere` names the settings at
-    which the method was run instead, or is "", and `lacks` says why it cannot be run, or is "".
+    `tier` is the lowest tier of the cells. For each task without a cell, `elsewhere` says at which
+    settings the method was run instead, or is "", and `lacks` says why it cannot be run, or is "".
     """
 
     method: str
@@ -123,10 +123,12 @@ def lacks(task: views.TaskView, method: views.MethodView) -> str:
 
 
 def elsewhere(task: views.TaskView, model: str) -> str:
-    """How the settings of a method's first row differ from the headline group's; "" without a row."""
-    row = next((row for _, group in task.groups for row in group if row.model == model), None)
-    if row is None:
+    """Where a method was run, if not in the headline group: "only at version 1"; "" without a row."""
+    held = [row for _, group in task.groups for row in group if row.model == model]
+    if not held:
         return ""
+    # A method that was trained elsewhere may have its untrained net, a control, among the headline.
+    row = next((row for row in held if row.kind == "model"), held[0])
     first = task.headline[0]
     facts = [
         (f"protocol {row.protocol}", row.protocol != first.protocol),
@@ -139,8 +141,9 @@ def elsewhere(task: views.TaskView, model: str) -> str:
         (f"version {row.task_version}", row.task_version != first.task_version),
         (row.block, bool(row.block)),
     ]
-    # The row is in the same block, but lacks the metric that decides there.
-    return ", ".join(words for words, differs in facts if words and differs) or "not by this metric"
+    settings = ", ".join(words for words, differs in facts if words and differs)
+    # At the same settings, the row lacks the metric that decides there.
+    return f"only at {settings}" if settings else "only by other metrics"
 
 
 def _called(row: Row, group: Sequence[Row]) -> str:

@@ -59,8 +59,7 @@ def lines(tasks: Sequence[TaskView], methods: Sequence[MethodView]) -> list[Line
 
 
 def _absent(task: TaskView, method: MethodView) -> str:
-    other = matrix.elsewhere(task, method.name)
-    return f"only at {other}" if other else matrix.lacks(task, method) or "not run"
+    return matrix.elsewhere(task, method.name) or matrix.lacks(task, method) or "not run"
 
 
 def tests(found: Sequence[Line], methods: Sequence[MethodView]) -> list[dict[str, Any]]:

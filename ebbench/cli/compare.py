@@ -44,7 +44,7 @@ def compare(
     (Demsar, 2006).
     """
     from ebbench.api import select
-    from ebbench.board import across, labels, names
+    from ebbench.board import across, labels, named, names
     from ebbench.board.compare import compare as compare_sides
     from ebbench.board.compare import side
     from ebbench.errors import UsageError
@@ -73,17 +73,17 @@ def compare(
             expected="samples and one row",
             fix="`ebbench score --samples` scores each by itself",
         )
-    if a and a == b:
-        raise UsageError(f"'{a}' cannot be compared with itself", expected="two rows", fix="name another")
+    if a:
+        named.must_differ(a, b)
     outside = _Outside(plugin, files, data_dir)
     pairs, over_sets = [], []
     for title, group in labels.comparable(rows):
         if of_sets and not files:
-            chosen = [_chosen(a, group, title), _chosen(b, group, title)] if a else group
+            chosen = [named.chosen(a, group, title), named.chosen(b, group, title)] if a else group
             over_sets += across.of_group(title, [r for r in chosen if r], found, plugin.cls.metrics)
         if not a:
             continue
-        one, other = _chosen(a, group, title), _chosen(b, group, title)
+        one, other = named.chosen(a, group, title), named.chosen(b, group, title)
         if one and other:
             pairs.append((title, side(one), side(other)))
         elif files and (row := one or other) and row.task_version == plugin.cls.version:
@@ -91,19 +91,8 @@ def compare(
             pairs.append((title, mine, theirs) if other else (title, theirs, mine))
     if not pairs and a:
         rivals = [name for name in (a, b) if name not in files]
-        missing = [name for name in rivals if not any(_matches(name, row) for row in rows)]
-        known = ", ".join(sorted({row.label for row in rows})) or "there are none"
-        of = [f"{name}: {_groups_of(name, rows)}" for name in rivals]
-        raise UsageError(
-            f"no results of {' and of '.join(missing)}"
-            if missing
-            else f"{a} and {b} have no comparable runs",
-            where=f"task '{plugin.name}' in {', '.join(map(_place, folders))}",
-            expected=f"two of these rows: {known}"
-            if missing
-            else f"runs of one version, protocol, budget, data and options; {'; '.join(of)}",
-            fix="`ebbench table` shows which were run at which budget and protocol",
-        )
+        where = f"task '{plugin.name}' in {', '.join(map(_place, folders))}"
+        raise named.not_comparable(a, b, rivals, rows, where)
     compared = compare_sides(pairs, [m for m in plugin.cls.metrics if m.primary or all_metrics])
     if not a and not over_sets:
         raise UsageError(
@@ -125,14 +114,6 @@ def compare(
         typer.echo(f"left out: {problem.path}: {problem.reason}", err=True)
     if problems:
         raise typer.Exit(1)
-
-
-def _groups_of(name: str, rows: Sequence[Row]) -> str:
-    """The titles of the groups of comparable rows that have a row."""
-    from ebbench.board import labels
-
-    found = [title for title, group in labels.comparable(rows) if any(_matches(name, row) for row in group)]
-    return " and ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
 
 
 def _place(folder: Path) -> str:
@@ -193,33 +174,6 @@ class _Outside:
                 values.setdefault(name, {})[-1 - number] = float(value)
         self._sides[key] = Side(self._name, values)
         return self._sides[key]
-
-
-def _matches(name: str, row: Row) -> bool:
-    from ebbench.board.labels import label
-
-    whole = label(row)
-    return name in (whole, whole.partition(" ")[0], whole.partition("@")[0])
-
-
-def _chosen(name: str, group: Sequence[Row], title: str) -> Row | None:
-    """The row of that name. Of several, the row with exactly that label or with the plain sampler."""
-    from ebbench.board.labels import distinct
-    from ebbench.errors import UsageError
-
-    called = list(zip(distinct(group), group, strict=True))
-    able = [row for label, row in called if name == label or _matches(name, row)]
-    exact = [row for label, row in called if name == label] or [
-        row for row in able if not row.overrides and row.sampler in (None, "generator")
-    ]
-    if len(able) > 1 and len(exact) != 1:
-        raise UsageError(
-            f"'{name}' names {len(able)} rows",
-            where=title,
-            expected="one of " + ", ".join(label for label, row in called if row in able),
-        )
-    chosen = exact if len(able) > 1 else able
-    return chosen[0] if chosen else None
 
 
 def _print(compared: Sequence[Compared]) -> None:

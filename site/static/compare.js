@@ -29,6 +29,7 @@
     place.append(label);
   }
   place.hidden = false;
+  table.classList.add("chosen");
 
   function show(chosen) {
     selects.forEach(function (select, i) { select.value = chosen[i] || (i > 1 ? "" : names[i]); });

@@ -269,8 +269,16 @@ def test_what_was_run_at_other_settings_is_not_called_not_run():
     few = [row(name, 1.0, options={"samples": 5000}) for name in ("a", "c")]
     task = TaskView("t", Known(metrics=[FID], protocols={"clean": ""}), [*many, *few], {})
     assert {one.model for one in task.headline} == {"a", "b"}
-    assert matrix.elsewhere(task, "c") == "samples=5000"
+    assert matrix.elsewhere(task, "c") == "only at samples=5000"
     assert matrix.elsewhere(task, "d") == ""
+
+
+def test_an_untrained_net_in_the_headline_does_not_hide_where_its_method_was_run():
+    new = [row(name, 1.0, task_version=2) for name in ("a", "b")]
+    untrained = row("c", 9.0, kind="control", task_version=2)
+    task = TaskView("t", Known(metrics=[FID], protocols={"clean": ""}), [*new, untrained, row("c", 1.0)], {})
+    assert {one.task_version for one in task.headline} == {2}
+    assert matrix.elsewhere(task, "c") == "only at version 1"
 
 
 def test_the_newest_version_that_compares_two_models_stands_for_its_task():

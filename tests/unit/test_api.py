@@ -13,11 +13,13 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from scipy import stats
 
 import ebbench
 import toys
 from ebbench import api, asked
 from ebbench.asked import prepared
+from ebbench.board import frame as frame_of
 from ebbench.record import resultfiles
 
 RUN = {"task": "dots", "model": "blob", "budget": "smoke"}
@@ -90,6 +92,10 @@ def test_a_mistake_is_said_at_once(wrong, said: str):
         (lambda: ebbench.table("dots", results=["results", 5]), "results cannot be 5"),
         (lambda: ebbench.table(None), "task cannot be None"),
         (lambda: ebbench.table("dots", budget=3), "budget cannot be 3"),
+        (lambda: ebbench.compare("dots", "blob", "blob"), "cannot be compared with itself"),
+        (lambda: ebbench.compare("dots", "blob", "other"), "no results of blob and of other"),
+        (lambda: ebbench.compare("dots", "blob", 5), "b cannot be 5"),
+        (lambda: ebbench.compare("dotz", "blob", "other"), "did you mean 'dots'"),
         (lambda: ebbench.results(5), "results cannot be 5"),
         (lambda: ebbench.results(task="dotz"), "did you mean 'dots'"),
         (lambda: ebbench.results(model="blob2"), "did you mean 'blob'"),
@@ -164,7 +170,7 @@ def test_the_table_is_a_frame_with_a_row_a_row():
     made += ebbench.run(**RUN, sampler="shifted", seeds="0-2")
     made += ebbench.run("dots", "blob:still", budget="smoke")
     frame = ebbench.table("dots")
-    assert list(frame.columns) == [*api._COLUMNS, "error", "error_low", "error_high"] + [
+    assert list(frame.columns) == [*frame_of._COLUMNS, "error", "error_low", "error_high"] + [
         "spread",
         "spread_low",
         "spread_high",
@@ -182,6 +188,23 @@ def test_the_table_is_a_frame_with_a_row_a_row():
     pandas.testing.assert_frame_equal(ebbench.table("dots", results=made), frame)
     board = json.loads(_cli_json())
     assert [row["metrics"]["error"]["mean"] for row in board] == frame["error"].tolist()
+
+
+def test_a_comparison_is_a_frame_with_a_paired_t_test():
+    plain = ebbench.run(**RUN, seeds="0-3")
+    shifted = ebbench.run(**RUN, sampler="shifted", seeds="0-3")
+    frame = ebbench.compare("dots", "blob@generator", "blob@shifted", results=plain + shifted)
+    assert list(frame["metric"]) == ["error"], "the primary one"
+    line = frame.iloc[0]
+    ours, theirs = ([result.metrics["error"] for result in made] for made in (plain, shifted))
+    expected = stats.ttest_rel(ours, theirs)
+    assert line["p"] == pytest.approx(expected.pvalue)
+    assert (line["low"], line["high"]) == pytest.approx(tuple(expected.confidence_interval()))
+    assert line["difference"] == pytest.approx(np.mean(ours) - np.mean(theirs))
+    assert line["seeds"] == [0, 1, 2, 3]
+    every = ebbench.compare("dots", "blob@shifted", "blob@generator", all_metrics=True)
+    assert list(every["metric"]) == ["error", "spread"]
+    assert every["difference"][0] == pytest.approx(-line["difference"])
 
 
 def _cli_json() -> str:
