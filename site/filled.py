@@ -211,12 +211,14 @@ def _value(asked: Mapping[str, str], board: Board, where: str, made: Filled) -> 
 
 
 def _wins(row: Row, other: Row, metric: Metric, board: Board, where: str) -> str:
-    named = {one.label: across.by_set(one, board.results[one.task], metric.name) for one in (row, other)}
+    # Not by their labels, which two rows of different budgets share.
+    sides = {"row": row, "other": other}
+    named = {side: across.by_set(one, board.results[one.task], metric.name) for side, one in sides.items()}
     found = across.compared(metric.name, "higher" if metric.better == "higher" else "lower", named)
     if found is None:
         raise _wrong(f"{row.label} and {other.label} have too few data sets in common", where)
     (pair,) = found.pairs
-    return f"{pair.wins if pair.a == row.label else pair.losses} of {len(found.sets)}"
+    return f"{pair.wins if pair.a == "row" else pair.losses} of {len(found.sets)}"
 
 
 def _shown(row: Row, name: str, show: str, where: str) -> str:
