@@ -218,7 +218,8 @@ def _wins(row: Row, other: Row, metric: Metric, board: Board, where: str) -> str
     if found is None:
         raise _wrong(f"{row.label} and {other.label} have too few data sets in common", where)
     (pair,) = found.pairs
-    return f"{pair.wins if pair.a == "row" else pair.losses} of {len(found.sets)}"
+    won = pair.wins if pair.a == "row" else pair.losses
+    return f"{won} of {len(found.sets)}"
 
 
 def _shown(row: Row, name: str, show: str, where: str) -> str:
